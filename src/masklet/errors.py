@@ -1,0 +1,66 @@
+"""Everything that masklet raises on purpose.
+
+A message says what was wrong, where, and what to do about it. The command line turns these into exit code 2
+and the service into a 4xx answer; any other exception is a bug in masklet.
+"""
+
+from __future__ import annotations
+
+
+class MaskletError(Exception):
+    """Base of every error that masklet raises on purpose."""
+
+
+class MaskletWarning(UserWarning):
+    """Something was changed or ignored that the caller should know about."""
+
+
+class InputError(MaskletError, ValueError):
+    """A value that the caller passed can't be used."""
+
+
+class PromptError(InputError):
+    """A point, box or mask prompt can't be used."""
+
+
+class UnknownObjectError(InputError, KeyError):
+    """No object of this id is being tracked."""
+
+    def __str__(self) -> str:  # KeyError would quote the sentence
+        return str(self.args[0]) if self.args else ""
+
+
+class MediaError(MaskletError):
+    """A picture, video or sequence can't be read or written."""
+
+
+class CheckpointError(MaskletError):
+    """Weights are missing, damaged, or belong to another network."""
+
+
+class DownloadError(CheckpointError):
+    """A checkpoint could not be fetched or does not match its published hash."""
+
+
+class DeviceError(MaskletError):
+    """The requested device or number format isn't available here."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The device ran out of memory, even for one object at a time."""
+
+
+class ProjectError(MaskletError):
+    """A saved project can't be opened or written."""
+
+
+class ProjectInUseError(ProjectError):
+    """Another process has this project open."""
+
+
+class ExportError(MaskletError):
+    """An export can't be written, or would be empty."""
+
+
+class CancelledError(MaskletError):
+    """The caller asked a running job to stop."""
