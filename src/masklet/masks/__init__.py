@@ -1,1 +1,18 @@
-"""See DESIGN: filled by its module."""
+"""Masks as people use them: run lengths, boxes, polygons, colours, pictures, and clean edges.
+
+Everything here is plain numpy and OpenCV on arrays of shape (height, width). Nothing knows about networks,
+videos or projects. Modules load on first use: `from masklet.masks import rle`.
+
+| module | what it does |
+| --- | --- |
+| `rle` | COCO run lengths: encode, decode, area, box, union, intersection, IoU |
+| `polygons` | masks to polygons with holes and a tolerance, and back |
+| `boxes` | boxes of masks, box IoU, non-maximum suppression, clipping |
+| `palette` | one colour for every object, everywhere |
+| `render` | overlays, cut-outs, mattes, backgrounds |
+| `settings` | `MaskSettings`: how one object's masks are finished |
+| `finish` | from logits to a finished mask by those settings |
+| `clean`, `edges`, `temporal`, `overlap` | the steps of that, one idea each |
+"""
+
+from __future__ import annotations
