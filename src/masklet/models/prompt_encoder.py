@@ -1,0 +1,58 @@
+"""Turns clicks, boxes and masks into embeddings (SAM, arXiv 2304.02643, appendix A; unchanged in SAM 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masklet.models.layers import LayerNorm2d
+from masklet.models.positions import FourierPositions
+
+#: What the label of a point says. A box is two points.
+PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
+
+
+class PromptEncoder(nn.Module):
+    def __init__(self, width: int, mask_channels: int = 16) -> None:
+        super().__init__()
+        self.width = width
+        self.pe_layer = FourierPositions(width)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, width)
+        self.no_mask_embed = nn.Embedding(1, width)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, mask_channels // 4, kernel_size=2, stride=2),
+            LayerNorm2d(mask_channels // 4),
+            nn.GELU(),
+            nn.Conv2d(mask_channels // 4, mask_channels, kernel_size=2, stride=2),
+            LayerNorm2d(mask_channels),
+            nn.GELU(),
+            nn.Conv2d(mask_channels, width, kernel_size=1),
+        )
+
+    def points(self, points_bn2: Tensor, labels_bn: Tensor, image_size: int) -> Tensor:
+        """Sparse embeddings ``[b, n + 1, c]``: one token a point and a padding token.
+
+        Args:
+            points_bn2: x, y in pixels of the network's square input.
+            labels_bn: one of the label constants of this module.
+            image_size: side of the network's input in pixels.
+        """
+        dtype = self.not_a_point_embed.weight.dtype
+        # The corner of a pixel is at its index; a click means its centre.
+        centres = F.pad((points_bn2.float() + 0.5) / image_size, (0, 0, 0, 1))
+        labels = F.pad(labels_bn, (0, 1), value=PADDING)[..., None]
+        embedding = self.pe_layer(centres).to(dtype)
+        embedding = torch.where(labels == PADDING, self.not_a_point_embed.weight, embedding)
+        for label, table in enumerate(self.point_embeddings):
+            embedding = embedding + (labels == label) * table.weight
+        return embedding
+
+    def mask(self, logits_b1hw: Tensor) -> Tensor:
+        """Dense embedding ``[b, c, h / 4, w / 4]`` of low-resolution mask logits."""
+        return self.mask_downscaling(logits_b1hw.to(self.no_mask_embed.weight.dtype))
+
+    def no_mask(self, batch: int, height: int, width: int) -> Tensor:
+        """Dense embedding that says there is no mask prompt: ``[b, c, height, width]``, a view."""
+        return self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(batch, -1, height, width)

@@ -1,0 +1,108 @@
+"""The released checkpoints: where each is published, how long it is, and its hash.
+
+Meta publishes the weights of SAM 2 (July 2024) and SAM 2.1 (September 2024) under Apache-2.0. ``nano`` is masklet's
+own and lies inside the package, so it isn't in this table.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2/"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedCheckpoint:
+    """One published weights file.
+
+    ``name`` is the model's name in `masklet.models.specs`; ``folder`` and ``filename`` make up its address;
+    ``size`` is in bytes (None where it isn't published); ``values`` counts the numbers in it.
+    """
+
+    name: str
+    folder: str
+    filename: str
+    size: int | None
+    sha256: str
+    values: int
+
+    @property
+    def url(self) -> str:
+        """Where to fetch it: Meta's server, or the mirror in ``$MASKLET_MIRROR``.
+
+        A mirror has the same layout of folders below its address. The hash is checked whatever the source.
+        """
+        base = os.environ.get("MASKLET_MIRROR", "").strip() or PUBLISHED_AT
+        return f"{base.rstrip('/')}/{self.folder}/{self.filename}"
+
+
+RELEASED: dict[str, ReleasedCheckpoint] = {
+    checkpoint.name: checkpoint
+    for checkpoint in (
+        ReleasedCheckpoint(
+            "sam2.1-tiny",
+            "092824",
+            "sam2.1_hiera_tiny.pt",
+            156008466,
+            "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+            38962754,
+        ),
+        ReleasedCheckpoint(
+            "sam2.1-small",
+            "092824",
+            "sam2.1_hiera_small.pt",
+            184416285,
+            "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+            46060610,
+        ),
+        ReleasedCheckpoint(
+            "sam2.1-base-plus",
+            "092824",
+            "sam2.1_hiera_base_plus.pt",
+            323606802,
+            "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+            80850434,
+        ),
+        ReleasedCheckpoint(
+            "sam2.1-large",
+            "092824",
+            "sam2.1_hiera_large.pt",
+            898083611,
+            "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+            224446898,
+        ),
+        ReleasedCheckpoint(
+            "sam2-tiny",
+            "072824",
+            "sam2_hiera_tiny.pt",
+            155906050,
+            "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
+            38946242,
+        ),
+        ReleasedCheckpoint(
+            "sam2-small",
+            "072824",
+            "sam2_hiera_small.pt",
+            184309650,
+            "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
+            46044098,
+        ),
+        ReleasedCheckpoint(
+            "sam2-base-plus",
+            "072824",
+            "sam2_hiera_base_plus.pt",
+            None,
+            "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
+            80833922,
+        ),
+        ReleasedCheckpoint(
+            "sam2-large",
+            "072824",
+            "sam2_hiera_large.pt",
+            897952466,
+            "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
+            224430386,
+        ),
+    )
+}

@@ -1,0 +1,230 @@
+"""SAM 2 put together: pure functions of tensors. What happens between frames lives in :mod:`masklet.tracking`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masklet.models.fpn import ImageEncoder
+from masklet.models.layers import MLP
+from masklet.models.mask_decoder import Candidates, MaskDecoder
+from masklet.models.memory_attention import MemoryAttention
+from masklet.models.memory_encoder import MemoryEncoder
+from masklet.models.positions import sine_of_distance, sine_table
+from masklet.models.prompt_encoder import PADDING, PromptEncoder
+from masklet.models.specs import ModelSpec
+
+#: Mask logits of a frame in which the object isn't visible.
+ABSENT = -1024.0
+#: A mask prompt becomes logits of plus and minus this.
+MASK_PROMPT_LOGIT = 10.0
+#: Masks enter the memory encoder as ``sigmoid(logits) * MEMORY_SCALE + MEMORY_BIAS``.
+MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What the image encoder says about a batch of pictures.
+
+    Attributes:
+        embedding_bchw: stride 16, ``spec.width`` channels.
+        high_res_bchw: strides 4 and 8, an eighth and a quarter of the channels, ready for the mask decoder.
+        image_size: side of the square input in pixels.
+    """
+
+    embedding_bchw: Tensor
+    high_res_bchw: tuple[Tensor, Tensor]
+    image_size: int
+
+    def __getitem__(self, index: int) -> ImageFeatures:
+        """The features of one picture of the batch, as a batch of one."""
+        part = slice(index, index + 1)
+        fine, middle = self.high_res_bchw
+        return ImageFeatures(self.embedding_bchw[part], (fine[part], middle[part]), self.image_size)
+
+
+@dataclass(frozen=True)
+class Memories:
+    """What a batch of b objects remembers, as memory attention reads it.
+
+    Attributes:
+        frames: ``m`` memory frames, each ``[b, memory_width, h, w]``, in the order they are read.
+        ages_bm: temporal index of each: 0 for prompt frames, else 1 (latest) … ``num_memories - 1`` (earliest).
+        pointers_bpc: object pointers.
+        distances_bp: their distance in time from this frame, divided by the longest distance there can be.
+    """
+
+    frames: Sequence[Tensor]
+    ages_bm: Tensor
+    pointers_bpc: Tensor
+    distances_bp: Tensor
+
+
+class SAM2(nn.Module):
+    """The network of one :class:`~masklet.models.specs.ModelSpec`, with the official checkpoints' key names.
+
+    All methods are pure: nothing of a picture or video stays on the module.
+    """
+
+    no_obj_embed_spatial: Tensor | None
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        width, memory_width = spec.width, spec.memory_width
+        self.image_encoder = ImageEncoder(spec)
+        self.memory_attention = MemoryAttention(spec)
+        self.memory_encoder = MemoryEncoder(width, memory_width)
+        self.sam_prompt_encoder = PromptEncoder(width)
+        self.sam_mask_decoder = MaskDecoder(spec)
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(spec.num_memories, 1, 1, memory_width))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, width))
+        # Never read (the embedding above is added directly); released checkpoints carry it.
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, width))
+        self.no_obj_ptr = nn.Parameter(torch.zeros(1, width))
+        self.obj_ptr_proj = MLP(width, width, width, 3)
+        if spec.occlusion_memory:
+            self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, memory_width))
+        else:
+            self.no_obj_embed_spatial = None
+        if spec.pointer_time:
+            self.obj_ptr_tpos_proj = nn.Linear(width, memory_width)
+
+    @property
+    def device(self) -> torch.device:
+        return self.no_mem_embed.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights and of the features."""
+        return self.no_mem_embed.dtype
+
+    def encode_image(self, image_bchw: Tensor) -> ImageFeatures:
+        """Encode normalised square pictures ``[b, 3, s, s]`` (SAM 2 section 4, image encoder)."""
+        stride4, stride8, stride16 = self.image_encoder(image_bchw.to(self.dtype))
+        decoder = self.sam_mask_decoder
+        return ImageFeatures(
+            stride16, (decoder.conv_s0(stride4), decoder.conv_s1(stride8)), image_size=image_bchw.shape[-1]
+        )
+
+    def without_memory(self, embedding_bchw: Tensor) -> Tensor:
+        """The image embedding as a frame sees it that reads no memory: an image, or a first prompt frame."""
+        return embedding_bchw + self.no_mem_embed.reshape(1, -1, 1, 1)
+
+    def attend_to_memory(self, embedding_bchw: Tensor, memories: Memories) -> Tensor:
+        """Let an image embedding (one, or one an object) read the memories of b objects: ``[b, c, h, w]``."""
+        spec = self.spec
+        b, count = memories.ages_bm.shape
+        h, w = embedding_bchw.shape[-2:]
+        device, dtype = embedding_bchw.device, embedding_bchw.dtype
+        # The table is stored latest last: age a lies at [num_memories - 1 - a].
+        ages = self.maskmem_tpos_enc[spec.num_memories - 1 - memories.ages_bm].reshape(b, count, 1, -1)
+        place = sine_table(spec.memory_width, h, w, device, dtype).flatten(2).transpose(1, 2)
+        tokens = [frame.to(device, dtype).flatten(2).transpose(1, 2) for frame in memories.frames]
+        positions = (place[:, None] + ages).flatten(1, 2)
+
+        pointers = memories.pointers_bpc
+        split = spec.tokens_per_pointer
+        pointer_tokens = pointers.to(device, dtype).reshape(b, -1, spec.memory_width)
+        pointer_positions = self._pointer_positions(memories.distances_bp).to(dtype).repeat_interleave(split, 1)
+        return self.memory_attention(
+            embedding_bchw.expand(b, -1, -1, -1),
+            sine_table(spec.width, h, w, device, dtype),
+            torch.cat((*tokens, pointer_tokens), dim=1),
+            torch.cat((positions, pointer_positions), dim=1),
+            unplaced=pointer_tokens.shape[1],
+        )
+
+    def _pointer_positions(self, distances_bp: Tensor) -> Tensor:
+        if not self.spec.pointer_time:
+            return self.no_mem_embed.new_zeros(*distances_bp.shape, self.spec.memory_width)
+        waves = sine_of_distance(distances_bp.to(self.device), self.spec.width)
+        return self.obj_ptr_tpos_proj(waves.to(self.dtype))
+
+    def decode_masks(
+        self,
+        features: ImageFeatures,
+        embedding_bchw: Tensor,
+        points_bn2: Tensor | None = None,
+        labels_bn: Tensor | None = None,
+        mask_logits_b1hw: Tensor | None = None,
+        *,
+        batch: int = 1,
+        multimask: bool,
+        stability_fallback: bool = True,
+    ) -> Candidates:
+        """Propose masks for a batch of prompts on one picture (or one picture a prompt).
+
+        Args:
+            features: the picture's features; their high-resolution part is used.
+            embedding_bchw: the embedding to decode, from :meth:`without_memory` or :meth:`attend_to_memory`.
+            points_bn2: clicks (and boxes as two corner points) in pixels of the network's input.
+            labels_bn: what the points say, see :mod:`masklet.models.prompt_encoder`.
+            mask_logits_b1hw: an earlier mask as logits of any size; resized to a quarter of the input.
+            batch: number of objects where neither points nor mask tell it.
+            multimask: ask for three candidates instead of one mask.
+            stability_fallback: see :class:`~masklet.models.mask_decoder.MaskDecoder`.
+        """
+        encoder = self.sam_prompt_encoder
+        device = embedding_bchw.device
+        if points_bn2 is None or labels_bn is None:
+            batch = batch if mask_logits_b1hw is None else mask_logits_b1hw.shape[0]
+            batch = max(batch, embedding_bchw.shape[0])
+            points_bn2 = torch.zeros(batch, 1, 2, device=device)
+            labels_bn = torch.full((batch, 1), PADDING, device=device)
+        sparse = encoder.points(points_bn2.to(device), labels_bn.to(device), features.image_size)
+        h, w = embedding_bchw.shape[-2:]
+        if mask_logits_b1hw is None:
+            dense = encoder.no_mask(1, h, w)
+        else:
+            dense = encoder.mask(_resize(mask_logits_b1hw.to(device).float(), (4 * h, 4 * w), antialias=True))
+        return self.sam_mask_decoder(
+            embedding_bchw,
+            features.high_res_bchw,
+            sparse,
+            dense,
+            encoder.pe_layer.grid(h, w).to(embedding_bchw.dtype),
+            multimask,
+            stability_fallback,
+        )
+
+    def object_pointer(self, token_bc: Tensor, present_b1: Tensor) -> Tensor:
+        """Make object pointers from output tokens; where the object is absent, the learned no-object pointer."""
+        present = present_b1.to(token_bc.dtype)
+        return present * self.obj_ptr_proj(token_bc) + (1 - present) * self.no_obj_ptr
+
+    def encode_memory(
+        self, embedding_bchw: Tensor, logits_b1hw: Tensor, visible_b1: Tensor, *, image_size: int, binarize: bool
+    ) -> Tensor:
+        """Encode the masks of a frame as memory frames ``[b, memory_width, h, w]``.
+
+        Args:
+            embedding_bchw: the frame's image embedding (no memory in it), one for all objects or one each.
+            logits_b1hw: mask logits; resized to the network's input size.
+            visible_b1: whether the object is in the frame.
+            image_size: side of the network's input in pixels.
+            binarize: take the mask as drawn (prompt frames) instead of its probabilities.
+        """
+        logits = _resize(logits_b1hw.float(), (image_size, image_size))
+        mask = (logits > 0).float() if binarize else logits.sigmoid()
+        memory = self.memory_encoder(embedding_bchw, (mask * MEMORY_SCALE + MEMORY_BIAS).to(self.dtype))
+        if self.no_obj_embed_spatial is not None:
+            absent = 1 - visible_b1.to(memory.dtype)
+            memory = memory + absent[..., None, None] * self.no_obj_embed_spatial[..., None, None]
+        return memory
+
+
+def upsample(logits_bnhw: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear resize of mask logits to ``height`` x ``width`` pixels, in float32."""
+    return _resize(logits_bnhw.float(), (height, width))
+
+
+def _resize(x_bnhw: Tensor, size: tuple[int, int], antialias: bool = False) -> Tensor:
+    if tuple(x_bnhw.shape[-2:]) == size:
+        return x_bnhw
+    return F.interpolate(x_bnhw, size=size, mode="bilinear", align_corners=False, antialias=antialias)

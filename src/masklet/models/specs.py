@@ -1,0 +1,143 @@
+"""Every number of every network size, said once.
+
+The released sizes follow the published SAM 2 / SAM 2.1 configurations (arXiv 2408.00714, section 4 and appendix C);
+``nano`` is masklet's own small member of the family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from masklet.errors import InputError
+
+
+@dataclass(frozen=True)
+class HieraSpec:
+    """The image encoder's trunk (Hiera, arXiv 2306.00989, without its pre-training parts).
+
+    ``window_sizes`` holds one side length a stage, in tokens; blocks listed in ``global_blocks`` see the whole picture.
+    ``background_size`` is the side of the coarse position table that is stretched over the picture; a table of the first
+    stage's window is tiled on top of it.
+    """
+
+    embed_dim: int
+    heads: int
+    stages: tuple[int, int, int, int]
+    global_blocks: tuple[int, ...]
+    window_sizes: tuple[int, int, int, int]
+    background_size: int = 7
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the four stages, finest first."""
+        return tuple(self.embed_dim * 2**i for i in range(len(self.stages)))
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One network: what its tensors look like and how it is meant to be run.
+
+    Attributes:
+        name: the name used everywhere (``sam2.1-tiny``).
+        image_size: side of the square input that the weights were trained at, in pixels.
+        width: channels of image features, prompts and decoder.
+        memory_width: channels of a memory frame.
+        num_memories: memory frames that one frame reads, the prompt frame included.
+        max_pointers: object pointers that one frame reads.
+        memory_grid: side of the token grid that the rotary positions are made for at ``image_size``.
+        occlusion_memory: 2.1 only: a memory in which the object is absent carries an embedding that says so.
+        pointer_time: 2.1 only: object pointers carry their signed distance in time.
+        motion_weight: SAMURAI's weight of the motion score in the choice of a candidate.
+    """
+
+    name: str
+    hiera: HieraSpec
+    image_size: int = 1024
+    width: int = 256
+    memory_width: int = 64
+    memory_layers: int = 4
+    memory_feed_forward: int = 2048
+    num_memories: int = 7
+    max_pointers: int = 16
+    decoder_feed_forward: int = 2048
+    occlusion_memory: bool = True
+    pointer_time: bool = True
+    motion_weight: float = 0.25
+    aliases: tuple[str, ...] = field(default=())
+
+    @property
+    def stride(self) -> int:
+        """Input pixels to a side of one token of the image embedding."""
+        return 16
+
+    @property
+    def memory_grid(self) -> int:
+        return self.image_size // self.stride
+
+    @property
+    def tokens_per_pointer(self) -> int:
+        """An object pointer is cut into this many tokens of ``memory_width``."""
+        return self.width // self.memory_width
+
+    def check_resolution(self, size: int) -> int:
+        """Return ``size`` if the network can run at a ``size`` x ``size`` input, else raise :class:`InputError`.
+
+        The coarsest pyramid level has a stride of 32, so a side must be a multiple of 32.
+        """
+        if isinstance(size, bool) or not isinstance(size, int) or size < 64 or size > 4096 or size % 32:
+            raise InputError(
+                f"resolution {size!r} can't be used: give a multiple of 32 from 64 to 4096 "
+                f"({self.name} was trained at {self.image_size})"
+            )
+        return size
+
+
+_TINY = HieraSpec(96, 1, (1, 2, 7, 2), (5, 7, 9), (8, 4, 14, 7))
+_SMALL = HieraSpec(96, 1, (1, 2, 11, 2), (7, 10, 13), (8, 4, 14, 7))
+_BASE_PLUS = HieraSpec(112, 2, (2, 3, 16, 3), (12, 16, 20), (8, 4, 14, 7), background_size=14)
+_LARGE = HieraSpec(144, 2, (2, 6, 36, 4), (23, 33, 43), (8, 4, 16, 8))
+
+_RELEASED = (
+    ModelSpec("sam2.1-tiny", _TINY, aliases=("tiny", "t")),
+    ModelSpec("sam2.1-small", _SMALL, aliases=("small", "s")),
+    ModelSpec("sam2.1-base-plus", _BASE_PLUS, aliases=("base-plus", "base", "b+")),
+    ModelSpec("sam2.1-large", _LARGE, motion_weight=0.15, aliases=("large", "l")),
+)
+
+_NANO = ModelSpec(
+    "nano",
+    HieraSpec(32, 1, (1, 2, 6, 1), (5, 8), (8, 4, 8, 4)),
+    image_size=256,
+    width=128,
+    memory_width=32,
+    memory_layers=2,
+    memory_feed_forward=512,
+    num_memories=4,
+    max_pointers=8,
+)
+
+
+def _version_2_0(spec: ModelSpec) -> ModelSpec:
+    name = spec.name.replace("sam2.1", "sam2")
+    return replace(spec, name=name, occlusion_memory=False, pointer_time=False, aliases=())
+
+
+SPECS: dict[str, ModelSpec] = {
+    spec.name: spec for spec in (*_RELEASED, *(_version_2_0(spec) for spec in _RELEASED), _NANO)
+}
+
+
+def get_spec(name: str) -> ModelSpec:
+    """Look up a spec by its name or alias: ``tiny``, ``base_plus``, ``sam2.1-large``, ``sam2_hiera_small``, ``nano``.
+
+    Case, ``_`` against ``-`` and the word ``hiera`` don't matter; a bare size means SAM 2.1.
+
+    Raises:
+        InputError: no such model; the message lists the names there are.
+    """
+    wanted = name.strip().lower().replace("_", "-").replace("hiera-", "").removesuffix(".pt")
+    for spec in SPECS.values():
+        if wanted == spec.name or wanted in spec.aliases:
+            return spec
+    short = [spec.aliases[0] if spec.aliases else spec.name for spec in SPECS.values()]
+    raise InputError(f"there is no model called {name!r}; choose one of: {', '.join(short)}")
