@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from masklet.errors import InputError
 
 MaskArray = NDArray[np.bool_]
-ByteArray = NDArray[np.uint8]
+# uint8 everywhere; OpenCV's type hints promise less than that, so the alias leaves it open.
+ByteArray = NDArray[Any]
 
 
 def as_mask(mask_hw: Any, what: str = "mask") -> MaskArray:
@@ -32,7 +33,7 @@ def as_mask(mask_hw: Any, what: str = "mask") -> MaskArray:
 
 
 def as_bytes(mask_hw: Any, what: str = "mask") -> ByteArray:
-    """The same mask as contiguous uint8 zeros and ones, which is what OpenCV wants; no copy where possible."""
+    """The same mask as contiguous uint8 zeros and ones, as OpenCV wants it; no copy where possible."""
     return np.ascontiguousarray(as_mask(mask_hw, what)).view(np.uint8)
 
 

@@ -1,10 +1,10 @@
 """One colour for every object: in overlays, in the studio and in indexed PNG files.
 
-The first twelve were searched for (OKLab, smallest distance between any two as large as possible) with ordinary
-sight and with each of the three kinds of colour blindness simulated after Machado et al. 2009; black, white,
-greys and dark tones are left out because they vanish on a picture. The rest follow by the same rule, each as
-far as possible from all before it. They are a table and not a formula, so that an object keeps its colour
-wherever and with whichever version it is shown.
+The first twelve were searched for (the smallest OKLab distance between any two as large as possible) with
+ordinary sight and with each of the three kinds of colour blindness simulated after Machado et al. 2009;
+black, white, greys and dark tones are left out because they vanish on a picture. The rest follow by the same
+rule, each as far as possible from all before it. They are a table and not a formula, so that an object keeps
+its colour wherever and with whichever version it is shown.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def text_color(background: RGB) -> RGB:
 
 
 def palette_bytes() -> bytes:
-    """768 bytes for an indexed PNG (`Image.putpalette`): 0 is black for the background, i the colour of object i.
+    """768 bytes for an indexed PNG (`Image.putpalette`): 0 is black, for the background; i is the colour of
+    object i.
 
     Entry 255, which the DAVIS and YouTube-VOS conventions keep for "ignore", is near white.
     """

@@ -46,7 +46,7 @@ def encode_batch(masks_nhw: Iterable[Any]) -> list[RLE]:
 def encode_crop(mask_hw: Any, left: int, top: int, height: int, width: int) -> RLE:
     """Run lengths, in a frame of (height, width), of a mask that was made on a part of that frame.
 
-    `left` and `top` say where the part's first pixel is in the frame; what sticks out of the frame is cut off.
+    `left` and `top` say where the part's first pixel is in the frame; what sticks out is cut off.
     """
     part = as_mask(mask_hw)
     frame = np.zeros(_size((height, width)), np.bool_)
@@ -63,7 +63,7 @@ def decode(rle: Mapping[str, Any]) -> MaskArray:
 
 
 def decode_batch(rles: Sequence[Mapping[str, Any]]) -> MaskArray:
-    """Boolean (n, h, w) of n masks of one size. Raises InputError where sizes differ, or for no mask at all."""
+    """Boolean (n, h, w) of n masks of one size. Raises InputError where sizes differ, or for no mask."""
     height, width = _one_size(rles)
     masks_nhw = np.empty((len(rles), height, width), np.bool_)
     for mask, rle in zip(masks_nhw, rles, strict=True):
@@ -108,7 +108,7 @@ def counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
 
 
 def from_counts(runs: Sequence[int] | NDArray[np.integer], height: int, width: int) -> RLE:
-    """Compressed run lengths out of plain ones, first run outside the mask. Raises InputError as `counts` does."""
+    """Compressed run lengths out of plain ones, the first outside the mask. Raises what `counts` does."""
     return encode(decode({"size": [height, width], "counts": runs}))
 
 
