@@ -69,7 +69,7 @@ def to_polygons(mask_hw: Any, tolerance: float = 0.0, min_area: float = 0.0) -> 
     for ring in _trace(mask):
         area = ring_area(ring)
         x, y = (int(value) for value in ring[0])
-        # A ring starts at its topmost left corner: an outer one's piece is below it, a hole's surroundings above.
+        # A ring starts at its topmost left corner: an outer one has its piece below, a hole has it above.
         piece = int(labels[y, x] if area > 0 else labels[y - 1, x])
         if area > 0:
             if area >= min_area:

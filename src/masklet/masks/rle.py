@@ -205,9 +205,10 @@ def _packed(rles: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What pycocotools takes, from run lengths that have been checked."""
     packed = []
     for rle in rles:
-        runs = counts(rle)
+        runs, given = counts(rle), rle["counts"]
         size = list(_size(rle["size"]))
-        given = rle["counts"]
+        if (runs[1:] == 0).any():  # pycocotools stops counting at a run of length zero
+            given = encode(_paint(runs, (size[0], size[1])))["counts"]
         if isinstance(given, str):
             given = given.encode("ascii")
         if not isinstance(given, bytes):
