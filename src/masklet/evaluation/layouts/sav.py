@@ -1,0 +1,70 @@
+"""SA-V val and test: JPEGImages_24fps/<video>/<frame>.jpg, Annotations_6fps/<video>/<object>/<frame>.png.
+
+Every object has its own masks, which may overlap; its first and last annotated frame aren't scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.evaluation.labels import foreground
+from masklet.evaluation.layouts.base import (
+    MaskDataset,
+    MaskSequence,
+    Target,
+    files_by_stem,
+    first_existing,
+    folders,
+    read_names,
+)
+
+
+class ObjectFolderSequence(MaskSequence):
+    """One folder of binary PNGs per object."""
+
+    exclusive = False
+
+    def __init__(self, name: str, images: Mapping[str, Path], masks: Mapping[int, Mapping[str, Path]]):
+        annotated = sorted({frame for files in masks.values() for frame in files})
+        super().__init__(name, images, annotated, skip_early=True)
+        self._masks = masks
+        self._index = {frame: i for i, frame in enumerate(self.frames)}
+
+    def truth(self, frame: int, object_id: int) -> np.ndarray:
+        path = self._masks[object_id].get(self.frames[frame])
+        if path is None:
+            raise InputError(
+                f"{self.name}: object {object_id} has no annotation on frame {self.frames[frame]}"
+            )
+        return foreground(path).astype(bool)
+
+    def _find_targets(self) -> tuple[Target, ...]:
+        targets = []
+        for object_id, files in sorted(self._masks.items()):
+            annotated = tuple(self._index[frame] for frame in files)
+            first = next((i for i in annotated if self.truth(i, object_id).any()), None)
+            if first is not None:
+                targets.append(Target(object_id, first, annotated[1:-1]))
+        return tuple(targets)
+
+
+def load(root: Path, split: str | None) -> MaskDataset:
+    base = first_existing(root / f"sav_{split}", root / split) if split else None
+    base = base or root
+    annotations = first_existing(base / "Annotations_6fps", base / "Annotations") or base / "Annotations_6fps"
+    pictures = first_existing(base / "JPEGImages_24fps", base / "JPEGImages") or base / "JPEGImages_24fps"
+    listed = first_existing(base / f"sav_{split}.txt", root / f"sav_{split}.txt") if split else None
+    names = read_names(listed) if listed else folders(annotations)
+    sequences = []
+    for name in names:
+        masks = {
+            int(folder): files_by_stem(annotations / name / folder, frozenset({".png"}))
+            for folder in folders(annotations / name)
+            if folder.isdigit()
+        }
+        sequences.append(ObjectFolderSequence(name, files_by_stem(pictures / name), masks))
+    return MaskDataset("sav", tuple(sequences), per_object_files=True)

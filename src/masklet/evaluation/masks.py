@@ -1,0 +1,135 @@
+"""Scores of mask predictions: per object, per sequence, per data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from masklet.evaluation.boundary import boundary_accuracy
+from masklet.evaluation.region import region_similarity
+from masklet.evaluation.statistics import Statistics, statistics
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectScores:
+    """J and F of one object, frame by frame.
+
+    Attributes:
+        sequence: name of the sequence.
+        object_id: the object's number in the annotation.
+        frames: names of the scored frames, in order.
+        region: J of each of them.
+        boundary: F of each of them.
+        group: part of the data set that is also reported on its own ("seen", "unseen"), or "".
+    """
+
+    sequence: str
+    object_id: int
+    frames: tuple[str, ...]
+    region: np.ndarray
+    boundary: np.ndarray
+    group: str = ""
+
+    @property
+    def j(self) -> Statistics:
+        return statistics(self.region)
+
+    @property
+    def f(self) -> Statistics:
+        return statistics(self.boundary)
+
+    @property
+    def j_and_f(self) -> float:
+        return (self.j.mean + self.f.mean) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSummary:
+    """Means over objects, as the benchmarks report them."""
+
+    objects: int
+    j_and_f: float
+    j: Statistics
+    f: Statistics
+    groups: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """group -> (mean J, mean F)"""
+
+    @property
+    def overall(self) -> float:
+        """With groups (YouTube-VOS: seen, unseen) the mean of their J and F; else J&F."""
+        if not self.groups:
+            return self.j_and_f
+        return float(np.mean([score for pair in self.groups.values() for score in pair]))
+
+
+class ObjectScorer:
+    """Collects the frames of one object.
+
+    Args:
+        skip_before_appearance: frames are left out until the object is in the annotation or in the prediction
+            (SA-V, MOSE: a video's later objects are not scored before they exist).
+    """
+
+    def __init__(
+        self, sequence: str, object_id: int, group: str = "", *, skip_before_appearance: bool = False
+    ):
+        self.sequence, self.object_id, self.group = sequence, object_id, group
+        self._waiting = skip_before_appearance
+        self._in_truth = False
+        self._frames: list[str] = []
+        self._region: list[float] = []
+        self._boundary: list[float] = []
+
+    def add(
+        self, frame: str, truth_hw: np.ndarray, mask_hw: np.ndarray, void_hw: np.ndarray | None = None
+    ) -> None:
+        """Scores one frame. Masks (H, W) bool."""
+        visible = bool(truth_hw.any())
+        self._in_truth |= visible
+        if self._waiting and not visible and not mask_hw.any():
+            return
+        self._waiting = False
+        self._frames.append(frame)
+        self._region.append(region_similarity(truth_hw, mask_hw, void_hw))
+        self._boundary.append(boundary_accuracy(truth_hw, mask_hw, void_hw))
+
+    @property
+    def ever_visible(self) -> bool:
+        """True when the annotation showed the object in one of the frames added."""
+        return self._in_truth
+
+    def scores(self) -> ObjectScores:
+        return ObjectScores(
+            self.sequence,
+            self.object_id,
+            tuple(self._frames),
+            np.asarray(self._region, dtype=np.float64),
+            np.asarray(self._boundary, dtype=np.float64),
+            self.group,
+        )
+
+
+def summarize_masks(objects: Iterable[ObjectScores]) -> MaskSummary:
+    """Every object counts the same, however long its sequence (DAVIS 2017). Empty objects are left out."""
+    scored = [one for one in objects if len(one.frames)]
+    j, f = _average([one.j for one in scored]), _average([one.f for one in scored])
+    groups: dict[str, tuple[float, float]] = {}
+    for name in sorted({one.group for one in scored if one.group}):
+        members = [one for one in scored if one.group == name]
+        groups[name] = (
+            float(np.mean([one.j.mean for one in members])),
+            float(np.mean([one.f.mean for one in members])),
+        )
+    return MaskSummary(len(scored), (j.mean + f.mean) / 2, j, f, groups)
+
+
+def _average(parts: Sequence[Statistics]) -> Statistics:
+    if not parts:
+        return Statistics(float("nan"), float("nan"), float("nan"))
+    return Statistics(
+        mean=float(np.mean([one.mean for one in parts])),
+        recall=float(np.mean([one.recall for one in parts])),
+        decay=float(np.mean([one.decay for one in parts])),
+    )
