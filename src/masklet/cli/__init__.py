@@ -1,1 +1,69 @@
-"""See DESIGN: filled by its module."""
+"""The command line: the list of commands, and what happens around each of them.
+
+A command's module is imported when that command runs, so `masklet --help` needs neither PyTorch nor FFmpeg.
+To add a command, write it in its own module of this folder and add a line to `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from masklet import __version__
+from masklet.cli.lazy import Command, LazyGroup, show_warnings_plainly
+
+_WORK, _KEEP = "Cut out", "Set up"
+
+COMMANDS: dict[str, Command] = {
+    # name: Command("module:function or typer app", "one line for the help", panel of the help)
+    "models": Command("masklet.cli.models:app", "List, fetch, convert and remove model weights.", _KEEP),
+    "doctor": Command("masklet.cli.doctor:doctor", "Show what this machine can do.", _KEEP),
+}
+
+
+class _Root(LazyGroup):
+    lazy = COMMANDS
+
+
+app = typer.Typer(
+    name="masklet",
+    cls=_Root,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`masklet COMMAND --help` explains a command and shows examples.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"masklet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Show Python's traceback with an error; fits before or after a command."
+        ),
+    ] = False,
+) -> None:
+    """Cut any object out of any image or video: click it once, get its mask in every frame."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code.
+
+    0: done; 1: a bug in masklet; 2: wrong input, said in one line; 130: stopped with Ctrl-C.
+    """
+    show_warnings_plainly()
+    typer.main.get_command(app)(args, prog_name="masklet")

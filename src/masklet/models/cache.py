@@ -1,8 +1,8 @@
 """The folder that released checkpoints are kept in, and what is known about the files there.
 
-A checkpoint is trusted once its SHA-256 has been seen to be right. Hashing 900 MB at every start would be felt, so
-the result is kept next to the file in ``<file>.verified`` together with the length and the modification time that
-the file had. A file put there by hand is hashed once, on first use.
+A checkpoint is trusted once its SHA-256 has been seen to be right. Hashing 900 MB at every start would be
+felt, so the result is kept next to the file in ``<file>.verified`` together with the length and the
+modification time that the file had. A file put there by hand is hashed once, on first use.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,7 +61,7 @@ def how_to_get(checkpoint: ReleasedCheckpoint) -> str:
     """The part of an error message that says what to do when a checkpoint can't be fetched."""
     return (
         f"Fetch {checkpoint.url} by hand (a browser will do) and put it at {cached_path(checkpoint)}, "
-        f"or name a file you have with --checkpoint FILE. Meanwhile `--model nano` works without any download."
+        "or name a file you have with --checkpoint FILE. `--model nano` works without any download."
     )
 
 
@@ -71,7 +71,7 @@ def _fingerprint(path: Path) -> dict[str, int]:
 
 
 def mark_verified(checkpoint: ReleasedCheckpoint) -> None:
-    """Remember that the file in the cache has the published hash (a read-only cache simply doesn't remember)."""
+    """Remember that the file in the cache has the published hash (a read-only cache forgets it)."""
     stamp = _stamp_path(checkpoint)
     temporary = stamp.with_name(f"{stamp.name}.{os.getpid()}.tmp")
     content = {"sha256": checkpoint.sha256, **_fingerprint(cached_path(checkpoint))}
@@ -95,7 +95,8 @@ def is_verified(checkpoint: ReleasedCheckpoint) -> bool:
 def cache_state(checkpoint: ReleasedCheckpoint) -> CacheState:
     """What the cache holds of this checkpoint, judged without reading the file.
 
-    ``unchecked``: the file is there with the right length (as far as that is known), its hash hasn't been taken.
+    ``unchecked``: the file is there with the right length (as far as that is known), its hash hasn't been
+    taken.
     """
     path = cached_path(checkpoint)
     if path.is_file():
@@ -108,8 +109,8 @@ def cache_state(checkpoint: ReleasedCheckpoint) -> CacheState:
 def find_cached(checkpoint: ReleasedCheckpoint) -> Path | None:
     """Return the cached file once its hash is known to be right, or None where there is none.
 
-    Raises `CheckpointError` for a file of another length or another hash; it is left alone, because it may have
-    been put there by hand.
+    Raises `CheckpointError` for a file of another length or another hash; it is left alone, because it may
+    have been put there by hand.
     """
     path = cached_path(checkpoint)
     state = cache_state(checkpoint)
@@ -140,11 +141,11 @@ def find_cached(checkpoint: ReleasedCheckpoint) -> Path | None:
 
 
 @contextlib.contextmanager
-def locked(checkpoint: ReleasedCheckpoint, on_wait: object = None) -> Iterator[None]:
+def locked(checkpoint: ReleasedCheckpoint, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold this checkpoint's place in the cache against other processes and threads.
 
-    The operating system releases the lock when its holder dies, so a crash leaves nothing to clean up. ``on_wait``
-    (a function without arguments) is called once when somebody else holds it.
+    The operating system releases the lock when its holder dies, so a crash leaves nothing to clean up.
+    ``on_wait`` (a function without arguments) is called once when somebody else holds it.
     """
     path = cached_path(checkpoint)
     lock = FileLock(path.with_name(path.name + ".lock"))
@@ -152,7 +153,7 @@ def locked(checkpoint: ReleasedCheckpoint, on_wait: object = None) -> Iterator[N
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            if callable(on_wait):
+            if on_wait is not None:
                 on_wait()
             lock.acquire()
     except (OSError, NotImplementedError) as error:
@@ -177,7 +178,8 @@ class Removed:
 def remove(checkpoint: ReleasedCheckpoint) -> Removed:
     """Delete a checkpoint, an unfinished download of it and its stamp from the cache.
 
-    Waits for a download that is going on in another process. Raises `CheckpointError` where a file can't be deleted.
+    Waits for a download that is going on in another process. Raises `CheckpointError` where a file can't be
+    deleted.
     """
     if not cache_folder().is_dir():
         return Removed((), 0)

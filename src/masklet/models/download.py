@@ -1,7 +1,7 @@
 """Fetches a released checkpoint into the cache.
 
-The bytes go to ``<file>.part``, which a later call goes on with; only a file with the published SHA-256 gets its real
-name. A lock keeps two processes from writing the same part.
+The bytes go to ``<file>.part``, which a later call goes on with; only a file with the published SHA-256 gets
+its real name. A lock keeps two processes from writing the same part.
 """
 
 from __future__ import annotations
@@ -56,6 +56,15 @@ class _TryAgainError(Exception):
         self.pause = pause
 
 
+def ensure_online(checkpoint: ReleasedCheckpoint) -> None:
+    """Raise `DownloadError` where ``$MASKLET_OFFLINE`` forbids downloads."""
+    if os.environ.get("MASKLET_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off"):
+        raise DownloadError(
+            f"The weights of {checkpoint.name} aren't here, and $MASKLET_OFFLINE forbids downloads. "
+            f"{how_to_get(checkpoint)}"
+        )
+
+
 def fetch(
     checkpoint: ReleasedCheckpoint,
     *,
@@ -65,12 +74,13 @@ def fetch(
 ) -> Path:
     """Return the checkpoint's path in the cache, fetching it first where it is missing.
 
-    A cut connection is taken up again where it stopped, also by a later call (also after Ctrl-C). The SHA-256 is
-    checked before the file gets its name.
+    A cut connection is taken up again where it stopped, also by a later call (also after Ctrl-C). The SHA-256
+    is checked before the file gets its name.
 
-    Raises `DownloadError`, whose message says what went wrong and how to get the file by hand: no connection, refused
-    or missing, another length or hash than published, no room on the disk, a folder that can't be written. Raises
-    `CheckpointError` where a wrong file lies at the place already.
+    Raises `DownloadError`, whose message says what went wrong and how to get the file by hand: no connection,
+    refused or missing, another length or hash than published, no room on the disk, a folder that can't be
+    written, or ``$MASKLET_OFFLINE`` set. Raises `CheckpointError` where a wrong file lies at the place
+    already.
     """
     return _Download(checkpoint, on_progress, on_note, sleep).run()
 
@@ -100,6 +110,7 @@ class _Download:
         with locked(self.checkpoint, self._say_waiting):
             if find_cached(self.checkpoint) is not None:
                 return target
+            ensure_online(self.checkpoint)
             resumed = self._part_size() > 0
             self._transfer()
             found = self._hash_part()
@@ -112,13 +123,13 @@ class _Download:
             if found != self.checkpoint.sha256:
                 self._discard_part()
                 raise self._error(
-                    f"What {self.checkpoint.url} sent is not the published {self.checkpoint.filename}: its SHA-256 is "
-                    f"{found}, it should be {self.checkpoint.sha256}. The file was deleted."
+                    f"What {self.checkpoint.url} sent is not the published {self.checkpoint.filename}: its "
+                    f"SHA-256 is {found}, it should be {self.checkpoint.sha256}. The file was deleted."
                 )
             self._publish(target)
         return target
 
-    # -- one connection after the other ------------------------------------------------------------------------
+    # -- one connection after the other ----------------------------------------------------------------------
 
     def _transfer(self) -> None:
         """Fill the part file, over as many connections as it takes while they bring something new."""
@@ -126,7 +137,7 @@ class _Download:
         best = self._part_size()
         try:
             client = httpx.Client(timeout=httpx.Timeout(30.0, connect=10.0), follow_redirects=True)
-        except (ValueError, ImportError, OSError) as error:  # a proxy or certificate setting in the environment
+        except (ValueError, ImportError, OSError) as error:  # proxies or certificates of the environment
             raise self._error(f"The network settings can't be used: {error}.") from error
         with client:
             while True:
@@ -164,8 +175,8 @@ class _Download:
         except httpx.TransportError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise self._error(
-                    f"The certificate of {self.checkpoint.url} isn't trusted here ({error}). Behind a company proxy, "
-                    "point $SSL_CERT_FILE to its certificates."
+                    f"The certificate of {self.checkpoint.url} isn't trusted here ({error}). Behind a "
+                    "company proxy, point $SSL_CERT_FILE to its certificates."
                 ) from error
             raise _TryAgainError(f"The connection failed ({str(error) or type(error).__name__})") from error
 
@@ -197,7 +208,9 @@ class _Download:
             )
         else:
             why = _REFUSALS.get(status, response.reason_phrase or "no reason given")
-            raise self._error(f"{self.checkpoint.url} can't be fetched: the server answered {status} ({why}).")
+            raise self._error(
+                f"{self.checkpoint.url} can't be fetched: the server answered {status} ({why})."
+            )
         etag = response.headers.get("ETag", "")
         self.etag = etag if etag.startswith('"') else None  # a weak one says nothing about bytes
         self._write(response, offset)
@@ -205,9 +218,9 @@ class _Download:
     def _expect_length(self, length: int | None) -> None:
         if self.checkpoint.size is not None and length is not None and length != self.checkpoint.size:
             raise self._error(
-                f"{self.checkpoint.url} offers {length:,} bytes; the published {self.checkpoint.filename} has "
-                f"{self.checkpoint.size:,}. It was replaced, or something between here and the server answered in "
-                "its place (a login page?)."
+                f"{self.checkpoint.url} offers {length:,} bytes; the published {self.checkpoint.filename} "
+                f"has {self.checkpoint.size:,}. It was replaced, or something between here and the server "
+                "answered in its place (a login page?)."
             )
         if self.checkpoint.size is None:
             self.total = length
@@ -230,10 +243,12 @@ class _Download:
             return
         if done > self.total:
             self._discard_part()
-            raise self._error(f"{self.checkpoint.url} sends more than the {self.total:,} bytes it should have.")
+            raise self._error(
+                f"{self.checkpoint.url} sends more than the {self.total:,} bytes it should have."
+            )
         raise _TryAgainError(f"The connection ended after {done:,} of {self.total:,} bytes")
 
-    # -- the part file -------------------------------------------------------------------------------------------
+    # -- the part file ---------------------------------------------------------------------------------------
 
     def _part_size(self) -> int:
         try:
@@ -252,7 +267,10 @@ class _Download:
     def _check_room(self, offset: int) -> None:
         if self.total is None:
             return
-        free = shutil.disk_usage(self.part.parent).free
+        try:
+            free = shutil.disk_usage(self.part.parent).free
+        except OSError as error:
+            raise self._cannot_write(error) from error
         if free < self.total - offset:
             raise self._no_room(f"{self.total - offset:,} more bytes are needed, {free:,} are free")
 
@@ -277,7 +295,7 @@ class _Download:
             raise self._cannot_write(error) from error
         mark_verified(self.checkpoint)
 
-    # -- what to tell --------------------------------------------------------------------------------------------
+    # -- what to tell ----------------------------------------------------------------------------------------
 
     def _say_waiting(self) -> None:
         self.note(f"Another process is fetching {self.checkpoint.filename}; waiting for it.")
@@ -289,27 +307,30 @@ class _Download:
         kept = self._part_size()
         go_on = f" {kept:,} bytes are kept and the next try goes on from there." if kept else ""
         return self._error(
-            f"{self.checkpoint.url} can't be fetched: {reason[:1].lower()}{reason[1:]}. Is this machine online?{go_on}"
+            f"{self.checkpoint.url} can't be fetched: {reason[:1].lower()}{reason[1:]}. Is this machine "
+            f"online?{go_on}"
         )
 
     def _no_room(self, detail: str) -> DownloadError:
         return DownloadError(
-            f"There is no room for {self.checkpoint.filename} in {self.part.parent} ({detail}). Make room, or set "
-            "$MASKLET_HOME to a folder on another disk; what is fetched already is kept. Meanwhile `--model nano` "
-            "works without any download."
+            f"There is no room for {self.checkpoint.filename} in {self.part.parent} ({detail}). Make room, "
+            "or set $MASKLET_HOME to a folder on another disk; what is fetched already is kept. Meanwhile "
+            "`--model nano` works without any download."
         )
 
     def _cannot_write(self, error: OSError) -> DownloadError:
         if error.errno in _NO_ROOM:
             return self._no_room(error.strerror or "the disk is full")
         return DownloadError(
-            f"{error.filename or self.part.parent} can't be written ({error.strerror or error}). Set $MASKLET_HOME to a "
-            "folder you can write to. Meanwhile `--model nano` works without any download."
+            f"{error.filename or self.part.parent} can't be written ({error.strerror or error}). Set "
+            "$MASKLET_HOME to a folder you can write to. Meanwhile `--model nano` works without any download."
         )
 
 
 def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
-    """Start of the range and length of the whole file, from a Content-Range header; None for what it doesn't say."""
+    """Start of the range and length of the whole file, from a Content-Range header; None for what it doesn't
+    say.
+    """
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if match is None:
         return None, None

@@ -15,12 +15,15 @@ from rich.progress import (
 )
 
 from masklet.models.cache import cached_path
-from masklet.models.download import fetch
+from masklet.models.download import ensure_online, fetch
 from masklet.models.registry import ReleasedCheckpoint
 
 
 def fetch_with_bar(checkpoint: ReleasedCheckpoint) -> Path:
-    """Fetch a checkpoint with a progress bar on standard error and return its path. Raises what `fetch` raises."""
+    """Fetch a checkpoint with a progress bar on standard error and return its path. Raises what `fetch`
+    raises.
+    """
+    ensure_online(checkpoint)
     console = Console(stderr=True, highlight=False)
     size = f"{checkpoint.size / 1e6:.0f} MB " if checkpoint.size else ""
     console.print(f"Fetching {checkpoint.name}: {size}from {checkpoint.url}", soft_wrap=True, markup=False)

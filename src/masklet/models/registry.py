@@ -1,13 +1,17 @@
 """The released checkpoints: where each is published, how long it is, and its hash.
 
-Meta publishes the weights of SAM 2 (July 2024) and SAM 2.1 (September 2024) under Apache-2.0. ``nano`` is masklet's
-own and lies inside the package, so it isn't in this table.
+Meta publishes the weights of SAM 2 (July 2024) and SAM 2.1 (September 2024) under Apache-2.0. ``nano`` is
+masklet's own and lies inside the package, so it isn't in this table.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from masklet.errors import CheckpointError
 
 PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2/"
 
@@ -106,3 +110,13 @@ RELEASED: dict[str, ReleasedCheckpoint] = {
         ),
     )
 }
+
+
+def packaged_weights(name: str) -> Path:
+    """Path of weights that ship inside the package; `CheckpointError` where the installation lacks them."""
+    path = Path(str(files("masklet"))) / "data" / f"{name}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is missing: this installation of masklet is incomplete. Install it again."
+        )
+    return path
