@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from safetensors import safe_open
 
@@ -49,7 +50,7 @@ def models(
     table.add_column("file", justify="right", no_wrap=True)
     table.add_column("here", overflow="fold")
     for row in rows:
-        size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else "unknown"
+        size = decimal(row["bytes"]) if row["bytes"] else "unknown"
         table.add_row(row["name"], row["short"], f"{row['parameters'] / 1e6:.2f} M", size, _state_text(row))
     console = Console(highlight=False)
     console.print(table)
@@ -76,7 +77,7 @@ def pull(names: _Names) -> None:
             kept = cache.part_path(checkpoint)
             if kept.is_file():
                 typer.echo(
-                    f"\n{_megabytes(kept.stat().st_size)} are kept; the same command goes on from there.",
+                    f"\n{decimal(kept.stat().st_size)} are kept; the same command goes on from there.",
                     err=True,
                 )
             raise
@@ -88,7 +89,7 @@ def remove(names: _Names) -> None:
     for checkpoint in [_released(name) for name in names]:
         removed = cache.remove(checkpoint)
         if removed.files:
-            typer.echo(f"Removed {checkpoint.name}: {_megabytes(removed.freed)} are free again.")
+            typer.echo(f"Removed {checkpoint.name}: {decimal(removed.freed)} are free again.")
         else:
             typer.echo(f"{checkpoint.name} isn't here.")
 
@@ -135,7 +136,7 @@ def convert(
     from masklet.models import checkpoints
 
     checkpoint = checkpoints.convert(source, target, half=half)
-    typer.echo(f"{target}: {checkpoint.spec.name}, {_megabytes(target.stat().st_size)}")
+    typer.echo(f"{target}: {checkpoint.spec.name}, {decimal(target.stat().st_size)}")
 
 
 def _released(name: str) -> ReleasedCheckpoint:
@@ -185,7 +186,3 @@ def _state_text(row: dict[str, Any]) -> str:
         "wrong size": "no: the file there has a wrong size",
         "missing": "no",
     }[row["state"]]
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"

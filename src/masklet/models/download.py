@@ -34,7 +34,6 @@ OnProgress = Callable[[int, "int | None"], None]
 OnNote = Callable[[str], None]
 
 MAX_FAILURES = 5  # attempts in a row that bring nothing new
-_CHUNK = 1 << 18
 _LONGEST_PAUSE = 30.0
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -231,7 +230,8 @@ class _Download:
         try:
             with self.part.open("ab" if offset else "wb") as file:
                 self.progress(done, self.total)
-                for chunk in response.iter_raw(_CHUNK):
+                # As it comes in: blocks of a fixed size would lose the begun one when the connection breaks.
+                for chunk in response.iter_raw():
                     file.write(chunk)
                     done += len(chunk)
                     if self.total is not None and done > self.total:

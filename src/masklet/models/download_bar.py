@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -25,7 +26,7 @@ def fetch_with_bar(checkpoint: ReleasedCheckpoint) -> Path:
     """
     ensure_online(checkpoint)
     console = Console(stderr=True, highlight=False)
-    size = f"{checkpoint.size / 1e6:.0f} MB " if checkpoint.size else ""
+    size = f"{decimal(checkpoint.size)} " if checkpoint.size else ""
     console.print(f"Fetching {checkpoint.name}: {size}from {checkpoint.url}", soft_wrap=True, markup=False)
     columns = (
         TextColumn("{task.description}"),
