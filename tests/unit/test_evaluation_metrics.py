@@ -221,9 +221,8 @@ def test_overlap_and_center_error_against_loops(first, second):
     assert overlap_xywh(a, b) == pytest.approx(
         [slow_overlap(p, q) for p, q in zip(a, b, strict=True)], abs=1e-9
     )
-    expected = [
-        math.hypot(q[0] + q[2] / 2 - p[0] - p[2] / 2, q[1] + q[3] / 2 - p[1] - p[3] / 2) for p, q in zip(a, b)
-    ]
+    shift = (b[:, :2] + b[:, 2:] / 2 - a[:, :2] - a[:, 2:] / 2).tolist()
+    expected = [math.hypot(dx, dy) for dx, dy in shift]
     assert center_errors(a, b) == pytest.approx(expected, abs=1e-9)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -68,7 +69,21 @@ class MaskSequence(ABC):
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        return self._find_targets()
+        """The objects to follow, each with the frames to score. Reads annotations on first use."""
+        known = range(len(self.frames))
+        return tuple(target for target in self._find_targets() if target.prompt_frame in known)
+
+    def limited(self, count: int) -> MaskSequence:
+        """The same video, cut after `count` frames."""
+        short = copy.copy(self)
+        short.__dict__.pop("targets", None)
+        short.frames = self.frames[:count]
+        short._cut(frozenset(short.frames))
+        return short
+
+    @abstractmethod
+    def _cut(self, frames: frozenset[str]) -> None:
+        """Forgets the annotations of all other frames."""
 
     @abstractmethod
     def _find_targets(self) -> tuple[Target, ...]: ...
@@ -121,6 +136,10 @@ class LabelMapSequence(MaskSequence):
 
     def truth(self, frame: int, object_id: int) -> np.ndarray:
         return self.labels(frame) == object_id
+
+    def _cut(self, frames: frozenset[str]) -> None:
+        self._maps = {frame: path for frame, path in self._maps.items() if frame in frames}
+        self.annotated = tuple(i for i, frame in enumerate(self.frames) if frame in self._maps)
 
     def _find_targets(self) -> tuple[Target, ...]:
         return self._rule(self) if self.annotated else ()
@@ -185,6 +204,11 @@ class BoxSequence:
         if len(self.images) < len(self.boxes):
             raise InputError(f"{self.name}: {len(self.boxes)} boxes but only {len(self.images)} pictures")
         return list(self.images[: len(self.boxes)])
+
+    def limited(self, count: int) -> BoxSequence:
+        """The same video, cut after `count` frames."""
+        visible = None if self.visible is None else self.visible[:count]
+        return replace(self, boxes=self.boxes[:count], images=self.images[:count], visible=visible)
 
 
 @dataclass(frozen=True)

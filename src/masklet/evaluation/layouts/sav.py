@@ -42,6 +42,12 @@ class ObjectFolderSequence(MaskSequence):
             )
         return foreground(path).astype(bool)
 
+    def _cut(self, frames: frozenset[str]) -> None:
+        self._masks = {
+            object_id: {frame: path for frame, path in files.items() if frame in frames}
+            for object_id, files in self._masks.items()
+        }
+
     def _find_targets(self) -> tuple[Target, ...]:
         targets = []
         for object_id, files in sorted(self._masks.items()):

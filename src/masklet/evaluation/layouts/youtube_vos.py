@@ -44,6 +44,8 @@ def _appearances(video: dict[str, Any], seen: set[str], sequence: LabelMapSequen
     targets = []
     for object_id, entry in sorted(video["objects"].items(), key=lambda item: int(item[0])):
         first_name = min(entry["frames"])
+        if first_name > sequence.frames[-1]:
+            continue  # appears after the part of the video that is looked at
         if first_name not in sequence.frames:
             raise InputError(f"{sequence.name}: object {object_id} starts on {first_name}, which has no file")
         first = sequence.frames.index(first_name)

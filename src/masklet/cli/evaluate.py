@@ -1,0 +1,199 @@
+"""`masklet evaluate`: run the tracker on a benchmark, or score results that exist."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from masklet.errors import InputError
+
+if TYPE_CHECKING:
+    from masklet.evaluation import BoxDataset, Evaluation, MaskDataset
+    from masklet.models import SAM2
+
+
+def evaluate(  # noqa: PLR0917
+    data: Annotated[Path, typer.Option("--data", help="Folder that the data set was unpacked into.")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--layout",
+            help="davis2016, davis2017, mose, lvos, sav, youtube-vos (masks); lasot, lasot-ext, uav123, nfs, "
+            "otb, got10k (boxes).",
+        ),
+    ],
+    split: Annotated[str | None, typer.Option(help="Part of the data set: train, val, test …")] = None,
+    prompt: Annotated[
+        str,
+        typer.Option(
+            help="What an object's first frame tells the tracker: mask, box or click.",
+            show_default="mask, or box",
+        ),
+    ] = "",
+    policy: Annotated[str, typer.Option(help="Memory policies to compare, with commas.")] = "samurai",
+    model: Annotated[str, typer.Option(help="Models or weights files to compare, with commas.")] = "nano",
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--results", help="Score this folder of results instead of tracking; may be repeated."),
+    ] = None,
+    sequences: Annotated[str | None, typer.Option(help="Only these sequences, with commas.")] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(min=3, help="Cut every sequence after so many frames.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for CSV files, plots and tracked results.")
+    ] = None,
+    plots: Annotated[
+        bool, typer.Option("--plots", help="Draw scores through time into OUTPUT/plots (needs matplotlib).")
+    ] = False,
+    details: Annotated[bool, typer.Option("--details", help="Also print every object or sequence.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take sequences that OUTPUT already holds from there.")
+    ] = False,
+    incomplete: Annotated[
+        bool, typer.Option("--partial", help="With --results: leave out sequences that have none.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps …")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 …")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
+) -> None:
+    """Measure tracking on a benchmark: J, F, J&F for masks; success, precision, AO and SR for boxes."""
+    from masklet.evaluation import MaskDataset, open_layout
+    from masklet.evaluation.report import table, write_reports
+
+    if (plots or resume) and output is None:
+        raise InputError("--plots and --resume need a folder: give one with --output")
+    dataset = _narrow(open_layout(layout, data, split), sequences, max_frames)
+    console = Console(highlight=False)
+    if results:
+        evaluations = _score(dataset, results, incomplete, console)
+    else:
+        kind = prompt or ("mask" if isinstance(dataset, MaskDataset) else "box")
+        models = _load(_words(model), device, dtype)
+        evaluations = _track(
+            dataset,
+            models,
+            _words(policy),
+            prompt=kind,
+            resolution=resolution,
+            output=output,
+            resume=resume,
+            console=console,
+        )
+    title = f"{layout}{' ' + split if split else ''}, {len(dataset.sequences)} sequences"
+    console.print(table(evaluations, title))
+    if details:
+        console.print(table(evaluations, details=True))
+    if output is not None:
+        paths = write_reports(output, evaluations)
+        if plots:
+            from masklet.evaluation.plots import write_plots
+
+            paths += write_plots(output / "plots", evaluations)
+        console.print(f"{len(paths)} files written to {output}", markup=False, soft_wrap=True)
+
+
+def _words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise InputError("a list of names is empty")
+    return list(dict.fromkeys(words))
+
+
+def _narrow(
+    dataset: MaskDataset | BoxDataset, sequences: str | None, max_frames: int | None
+) -> MaskDataset | BoxDataset:
+    """Only the sequences asked for, cut to the length asked for."""
+    from masklet.evaluation import MaskDataset
+
+    names = [one.name for one in dataset.sequences]
+    wanted = names if sequences is None else _words(sequences)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise InputError(f"no sequence {unknown[0]!r} here; there are {', '.join(sorted(names)[:12])} …")
+    if isinstance(dataset, MaskDataset):
+        masks = {one.name: one for one in dataset.sequences}
+        cut = [masks[name] if max_frames is None else masks[name].limited(max_frames) for name in wanted]
+        return replace(dataset, sequences=tuple(cut))
+    boxes = {one.name: one for one in dataset.sequences}
+    short = [boxes[name] if max_frames is None else boxes[name].limited(max_frames) for name in wanted]
+    return replace(dataset, sequences=tuple(short))
+
+
+def _step(bar: Progress, task: TaskID, _sequence: str) -> None:
+    bar.advance(task)
+
+
+def _score(
+    dataset: MaskDataset | BoxDataset, folders: list[Path], incomplete: bool, console: Console
+) -> list[Evaluation]:
+    from masklet.evaluation import score_results
+
+    names = [folder.name or str(folder) for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    evaluations = []
+    with _bar(console) as bar:
+        for name, folder in zip(names, folders, strict=True):
+            task = bar.add_task(name, total=len(dataset.sequences))
+            evaluations.append(
+                score_results(
+                    dataset, folder, name=name, partial=incomplete, finished=partial(_step, bar, task)
+                )
+            )
+    return evaluations
+
+
+def _load(names: list[str], device: str | None, dtype: str | None) -> dict[str, SAM2]:
+    from masklet.loading import load_model
+
+    models = {}
+    for name in names:
+        path = Path(name)
+        if path.suffix in (".pt", ".pth", ".safetensors"):
+            models[path.stem] = load_model(checkpoint=path, device=device, dtype=dtype)
+        else:
+            models[name] = load_model(name, device=device, dtype=dtype)
+    return models
+
+
+def _track(
+    dataset: MaskDataset | BoxDataset,
+    models: dict[str, SAM2],
+    policies: list[str],
+    *,
+    prompt: str,
+    resolution: int | None,
+    output: Path | None,
+    resume: bool,
+    console: Console,
+) -> list[Evaluation]:
+    from masklet.evaluation.run import Run, evaluate_run
+
+    evaluations = []
+    with _bar(console) as bar:
+        for model_name, model in models.items():
+            for policy in policies:
+                name = f"{model_name} {policy} {prompt}"
+                keep = output / "results" / name.replace(" ", "_") if output is not None else None
+                run = Run(name, model, policy, prompt, resolution, keep, resume)
+                task = bar.add_task(name, total=len(dataset.sequences))
+                evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
+    return evaluations
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )

@@ -1,0 +1,238 @@
+"""Evaluations as a table for the terminal and as CSV files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from masklet.errors import ExportError
+from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
+from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation
+
+Row = dict[str, "str | float | int"]
+
+
+def summary_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
+    """One row per run, with the benchmark's measures in percent."""
+    return [_mask_row(one) if isinstance(one, MaskEvaluation) else _box_row(one) for one in evaluations]
+
+
+def _mask_row(evaluation: MaskEvaluation) -> Row:
+    summary = evaluation.summary
+    row: Row = {"run": evaluation.name}
+    if summary.groups:
+        row["overall"] = 100 * summary.overall
+    row |= {
+        "J&F": 100 * summary.j_and_f,
+        "J mean": 100 * summary.j.mean,
+        "J recall": 100 * summary.j.recall,
+        "J decay": 100 * summary.j.decay,
+        "F mean": 100 * summary.f.mean,
+        "F recall": 100 * summary.f.recall,
+        "F decay": 100 * summary.f.decay,
+    }
+    for group, (j, f) in summary.groups.items():
+        row |= {f"J {group}": 100 * j, f"F {group}": 100 * f}
+    row["objects"] = summary.objects
+    if evaluation.frames_per_second is not None:
+        row["frames/s"] = evaluation.frames_per_second
+    return row
+
+
+def _box_row(evaluation: BoxEvaluation) -> Row:
+    summary = evaluation.summary
+    row: Row = {"run": evaluation.name}
+    if not np.isnan(summary.precision):
+        row |= {
+            "success AUC": 100 * summary.success_auc,
+            "norm. precision": 100 * summary.normalised_precision,
+            "precision": 100 * summary.precision,
+        }
+    row |= {
+        "AO": 100 * summary.average_overlap,
+        "SR50": 100 * summary.success_rate_50,
+        "SR75": 100 * summary.success_rate_75,
+        "sequences": summary.sequences,
+    }
+    if evaluation.frames_per_second is not None:
+        row["frames/s"] = evaluation.frames_per_second
+    return row
+
+
+def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
+    """One row per run and object (masks), or per run and sequence (boxes), in percent."""
+    rows: list[Row] = []
+    for evaluation in evaluations:
+        if isinstance(evaluation, MaskEvaluation):
+            rows += [
+                {
+                    "run": evaluation.name,
+                    "sequence": one.sequence,
+                    "object": one.object_id,
+                    "frames": len(one.frames),
+                    "J&F": 100 * one.j_and_f,
+                    "J mean": 100 * one.j.mean,
+                    "J recall": 100 * one.j.recall,
+                    "J decay": 100 * one.j.decay,
+                    "F mean": 100 * one.f.mean,
+                    "F recall": 100 * one.f.recall,
+                    "F decay": 100 * one.f.decay,
+                    "group": one.group,
+                }
+                for one in evaluation.objects
+            ]
+        else:
+            rows += [
+                {
+                    "run": evaluation.name,
+                    "sequence": one.sequence,
+                    "frames": len(one.overlap),
+                    "success AUC": 100 * one.success_auc,
+                    "norm. precision": 100 * one.normalised_precision_20,
+                    "precision": 100 * one.precision_20,
+                    "AO": 100 * float(np.clip(one.overlap, 0, None).mean())
+                    if one.overlap.size
+                    else float("nan"),
+                    "SR50": 100 * one.success_rate(0.5),
+                    "SR75": 100 * one.success_rate(0.75),
+                    "group": one.group,
+                }
+                for one in evaluation.sequences
+            ]
+    return rows
+
+
+def frame_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
+    """One row per run, object and frame."""
+    rows: list[Row] = []
+    for evaluation in evaluations:
+        if isinstance(evaluation, MaskEvaluation):
+            for one in evaluation.objects:
+                for frame, j, f in zip(one.frames, one.region, one.boundary, strict=True):
+                    rows.append(
+                        {
+                            "run": evaluation.name,
+                            "sequence": one.sequence,
+                            "object": one.object_id,
+                            "frame": frame,
+                            "J": float(j),
+                            "F": float(f),
+                        }
+                    )
+        else:
+            for scores in evaluation.sequences:
+                for index, overlap in enumerate(scores.overlap):
+                    rows.append(
+                        {
+                            "run": evaluation.name,
+                            "sequence": scores.sequence,
+                            "scored frame": index,
+                            "overlap": float(overlap),
+                        }
+                    )
+    return rows
+
+
+def curve_rows(evaluations: Sequence[BoxEvaluation]) -> list[Row]:
+    """Success, precision and normalised precision curves, one row per run and threshold."""
+    rows: list[Row] = []
+    for evaluation in evaluations:
+        summary = evaluation.summary
+        for measure, thresholds, values in (
+            ("success", np.linspace(0, 1, len(summary.success)), summary.success),
+            ("precision", CENTER_THRESHOLDS, summary.precision_curve),
+            ("normalised precision", NORMALISED_THRESHOLDS, summary.normalised_precision_curve),
+        ):
+            rows += [
+                {"run": evaluation.name, "measure": measure, "threshold": float(t), "share": float(v)}
+                for t, v in zip(thresholds, values, strict=False)
+            ]
+    return rows
+
+
+def table(evaluations: Sequence[Evaluation], title: str = "", *, details: bool = False) -> Table:
+    """Runs side by side; with `details` one line per object or sequence."""
+    rows = detail_rows(evaluations) if details else summary_rows(evaluations)
+    result = Table(title=title or None, header_style="bold")
+    columns = _columns(rows)
+    if details:
+        columns = [name for name in columns if any(row.get(name, "") != "" for row in rows)]
+    for name in columns:
+        number = any(isinstance(row.get(name), int | float) for row in rows)
+        result.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        result.add_row(*(_text(row.get(name, "")) for name in columns))
+    return result
+
+
+def _text(value: str | float | int) -> str:
+    if isinstance(value, float):
+        return "–" if np.isnan(value) else f"{value:.1f}"
+    return str(value)
+
+
+def _columns(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Writes rows as CSV (UTF-8, comma, one header line). An existing file is replaced in one step.
+
+    Raises:
+        ExportError: the file can't be written.
+    """
+    columns = _columns(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()})
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file in one step: temporary name in the same folder, sync, rename.
+
+    Raises:
+        ExportError: the file can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ExportError(f"{path} can't be written: {error}") from error
+
+
+def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
+    """Writes summary.csv, details.csv, frames.csv and, for boxes, curves.csv. Gives their paths.
+
+    Raises:
+        ExportError: a file can't be written.
+    """
+    reports = {
+        "summary.csv": summary_rows(evaluations),
+        "details.csv": detail_rows(evaluations),
+        "frames.csv": frame_rows(evaluations),
+    }
+    boxes = [one for one in evaluations if isinstance(one, BoxEvaluation)]
+    if boxes:
+        reports["curves.csv"] = curve_rows(boxes)
+    for name, rows in reports.items():
+        write_csv(folder / name, rows)
+    return [folder / name for name in reports]

@@ -1,0 +1,305 @@
+"""Runs the tracker on a data set as its benchmark asks: told once about each object, then on its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from masklet.errors import ExportError, InputError
+from masklet.evaluation.boxes import BoxScores, summarize_boxes
+from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset, MaskSequence
+from masklet.evaluation.masks import ObjectScores, summarize_masks
+from masklet.evaluation.result_files import MaskResults, find_box_files, read_boxes
+from masklet.evaluation.score import (
+    BoxEvaluation,
+    Evaluation,
+    MaskEvaluation,
+    by_frame_name,
+    score_box_sequence,
+    score_mask_sequence,
+)
+from masklet.masks.boxes import mask_to_box
+from masklet.masks.palette import davis_palette_bytes
+
+if TYPE_CHECKING:
+    from masklet.models import SAM2
+    from masklet.tracking import FrameMasks
+
+PROMPTS = ("mask", "box", "click")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One way to track: a network, a policy, a kind of prompt.
+
+    Attributes:
+        name: what tables and folders call it.
+        model: a loaded network.
+        policy: name of a policy.
+        prompt: what the tracker is told on an object's first frame: its mask, its box, or one click at the
+            point of the mask that is farthest from its outline.
+        resolution: side of the network's input, None for the model's own.
+        keep: folder for the results as files, None to keep none.
+        resume: take sequences that `keep` already holds from there.
+    """
+
+    name: str
+    model: SAM2
+    policy: str = "samurai"
+    prompt: str = "mask"
+    resolution: int | None = None
+    keep: Path | None = None
+    resume: bool = False
+
+
+Finished = Callable[[str], None]
+
+
+def evaluate_run(
+    dataset: MaskDataset | BoxDataset, run: Run, *, finished: Finished | None = None
+) -> Evaluation:
+    """Tracks and scores every sequence.
+
+    Args:
+        finished: called with each sequence's name when it is done.
+
+    Raises:
+        InputError: an unknown prompt, or one that this data set can't give (a mask where there are boxes).
+        MediaError: a picture can't be read.
+    """
+    if run.prompt not in PROMPTS:
+        raise InputError(f"unknown prompt '{run.prompt}'; known are {', '.join(PROMPTS)}")
+    if isinstance(dataset, BoxDataset):
+        if run.prompt == "mask":
+            raise InputError(f"{dataset.name} has boxes and no masks: use --prompt box or --prompt click")
+        return _evaluate_boxes(dataset, run, finished)
+    return _evaluate_masks(dataset, run, finished)
+
+
+def _evaluate_masks(dataset: MaskDataset, run: Run, finished: Finished | None) -> MaskEvaluation:
+    objects: list[ObjectScores] = []
+    clock = _Clock()
+    for sequence in dataset.sequences:
+        if run.keep is not None and run.resume and (run.keep / sequence.name).is_dir():
+            kept = MaskResults(run.keep, sequence.name, merged=dataset.merged)
+            objects += score_mask_sequence(sequence, by_frame_name(sequence, kept))
+        else:
+            predicted = _PackedMasks()
+            for frame, masks in clock.of(track_masks(sequence, run)):
+                predicted.put(frame, masks)
+            objects += score_mask_sequence(sequence, predicted.get)
+            if run.keep is not None:
+                _keep_masks(run.keep, sequence, predicted, per_object=dataset.per_object_files)
+        if finished:
+            finished(sequence.name)
+    return MaskEvaluation(run.name, tuple(objects), summarize_masks(objects), clock.frames_per_second)
+
+
+def _evaluate_boxes(dataset: BoxDataset, run: Run, finished: Finished | None) -> BoxEvaluation:
+    scores: list[BoxScores] = []
+    clock = _Clock()
+    for sequence in dataset.sequences:
+        kept = (
+            find_box_files(run.keep, [sequence.name])
+            if run.keep is not None and run.keep.is_dir() and run.resume
+            else []
+        )
+        if kept:
+            boxes = read_boxes(kept[0])
+        else:
+            boxes = np.zeros_like(sequence.boxes)
+            for frame, box in clock.of(track_boxes(sequence, run)):
+                boxes[frame] = box
+            if run.keep is not None:
+                _keep_boxes(run.keep, sequence, boxes, numbered=dataset.protocol.average_overlap)
+        scores.append(score_box_sequence(dataset, sequence, boxes))
+        if finished:
+            finished(sequence.name)
+    return BoxEvaluation(
+        run.name, tuple(scores), summarize_boxes(scores, dataset.protocol), clock.frames_per_second
+    )
+
+
+def track_masks(sequence: MaskSequence, run: Run) -> Iterator[tuple[int, dict[int, np.ndarray]]]:
+    """Tracks a sequence's objects, each from the frame on which the benchmark shows it.
+
+    Yields:
+        (frame index, {object id: (H, W) bool}); objects appear from their prompt frame on. In label-map data
+        sets a pixel that several objects claim goes to the one with the highest logit.
+    """
+    waiting = sorted(sequence.targets, key=lambda target: (target.prompt_frame, target.object_id))
+    if not waiting:
+        return
+    first = waiting[0].prompt_frame
+    with _session(sequence.image_paths(), run) as session:
+
+        def introduce(frame: int) -> None:
+            while waiting and waiting[0].prompt_frame == frame:
+                target = waiting.pop(0)
+                truth = sequence.truth(frame, target.object_id)
+                session.add_prompt(frame, target.object_id, **_prompt_of(truth, run.prompt, sequence.name))
+
+        introduce(first)
+        for result in session.propagate(start=first, direction="forward"):
+            yield result.index, _separate(result) if sequence.exclusive else result.masks
+            introduce(result.index + 1)
+
+
+def track_boxes(sequence: BoxSequence, run: Run) -> Iterator[tuple[int, np.ndarray]]:
+    """Tracks a sequence's target from its first box.
+
+    Yields:
+        (frame index, (4,) float64 left, top, width, height of the mask's box); zeros while it is empty.
+    """
+    left, top, width, height = sequence.boxes[0].tolist()
+    prompt: dict[str, Any] = {"box": (left, top, left + width, top + height)}
+    if run.prompt == "click":
+        prompt = {"points": [(left + width / 2, top + height / 2)], "labels": [1]}
+    with _session(sequence.image_paths(), run) as session:
+        session.add_prompt(0, 1, **prompt)
+        for result in session.propagate(start=0, direction="forward"):
+            box = result[1].box_xyxy
+            if box is None:
+                yield result.index, np.zeros(4)
+            else:
+                yield result.index, np.array([box[0], box[1], box[2] - box[0], box[3] - box[1]], np.float64)
+
+
+def deepest_point(mask_hw: np.ndarray) -> tuple[float, float]:
+    """The (x, y) pixel of a mask that is farthest from its outline; the picture's edge is an outline too."""
+    distance = cv2.distanceTransform(np.pad(mask_hw, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    y, x = np.unravel_index(int(distance[1:-1, 1:-1].argmax()), mask_hw.shape)
+    return float(x), float(y)
+
+
+def _prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
+    box = mask_to_box(truth_hw)
+    if box is None:
+        raise InputError(f"{name}: the annotation of an object's first frame is empty")
+    if kind == "mask":
+        return {"mask": truth_hw}
+    if kind == "box":
+        return {"box": box}
+    return {"points": [deepest_point(truth_hw)], "labels": [1]}
+
+
+def _separate(result: FrameMasks) -> dict[int, np.ndarray]:
+    masks = result.masks
+    if len(masks) < 2:
+        return masks
+    contested = np.sum([mask.astype(np.uint8) for mask in masks.values()], axis=0, dtype=np.uint8) > 1
+    if not contested.any():
+        return masks
+    ids = list(masks)
+    winner = np.argmax([result[i].logits for i in ids], axis=0)
+    return {i: mask & (~contested | (winner == k)) for k, (i, mask) in enumerate(masks.items())}
+
+
+def _session(images: list[Path], run: Run) -> Any:
+    from masklet.tracking import Session
+
+    return Session(images, model=run.model, policy=run.policy, resolution=run.resolution)
+
+
+class _Clock:
+    """Frames and seconds spent in the tracker (not in scoring)."""
+
+    def __init__(self) -> None:
+        self._frames, self._seconds = 0, 0.0
+
+    def of(self, frames: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            start = time.perf_counter()
+            item = next(frames, None)
+            self._seconds += time.perf_counter() - start
+            if item is None:
+                return
+            self._frames += 1
+            yield item
+
+    @property
+    def frames_per_second(self) -> float | None:
+        return self._frames / self._seconds if self._frames else None
+
+
+class _PackedMasks:
+    """A sequence's masks, eight pixels to a byte: a long video's masks fit into memory."""
+
+    def __init__(self) -> None:
+        self._shape: tuple[int, int] = (0, 0)
+        self._packed: dict[tuple[int, int], np.ndarray] = {}
+
+    def put(self, frame: int, masks: dict[int, np.ndarray]) -> None:
+        for object_id, mask in masks.items():
+            self._shape = mask.shape[0], mask.shape[1]
+            self._packed[frame, object_id] = np.packbits(mask)
+
+    def get(self, frame: int, object_id: int) -> np.ndarray:
+        packed = self._packed.get((frame, object_id))
+        if packed is None:
+            return np.zeros(self._shape, bool)
+        height, width = self._shape
+        return np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+
+def _keep_masks(folder: Path, sequence: MaskSequence, predicted: _PackedMasks, *, per_object: bool) -> None:
+    """Writes a sequence's PNGs into a hidden folder, then gives it its name: a kept sequence is complete."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{sequence.name}."))
+        try:
+            temporary.chmod(0o755)
+            ids = [target.object_id for target in sequence.targets]
+            for index, frame in enumerate(sequence.frames):
+                if per_object:
+                    for object_id in ids:
+                        place = temporary / f"{object_id:03d}"
+                        place.mkdir(exist_ok=True)
+                        mask = predicted.get(index, object_id)
+                        Image.fromarray(mask.astype(np.uint8) * 255).save(place / f"{frame}.png")
+                else:
+                    labels = np.zeros(predicted.shape, np.uint8)
+                    for object_id in ids:
+                        labels[predicted.get(index, object_id)] = object_id
+                    picture = Image.fromarray(labels).convert("P")
+                    picture.putpalette(davis_palette_bytes())
+                    picture.save(temporary / f"{frame}.png")
+            final = folder / sequence.name
+            if final.exists():
+                shutil.rmtree(final)
+            temporary.rename(final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise ExportError(f"the results of {sequence.name} can't be written to {folder}: {error}") from error
+
+
+def _keep_boxes(folder: Path, sequence: BoxSequence, boxes: np.ndarray, *, numbered: bool) -> None:
+    name = sequence.name
+    path = folder / name / f"{name}_001.txt" if numbered else folder / f"{name}.txt"
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for box in boxes:
+                file.write(",".join(f"{value:.3f}" for value in box) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise ExportError(f"{path} can't be written: {error}") from error

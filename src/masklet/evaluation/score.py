@@ -1,0 +1,177 @@
+"""Scores results that exist as files, or that a tracker just made, against a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.evaluation.boxes import BoxScores, BoxSummary, score_boxes, summarize_boxes
+from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset, MaskSequence
+from masklet.evaluation.masks import MaskSummary, ObjectScorer, ObjectScores, summarize_masks
+from masklet.evaluation.result_files import MaskResults, find_box_files, read_boxes
+
+PredictedMask = Callable[[int, int], np.ndarray]
+"""(frame index, object id) -> (H, W) bool"""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskEvaluation:
+    """What one run scored on a mask data set. `frames_per_second` is None for results read from files."""
+
+    name: str
+    objects: tuple[ObjectScores, ...]
+    summary: MaskSummary
+    frames_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoxEvaluation:
+    """What one run scored on a box data set. `frames_per_second` is None for results read from files."""
+
+    name: str
+    sequences: tuple[BoxScores, ...]
+    summary: BoxSummary
+    frames_per_second: float | None = None
+
+
+Evaluation = MaskEvaluation | BoxEvaluation
+
+
+def score_mask_sequence(sequence: MaskSequence, predicted: PredictedMask) -> list[ObjectScores]:
+    """Scores every object of a sequence, reading each frame once.
+
+    Raises:
+        InputError: a prediction is missing or has another size than the annotation.
+    """
+    scorers = {
+        target.object_id: ObjectScorer(
+            sequence.name,
+            target.object_id,
+            target.group,
+            skip_before_appearance=sequence.skip_before_appearance,
+        )
+        for target in sequence.targets
+    }
+    wanted: dict[int, list[int]] = {}
+    for target in sequence.targets:
+        for frame in target.scored:
+            wanted.setdefault(frame, []).append(target.object_id)
+    for frame, object_ids in sorted(wanted.items()):
+        for object_id in object_ids:
+            truth, mask = sequence.truth(frame, object_id), predicted(frame, object_id)
+            if truth.shape != mask.shape:
+                raise InputError(
+                    f"{sequence.name}, frame {sequence.frames[frame]}: the result is {mask.shape[1]}x"
+                    f"{mask.shape[0]} pixels, the annotation {truth.shape[1]}x{truth.shape[0]}"
+                )
+            scorers[object_id].add(sequence.frames[frame], truth, mask)
+    return [
+        scorer.scores()
+        for scorer in scorers.values()
+        if scorer.ever_visible or not sequence.skip_before_appearance
+    ]
+
+
+def score_mask_results(
+    dataset: MaskDataset,
+    folder: Path,
+    *,
+    name: str | None = None,
+    partial: bool = False,
+    finished: Callable[[str], None] | None = None,
+) -> MaskEvaluation:
+    """Scores PNG results: `<folder>/<sequence>/<frame>.png`, or with one more folder per object.
+
+    Args:
+        partial: skip sequences that have no results, instead of refusing.
+        finished: called with the name of each sequence that is done.
+
+    Raises:
+        InputError: results are missing, or have the wrong size.
+    """
+    objects: list[ObjectScores] = []
+    for sequence in dataset.sequences:
+        if not (partial and not (folder / sequence.name).is_dir()):
+            results = MaskResults(folder, sequence.name, merged=dataset.merged)
+            objects += score_mask_sequence(sequence, by_frame_name(sequence, results))
+        if finished:
+            finished(sequence.name)
+    _something(objects, folder)
+    return MaskEvaluation(name or folder.name, tuple(objects), summarize_masks(objects))
+
+
+def by_frame_name(sequence: MaskSequence, results: MaskResults) -> PredictedMask:
+    """Results from files, asked for by frame index as `score_mask_sequence` does."""
+    return lambda frame, object_id: results.mask(sequence.frames[frame], object_id)
+
+
+def score_box_results(
+    dataset: BoxDataset,
+    folder: Path,
+    *,
+    name: str | None = None,
+    partial: bool = False,
+    finished: Callable[[str], None] | None = None,
+) -> BoxEvaluation:
+    """Scores text results: `<folder>/<sequence>.txt`, or `<folder>/<sequence>/<sequence>_001.txt` (GOT-10k).
+
+    Several files of one sequence are repetitions and count together.
+
+    Raises:
+        InputError: results are missing or aren't boxes.
+    """
+    scores: list[BoxScores] = []
+    for sequence in dataset.sequences:
+        files = find_box_files(folder, [sequence.name, *sequence.aliases])
+        if not files and not partial:
+            raise InputError(
+                f"no results for sequence {sequence.name}: there is no {sequence.name}.txt in {folder}"
+            )
+        scores += [score_box_sequence(dataset, sequence, read_boxes(path)) for path in files]
+        if finished:
+            finished(sequence.name)
+    _something(scores, folder)
+    return BoxEvaluation(name or folder.name, tuple(scores), summarize_boxes(scores, dataset.protocol))
+
+
+def score_box_sequence(dataset: BoxDataset, sequence: BoxSequence, boxes: np.ndarray) -> BoxScores:
+    """Scores one sequence by its data set's rules. Boxes (N, 4): left, top, width, height."""
+    return score_boxes(
+        sequence.name,
+        sequence.boxes,
+        boxes,
+        visible=sequence.visible,
+        protocol=dataset.protocol,
+        frame_size=sequence.frame_size,
+        group=sequence.group,
+    )
+
+
+def score_results(
+    dataset: MaskDataset | BoxDataset,
+    folder: Path | str,
+    *,
+    name: str | None = None,
+    partial: bool = False,
+    finished: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Scores a folder of results of either kind; see `score_mask_results` and `score_box_results`.
+
+    Raises:
+        InputError: no such folder, or results are missing or don't fit.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise InputError(f"no folder of results at {place}")
+    if isinstance(dataset, MaskDataset):
+        return score_mask_results(dataset, place, name=name, partial=partial, finished=finished)
+    return score_box_results(dataset, place, name=name, partial=partial, finished=finished)
+
+
+def _something(scores: Iterable[object], folder: Path) -> None:
+    if not any(True for _ in scores):
+        raise InputError(f"{folder} holds no results for any sequence of this data set")
