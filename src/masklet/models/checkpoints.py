@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from masklet.models.specs import ModelSpec
 _ENTRIES = ("model", "state_dict", "model_state_dict")
 # Clicks are placed with this matrix; rounded to 16 bits it would move them.
 _ALWAYS_FLOAT32 = "positional_encoding_gaussian_matrix"
-_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)|global:? [`'\"]?([\w.]+)", re.IGNORECASE)
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,12 @@ def build(
         copy = tensor.to(device=device, dtype=target, copy=True, memory_format=torch.contiguous_format)
         if not bool(torch.isfinite(copy).all()):
             if bool(torch.isfinite(tensor).all()):
-                raise CheckpointError(
-                    f"{checkpoint.path}: {key} is too large for {dtype}; use float32 or bfloat16."
-                )
+                raise CheckpointError(f"{checkpoint.path}: {key} is too large for {dtype}; use float32 or bfloat16.")
             raise CheckpointError(f"{checkpoint.path} is damaged: {key} holds values that aren't numbers.")
         state[key] = copy
     model.load_state_dict(state, strict=True, assign=True)
+    # A buffer that isn't in the checkpoint would have to be computed after this point.
+    assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
     return model.eval().requires_grad_(False)
 
 
@@ -131,10 +132,10 @@ def _expected_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
 
 
 class _NoInitialValues(TorchFunctionMode):
-    """Leaves new weights as they come from the allocator: drawing 224 million numbers takes seconds.
+    """Leaves out the drawing of initial weights: loading overwrites them all.
 
-    The memory is then never touched. (The "meta" device would do too, but its first use imports sympy: a
-    second.)
+    The "meta" device alone would draw nothing either, but the first drawing there imports sympy, which takes
+    a second.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -147,8 +148,8 @@ _DRAWING = (Tensor.uniform_, Tensor.normal_)
 
 
 def _without_weights(spec: ModelSpec) -> SAM2:
-    """The network before its weights are loaded: their values mean nothing yet."""
-    with _NoInitialValues():
+    """The network as shapes only: its tensors hold no memory until weights are assigned."""
+    with torch.device("meta"), _NoInitialValues():
         return SAM2(spec)
 
 
@@ -180,21 +181,19 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path, *, zipped: bool) -> dict[str, Tensor]:
     if zipped and not zipfile.is_zipfile(path):
-        raise CheckpointError(
-            f"{path} is cut off: its table of contents at the end is missing.{_published_size(path)}"
-        )
+        raise CheckpointError(f"{path} is cut off: its table of contents at the end is missing.{_published_size(path)}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():  # PyTorch's doubts about old files; what matters is what comes out
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         if match := _REFUSED_GLOBAL.search(str(error)):
             raise CheckpointError(
-                f"{path} was refused: it is a pickle that wants to run {match[1] or match[2]} when it is "
+                f"{path} was refused: it is a pickle that wants to run {match[1]} when it is "
                 "opened, and masklet reads plain tensors only. If you trust it, save its state dict alone "
                 "with torch.save."
             ) from None
-        raise CheckpointError(
-            f"{path} is damaged, or not a file of torch.save.{_published_size(path)}"
-        ) from error
+        raise CheckpointError(f"{path} is damaged, or not a file of torch.save.{_published_size(path)}") from error
     except Exception as error:  # an unpickler on arbitrary bytes raises almost anything
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} can't be read as weights ({why}).{_published_size(path)}") from error
@@ -207,13 +206,10 @@ def _state_in(content: Any, path: Path) -> dict[str, Tensor]:
         state = next((content[key] for key in _ENTRIES if isinstance(content.get(key), dict)), content)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not the weights of a network.")
-    strangers = [
-        str(key) for key, value in state.items() if not isinstance(value, Tensor) or not isinstance(key, str)
-    ]
+    strangers = [str(key) for key, value in state.items() if not isinstance(value, Tensor) or not isinstance(key, str)]
     if strangers:
         raise CheckpointError(
-            f"{path} holds no state dict: {strangers[0]!r} isn't a tensor, and there is no entry called "
-            "'model'."
+            f"{path} holds no state dict: {strangers[0]!r} isn't a tensor, and there is no entry called 'model'."
         )
     whole = [key for key, value in state.items() if not value.is_floating_point()]
     if whole:

@@ -207,9 +207,7 @@ class _Download:
             )
         else:
             why = _REFUSALS.get(status, response.reason_phrase or "no reason given")
-            raise self._error(
-                f"{self.checkpoint.url} can't be fetched: the server answered {status} ({why})."
-            )
+            raise self._error(f"{self.checkpoint.url} can't be fetched: the server answered {status} ({why}).")
         etag = response.headers.get("ETag", "")
         self.etag = etag if etag.startswith('"') else None  # a weak one says nothing about bytes
         self._write(response, offset)
@@ -243,9 +241,7 @@ class _Download:
             return
         if done > self.total:
             self._discard_part()
-            raise self._error(
-                f"{self.checkpoint.url} sends more than the {self.total:,} bytes it should have."
-            )
+            raise self._error(f"{self.checkpoint.url} sends more than the {self.total:,} bytes it should have.")
         raise _TryAgainError(f"The connection ended after {done:,} of {self.total:,} bytes")
 
     # -- the part file ---------------------------------------------------------------------------------------
@@ -307,8 +303,7 @@ class _Download:
         kept = self._part_size()
         go_on = f" {kept:,} bytes are kept and the next try goes on from there." if kept else ""
         return self._error(
-            f"{self.checkpoint.url} can't be fetched: {reason[:1].lower()}{reason[1:]}. Is this machine "
-            f"online?{go_on}"
+            f"{self.checkpoint.url} can't be fetched: {reason[:1].lower()}{reason[1:]}. Is this machine online?{go_on}"
         )
 
     def _no_room(self, detail: str) -> DownloadError:

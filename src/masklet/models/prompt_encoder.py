@@ -46,7 +46,7 @@ class PromptEncoder(nn.Module):
         embedding = self.pe_layer(centres).to(dtype)
         embedding = torch.where(labels == PADDING, self.not_a_point_embed.weight, embedding)
         for label, table in enumerate(self.point_embeddings):
-            embedding = embedding + (labels == label) * table.weight
+            embedding = embedding + (labels == label) * table.get_parameter("weight")
         return embedding
 
     def mask(self, logits_b1hw: Tensor) -> Tensor:

@@ -116,7 +116,5 @@ def packaged_weights(name: str) -> Path:
     """Path of weights that ship inside the package; `CheckpointError` where the installation lacks them."""
     path = Path(str(files("masklet"))) / "data" / f"{name}.safetensors"
     if not path.is_file():
-        raise CheckpointError(
-            f"{path} is missing: this installation of masklet is incomplete. Install it again."
-        )
+        raise CheckpointError(f"{path} is missing: this installation of masklet is incomplete. Install it again.")
     return path

@@ -53,13 +53,13 @@ class Memories:
 
     Attributes:
         frames: ``m`` memory frames, each ``[b, memory_width, h, w]``, in the order they are read.
-        ages_bm: temporal index of each: 0 for prompt frames, else 1 (latest) … ``num_memories - 1`` (earliest).
+        slots_bm: temporal slot of each: 0 for the latest frame, 1 for the one before, …; ``num_memories - 1`` for prompts.
         pointers_bpc: object pointers.
         distances_bp: their distance in time from this frame, divided by the longest distance there can be.
     """
 
     frames: Sequence[Tensor]
-    ages_bm: Tensor
+    slots_bm: Tensor
     pointers_bpc: Tensor
     distances_bp: Tensor
 
@@ -119,18 +119,17 @@ class SAM2(nn.Module):
     def attend_to_memory(self, embedding_bchw: Tensor, memories: Memories) -> Tensor:
         """Let an image embedding (one, or one an object) read the memories of b objects: ``[b, c, h, w]``."""
         spec = self.spec
-        b, count = memories.ages_bm.shape
+        b, count = memories.slots_bm.shape
         h, w = embedding_bchw.shape[-2:]
         device, dtype = embedding_bchw.device, embedding_bchw.dtype
-        # The table is stored latest last: age a lies at [num_memories - 1 - a].
-        ages = self.maskmem_tpos_enc[spec.num_memories - 1 - memories.ages_bm].reshape(b, count, 1, -1)
+        times = self.maskmem_tpos_enc[memories.slots_bm.to(device)].reshape(b, count, 1, -1)
         place = sine_table(spec.memory_width, h, w, device, dtype).flatten(2).transpose(1, 2)
         tokens = [frame.to(device, dtype).flatten(2).transpose(1, 2) for frame in memories.frames]
-        positions = (place[:, None] + ages).flatten(1, 2)
+        positions = (place[:, None] + times).flatten(1, 2)
 
         pointers = memories.pointers_bpc
         split = spec.tokens_per_pointer
-        pointer_tokens = pointers.to(device, dtype).reshape(b, -1, spec.memory_width)
+        pointer_tokens = pointers.to(device, dtype).reshape(b, pointers.shape[1] * split, spec.memory_width)
         pointer_positions = self._pointer_positions(memories.distances_bp).to(dtype).repeat_interleave(split, 1)
         return self.memory_attention(
             embedding_bchw.expand(b, -1, -1, -1),
@@ -199,7 +198,13 @@ class SAM2(nn.Module):
         return present * self.obj_ptr_proj(token_bc) + (1 - present) * self.no_obj_ptr
 
     def encode_memory(
-        self, embedding_bchw: Tensor, logits_b1hw: Tensor, visible_b1: Tensor, *, image_size: int, binarize: bool
+        self,
+        embedding_bchw: Tensor,
+        logits_b1hw: Tensor,
+        visible_b1: Tensor,
+        *,
+        image_size: int,
+        binarize: bool,
     ) -> Tensor:
         """Encode the masks of a frame as memory frames ``[b, memory_width, h, w]``.
 

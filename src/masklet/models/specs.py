@@ -48,6 +48,7 @@ class ModelSpec:
         occlusion_memory: 2.1 only: a memory in which the object is absent carries an embedding that says so.
         pointer_time: 2.1 only: object pointers carry their signed distance in time.
         motion_weight: SAMURAI's weight of the motion score in the choice of a candidate.
+        frame_resize: how the training saw video frames shrunk to the square input (``bicubic`` or ``area``).
     """
 
     name: str
@@ -63,6 +64,7 @@ class ModelSpec:
     occlusion_memory: bool = True
     pointer_time: bool = True
     motion_weight: float = 0.25
+    frame_resize: str = "bicubic"
     aliases: tuple[str, ...] = field(default=())
 
     @property
@@ -114,6 +116,7 @@ _NANO = ModelSpec(
     memory_feed_forward=512,
     num_memories=4,
     max_pointers=8,
+    frame_resize="area",
 )
 
 

@@ -1,0 +1,51 @@
+"""From pictures to the network's input: a normalised square.
+
+Released weights expect the ways of the official package: video frames shrunk with an antialiased bicubic filter, single
+images with an antialiased bilinear one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+def frame_to_input(image_hwc: np.ndarray, size: int, resize: str) -> Tensor:
+    """A video frame (uint8 RGB, ``[h, w, 3]``) as network input ``[1, 3, size, size]``, float32 on the CPU.
+
+    ``resize`` is :attr:`~masklet.models.specs.ModelSpec.frame_resize`.
+    """
+    if image_hwc.shape[:2] != (size, size):
+        if resize == "area":
+            shrinks = min(image_hwc.shape[:2]) >= size
+            method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            image_hwc = cv2.resize(image_hwc, (size, size), interpolation=method)
+        else:
+            image_hwc = np.asarray(Image.fromarray(image_hwc).resize((size, size), Image.Resampling.BICUBIC))
+    return _normalise(_unit(image_hwc))
+
+
+def image_to_input(image_hwc: np.ndarray, size: int) -> Tensor:
+    """A single image (uint8 RGB, ``[h, w, 3]``) as network input ``[1, 3, size, size]``, float32 on the CPU."""
+    x = _unit(image_hwc)
+    if x.shape[-2:] != (size, size):
+        x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+    return _normalise(x)
+
+
+def _unit(image_hwc: np.ndarray) -> Tensor:
+    """``[1, 3, h, w]`` float32 in 0…1."""
+    return torch.tensor(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)[None].float() / 255
+
+
+def _normalise(rgb_bchw: Tensor) -> Tensor:
+    mean = torch.tensor(_MEAN).reshape(1, 3, 1, 1)
+    std = torch.tensor(_STD).reshape(1, 3, 1, 1)
+    return (rgb_bchw - mean) / std

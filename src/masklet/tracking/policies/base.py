@@ -1,0 +1,111 @@
+"""What a policy decides: which candidate is the object, and which memories a frame reads.
+
+Policies are pure: they get numbers and return numbers, so they can be tested without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from masklet.models.specs import ModelSpec
+from masklet.tracking.memory import FrameMemory, MemoryBank
+from masklet.tracking.motion import Box, BoxFilter
+
+
+@dataclass(frozen=True)
+class MotionState:
+    """What a policy believes about an object's motion: the filter, and how many good frames it has seen in a row."""
+
+    filter: BoxFilter | None = None
+    stable_frames: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A policy's choice among candidates.
+
+    Attributes:
+        index: the candidate.
+        motion: belief about motion after this frame.
+        motion_scores: overlap of every candidate's box with the predicted one, where motion had a say.
+        final_scores: what the candidates were ranked by.
+    """
+
+    index: int
+    motion: MotionState
+    motion_scores: tuple[float, ...] | None
+    final_scores: tuple[float, ...]
+
+    @property
+    def motion_score(self) -> float | None:
+        return None if self.motion_scores is None else self.motion_scores[self.index]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Memories to read on one frame: ``(temporal slot, memory)`` and ``(distance in frames, memory)`` for pointers."""
+
+    frames: list[tuple[int, FrameMemory]]
+    pointers: list[tuple[int, FrameMemory]]
+
+
+class Policy(Protocol):
+    """How a track goes on from frame to frame."""
+
+    name: str
+    #: Object-score logit above which a frame's mask and pointer count as showing the object.
+    presence_threshold: float
+
+    def choose(self, ious: Sequence[float], box_of: Callable[[int], Box | None], motion: MotionState) -> Choice:
+        """Choose among candidates.
+
+        Args:
+            ious: predicted IoU of each.
+            box_of: tight box of a candidate in pixels of the network's input, None for an empty mask; asked only if needed.
+            motion: belief after the frame before.
+        """
+        ...
+
+    def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
+        """Select what ``frame`` reads when time runs in direction ``step`` (+1 or -1)."""
+        ...
+
+    def reach(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> set[int]:
+        """Frames of ``bank.recent`` that ``frame`` or a frame after it (in direction ``step``) may still read."""
+        ...
+
+
+def select_prompts(bank: MemoryBank, frame: int, limit: int | None) -> dict[int, FrameMemory]:
+    """The prompt frames to read: all, or the ``limit`` nearest with at least one on either side (as in SAM 2)."""
+    if limit is None or len(bank.prompts) <= limit:
+        return dict(sorted(bank.prompts.items()))
+    before = [t for t in bank.prompts if t < frame]
+    after = [t for t in bank.prompts if t >= frame]
+    chosen = {max(before)} if before else set()
+    if after and len(chosen) < limit:
+        chosen.add(min(after))
+    rest = sorted((t for t in bank.prompts if t not in chosen), key=lambda t: abs(t - frame))
+    chosen.update(rest[: limit - len(chosen)])
+    return {t: bank.prompts[t] for t in sorted(chosen)}
+
+
+def select_pointers(
+    bank: MemoryBank, prompts: dict[int, FrameMemory], frame: int, step: int, max_pointers: int
+) -> list[tuple[int, FrameMemory]]:
+    """Object pointers by plain recency: prompt frames that lie behind, then the last ``max_pointers - 1`` frames."""
+    pointers = [((frame - t) * step, memory) for t, memory in prompts.items() if (frame - t) * step >= 0]
+    for distance in range(1, max_pointers):
+        memory = latest(bank, prompts, frame - step * distance)
+        if memory is not None:
+            pointers.append((distance, memory))
+    return pointers
+
+
+def latest(bank: MemoryBank, prompts: dict[int, FrameMemory], frame: int) -> FrameMemory | None:
+    """The memory of a frame as a recent one: tracked, or a prompt frame that isn't read as such already."""
+    memory = bank.recent.get(frame)
+    if memory is None and frame not in prompts:
+        memory = bank.prompts.get(frame)
+    return memory

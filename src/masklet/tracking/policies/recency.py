@@ -1,0 +1,45 @@
+"""SAM 2's own policy: trust the predicted IoU, read the last few frames (arXiv 2408.00714, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from masklet.models.specs import ModelSpec
+from masklet.tracking.memory import MemoryBank
+from masklet.tracking.motion import Box
+from masklet.tracking.policies.base import (
+    Choice,
+    MotionState,
+    Selection,
+    latest,
+    select_pointers,
+    select_prompts,
+)
+
+
+@dataclass(frozen=True)
+class Recency:
+    """Candidate of highest predicted IoU; prompt frames (all, or the nearest ``max_prompt_frames``) and the latest frames."""
+
+    max_prompt_frames: int | None = None
+    name: str = "recency"
+    presence_threshold: float = 0.0
+
+    def choose(self, ious: Sequence[float], box_of: Callable[[int], Box | None], motion: MotionState) -> Choice:
+        return Choice(int(np.argmax(ious)), motion, None, tuple(ious))
+
+    def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
+        prompts = select_prompts(bank, frame, self.max_prompt_frames)
+        frames = [(spec.num_memories - 1, memory) for memory in prompts.values()]
+        for distance in range(spec.num_memories - 1, 0, -1):
+            memory = latest(bank, prompts, frame - step * distance)
+            if memory is not None:
+                frames.append((distance - 1, memory))
+        return Selection(frames, select_pointers(bank, prompts, frame, step, max_pointers))
+
+    def reach(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> set[int]:
+        longest = max(spec.num_memories, max_pointers) - 1
+        return {frame - step * distance for distance in range(1, longest + 1)}

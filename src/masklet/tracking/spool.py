@@ -1,0 +1,203 @@
+"""Records of tracked frames on disk, so that a session's resident memory doesn't grow with the video."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masklet.errors import MaskletError
+from masklet.tracking.memory import FrameMemory
+from masklet.tracking.motion import BoxFilter
+from masklet.tracking.policies.base import MotionState
+from masklet.tracking.track import FrameRecord
+
+#: Disk space after which the oldest records make room for new ones.
+DEFAULT_LIMIT = 4 << 30
+
+_HEADER = np.dtype(
+    [
+        ("frame", "<i8"),
+        ("step", "<i8"),
+        ("object_score", "<f8"),
+        ("predicted_iou", "<f8"),
+        ("motion_score", "<f8"),
+        ("candidate", "<i8"),
+        ("stable_frames", "<i8"),
+        ("has_filter", "<i8"),
+        ("mean", "<f8", (8,)),
+        ("covariance", "<f8", (8, 8)),
+        ("low_res_side", "<i8"),
+        ("memory_channels", "<i8"),
+        ("memory_side", "<i8"),
+        ("pointer_width", "<i8"),
+    ]
+)
+
+
+def pack(record: FrameRecord) -> bytes:
+    """Serialise what tracking needs of a record; :func:`unpack` gives equal tensors (explanations are left out)."""
+    memory = record.memory
+    if memory is None:
+        raise ValueError("a record without a memory can't be packed")
+    low_res = record.low_res_11hw.float().cpu().numpy()
+    features = memory.features_bchw.to(torch.bfloat16).cpu().contiguous()
+    pointer = memory.pointer_bc.float().cpu().numpy()
+    header = np.zeros((), _HEADER)
+    header["frame"], header["step"] = record.frame, record.step
+    header["object_score"], header["predicted_iou"] = record.object_score, record.predicted_iou
+    header["motion_score"] = np.nan if record.motion_score is None else record.motion_score
+    header["candidate"], header["stable_frames"] = record.candidate, record.motion.stable_frames
+    if record.motion.filter is not None:
+        header["has_filter"] = 1
+        header["mean"], header["covariance"] = record.motion.filter.mean, record.motion.filter.covariance
+    header["low_res_side"] = low_res.shape[-1]
+    header["memory_channels"], header["memory_side"] = features.shape[1], features.shape[-1]
+    header["pointer_width"] = pointer.shape[-1]
+    return b"".join(
+        (header.tobytes(), low_res.tobytes(), features.view(torch.int16).numpy().tobytes(), pointer.tobytes())
+    )
+
+
+def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord:
+    """Undo :func:`pack`; tensors go to ``device``, the pointer in the network's ``dtype``.
+
+    Raises:
+        ValueError: the bytes are not a record.
+    """
+    if len(blob) < _HEADER.itemsize:
+        raise ValueError("a record is cut short")
+    header = np.frombuffer(blob, _HEADER, count=1)[0]
+    side, channels = int(header["low_res_side"]), int(header["memory_channels"])
+    memory_side, width = int(header["memory_side"]), int(header["pointer_width"])
+    if not all(0 < n <= 4096 for n in (side, channels, memory_side, width)):
+        raise ValueError("a record has impossible sizes")
+    counts = (side * side * 4, channels * memory_side * memory_side * 2, width * 4)
+    if len(blob) != _HEADER.itemsize + sum(counts):
+        raise ValueError("a record is cut short")
+    ends = np.cumsum((_HEADER.itemsize, *counts)).tolist()
+
+    def tensor(part: int, kind: str, shape: tuple[int, ...]) -> Tensor:
+        return torch.from_numpy(np.frombuffer(blob[ends[part] : ends[part + 1]], kind).reshape(shape).copy())
+
+    low_res = tensor(0, "<f4", (1, 1, side, side)).to(device)
+    features = tensor(1, "<i2", (1, channels, memory_side, memory_side)).view(torch.bfloat16).to(device)
+    pointer = tensor(2, "<f4", (1, width)).to(device, dtype)
+    motion_score = None if np.isnan(header["motion_score"]) else float(header["motion_score"])
+    box_filter = BoxFilter(header["mean"].copy(), header["covariance"].copy()) if header["has_filter"] else None
+    frame, step = int(header["frame"]), int(header["step"])
+    object_score, predicted_iou = float(header["object_score"]), float(header["predicted_iou"])
+    memory = FrameMemory(frame, features, pointer, object_score, predicted_iou, motion_score, is_prompt=step == 0)
+    return FrameRecord(
+        frame,
+        step,
+        low_res,
+        object_score,
+        predicted_iou,
+        motion_score,
+        int(header["candidate"]),
+        MotionState(box_filter, int(header["stable_frames"])),
+        memory,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a record lies, and the scores by which a policy may want it."""
+
+    offset: int
+    length: int
+    step: int
+    object_score: float
+    predicted_iou: float
+    motion_score: float | None
+
+
+class Spool:
+    """A temporary file of records by object and frame. It vanishes with the process.
+
+    Args:
+        limit: bytes on disk; beyond, the oldest records make room.
+        folder: where the file lies (the system's temporary folder by default).
+    """
+
+    def __init__(self, limit: int = DEFAULT_LIMIT, folder: str | None = None) -> None:
+        self.limit = limit
+        self._folder = folder
+        self._file: BinaryIO | None = None
+        self._end = 0
+        self._free: dict[int, list[int]] = {}
+        # Object, then frame; insertion order is age.
+        self._entries: dict[int, dict[int, Entry]] = {}
+        self._ages: dict[tuple[int, int], None] = {}
+
+    def put(self, object_id: int, record: FrameRecord) -> None:
+        """Keep a record; it takes the place of an older one of the same object and frame."""
+        blob = pack(record)
+        self.discard(object_id, record.frame)
+        while self._ages and self._end + len(blob) > self.limit and not self._free.get(len(blob)):
+            self.discard(*next(iter(self._ages)))
+        offset = self._slot(len(blob))
+        try:
+            self._write(blob, offset)
+        except OSError as error:
+            raise MaskletError(
+                f"tracking keeps its memories in a temporary file, and that can't be written: {error.strerror}. "
+                "Make room in the temporary folder, or point TMPDIR to a roomier one"
+            ) from error
+        entry = Entry(offset, len(blob), record.step, record.object_score, record.predicted_iou, record.motion_score)
+        self._entries.setdefault(object_id, {})[record.frame] = entry
+        self._ages[object_id, record.frame] = None
+
+    def blob(self, object_id: int, frame: int) -> bytes | None:
+        """The packed record, or None."""
+        entry = self._entries.get(object_id, {}).get(frame)
+        if entry is None or self._file is None:
+            return None
+        self._file.seek(entry.offset)
+        return self._file.read(entry.length)
+
+    def get(self, object_id: int, frame: int, device: torch.device, dtype: torch.dtype) -> FrameRecord | None:
+        blob = self.blob(object_id, frame)
+        return None if blob is None else unpack(blob, device, dtype)
+
+    def entries(self, object_id: int) -> dict[int, Entry]:
+        """All records of an object by frame; read only."""
+        return self._entries.get(object_id, {})
+
+    def discard(self, object_id: int, frame: int | None = None) -> None:
+        """Forget one record, or all of an object's."""
+        for t in list(self._entries.get(object_id, {})) if frame is None else [frame]:
+            entry = self._entries.get(object_id, {}).pop(t, None)
+            if entry is not None:
+                self._free.setdefault(entry.length, []).append(entry.offset)
+                del self._ages[object_id, t]
+
+    def clear(self) -> None:
+        """Forget everything and give the disk space back."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._end = None, 0
+        self._free, self._entries, self._ages = {}, {}, {}
+
+    def _slot(self, length: int) -> int:
+        free = self._free.get(length)
+        if free:
+            return free.pop()
+        offset, self._end = self._end, self._end + length
+        return offset
+
+    def _write(self, blob: bytes, offset: int) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(  # noqa: SIM115 (it lives as long as the spool)
+                prefix="masklet-", dir=self._folder, buffering=0
+            )
+        os.lseek(self._file.fileno(), offset, os.SEEK_SET)
+        view = memoryview(blob)
+        while view:
+            view = view[os.write(self._file.fileno(), view) :]

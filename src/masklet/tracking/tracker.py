@@ -1,0 +1,212 @@
+"""Track objects through a stream, one frame at a time: webcam, network camera, generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masklet.errors import InputError, PromptError, UnknownObjectError
+from masklet.models import SAM2, ImageFeatures
+from masklet.tracking.engine import Engine, FrameSize
+from masklet.tracking.policies import Policy, make_policy
+from masklet.tracking.prompts import Prompt
+from masklet.tracking.results import FrameMasks
+from masklet.tracking.session import check_object_id, make_result, resolve_model
+from masklet.tracking.track import FrameRecord, ObjectTrack
+
+if TYPE_CHECKING:
+    import torch
+
+
+class VideoTracker:
+    """Push frames, get masks: nothing of the past is kept but what the next frame may read.
+
+    Args:
+        model, policy, resolution, device, dtype, checkpoint, policy_settings: as for :class:`~masklet.Session`. A stream gives
+            the same masks as the same file tracked forwards in a session.
+
+    Example:
+        >>> tracker = VideoTracker("nano")
+        >>> tracker.push(first_frame, prompts={1: {"box": (60, 70, 170, 215)}})
+        >>> for frame in stream:
+        ...     mask = tracker.push(frame)[1].mask
+    """
+
+    def __init__(
+        self,
+        model: SAM2 | str | None = None,
+        *,
+        policy: str | Policy = "samurai",
+        resolution: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        checkpoint: str | Path | None = None,
+        **policy_settings: Any,
+    ) -> None:
+        self.model = resolve_model(model, device, dtype, checkpoint)
+        self.engine = Engine(self.model, make_policy(policy, self.model.spec, **policy_settings), image_size=resolution)
+        self._tracks: dict[int, ObjectTrack] = {}
+        self._records: dict[int, FrameRecord] = {}
+        self._size: FrameSize | None = None
+        self._frame = -1
+        self._time: Fraction | None = None
+        self._image: np.ndarray | None = None
+        self._features: ImageFeatures | None = None
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids in the order the objects were added."""
+        return list(self._tracks)
+
+    @property
+    def frame_index(self) -> int:
+        """Index of the frame pushed last, counting from 0; -1 before the first."""
+        return self._frame
+
+    def push(
+        self,
+        image_hwc: np.ndarray,
+        prompts: Mapping[int, Mapping[str, Any]] | None = None,
+        *,
+        time: Fraction | None = None,
+    ) -> FrameMasks:
+        """Take the next frame and return the masks of every object on it.
+
+        Args:
+            image_hwc: uint8 RGB ``[height, width, 3]``; all frames of a stream have one size.
+            prompts: ``{object id: {"points": …, "labels": …, "box": …, "mask": …}}`` that decide this frame.
+            time: when the frame was taken, in seconds; handed through.
+
+        Raises:
+            InputError: not a picture, or not of the size of the frames before.
+            PromptError: a prompt can't be used; the frame counts as not pushed.
+        """
+        image_hwc = _check_image(image_hwc)
+        size = FrameSize(image_hwc.shape[1], image_hwc.shape[0])
+        if self._size is not None and size != self._size:
+            raise InputError(
+                f"this frame is {size.width}x{size.height} pixels, but the stream began with "
+                f"{self._size.width}x{self._size.height}: resize it, or start a new tracker"
+            )
+        checked = {
+            check_object_id(object_id): self._check_prompt(object_id, prompt, size)
+            for object_id, prompt in (prompts or {}).items()
+        }
+        self._size, self._frame, self._time = size, self._frame + 1, time
+        self._image, self._features, self._records = image_hwc, None, {}
+        going = [track for track in self._tracks.values() if track.object_id not in checked]
+        if going:
+            found = self.engine.track(self._encoded(), size, self._frame, 1, going)
+            for track, record in zip(going, found, strict=True):
+                self._take(track, record)
+        for object_id, prompt in checked.items():
+            self._decide(object_id, prompt)
+        for track in self._tracks.values():
+            reach = self.engine.policy.reach(track.bank, self._frame + 1, 1, self.model.spec, self.engine.max_pointers)
+            track.bank.keep(reach)
+        return self._masks()
+
+    def prompt(
+        self,
+        object_id: int = 1,
+        *,
+        points: Sequence[Sequence[float]] | np.ndarray | None = None,
+        labels: Sequence[int] | np.ndarray | None = None,
+        box: Sequence[float] | np.ndarray | None = None,
+        mask: Any = None,
+    ) -> FrameMasks:
+        """Prompt an object on the frame pushed last: a new one, or a correction that steers what follows.
+
+        Arguments as for :meth:`masklet.Session.add_prompt`; clicks add to earlier ones on this frame.
+
+        Raises:
+            InputError: no frame was pushed yet.
+            PromptError: the prompt can't be used.
+        """
+        if self._size is None:
+            raise InputError("no frame was pushed yet: push one, then prompt an object on it")
+        given = {"points": points, "labels": labels, "box": box, "mask": mask}
+        self._decide(check_object_id(object_id), self._check_prompt(object_id, given, self._size))
+        return self._masks()
+
+    def remove_object(self, object_id: int) -> None:
+        """Stop tracking an object and forget it."""
+        if object_id not in self._tracks:
+            known = ", ".join(map(str, self._tracks)) or "none yet"
+            raise UnknownObjectError(f"there is no object {object_id!r}; the objects are: {known}")
+        del self._tracks[object_id]
+        self._records.pop(object_id, None)
+
+    def reset(self) -> None:
+        """Forget all objects and frames; the network stays."""
+        self._tracks.clear()
+        self._records, self._size, self._frame = {}, None, -1
+        self._image = self._features = None
+
+    def _check_prompt(self, object_id: int, prompt: Mapping[str, Any], size: FrameSize) -> Prompt:
+        try:
+            made = Prompt.make(**prompt, width=size.width, height=size.height)
+        except TypeError as error:
+            raise PromptError(f"a prompt has points, labels, box and mask, but got {sorted(prompt)}") from error
+        if made.mask_hw is not None and not made.mask_hw.any() and object_id not in self._tracks:
+            raise PromptError(f"the mask of object {object_id} is empty, and nothing else shows the object")
+        return made
+
+    def _encoded(self) -> ImageFeatures:
+        if self._features is None:
+            assert self._image is not None
+            self._features = self.engine.encode(self._image)
+        return self._features
+
+    def _decide(self, object_id: int, prompt: Prompt) -> None:
+        assert self._size is not None
+        track = self._tracks.get(object_id)
+        if track is None:
+            track = ObjectTrack(object_id)
+        earlier = track.prompts.get(self._frame)
+        if earlier is not None:
+            prompt = earlier.joined(prompt)
+        previous = self._records.get(object_id)
+        # What was tracked or prompted here already is corrected; a frame memory has not looked at stands alone.
+        tracked = self._frame in track.visited or (track.bank.prompts and self._frame not in track.bank.prompts)
+        if tracked:
+            track.visited[self._frame] = 1
+        record = self.engine.decide(
+            self._encoded(),
+            self._size,
+            track,
+            self._frame,
+            prompt,
+            correction_step=1 if tracked else 0,
+            previous_low_res=None if previous is None else previous.low_res_11hw,
+        )
+        self._tracks[object_id] = track
+        track.prompts = {self._frame: prompt}
+        track.visited = {frame: step for frame, step in track.visited.items() if frame == self._frame}
+        self._take(track, record)
+
+    def _take(self, track: ObjectTrack, record: FrameRecord) -> None:
+        assert record.memory is not None
+        track.bank.add(record.memory)
+        track.motion = record.motion
+        self._records[track.object_id] = record
+
+    def _masks(self) -> FrameMasks:
+        assert self._size is not None
+        found = {i: make_result(i, self._records[i], self._size) for i in self._tracks if i in self._records}
+        return FrameMasks(self._frame, found, self._time)
+
+
+def _check_image(image_hwc: np.ndarray) -> np.ndarray:
+    if not isinstance(image_hwc, np.ndarray) or image_hwc.ndim != 3 or image_hwc.shape[2] != 3:
+        shape = getattr(image_hwc, "shape", type(image_hwc).__name__)
+        raise InputError(f"a frame is a uint8 RGB array of the shape (height, width, 3), but got {shape}")
+    if image_hwc.dtype != np.uint8:
+        raise InputError(f"a frame holds uint8 values from 0 to 255, but got {image_hwc.dtype}")
+    if 0 in image_hwc.shape:
+        raise InputError(f"the frame is empty: its shape is {image_hwc.shape}")
+    return image_hwc
