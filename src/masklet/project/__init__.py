@@ -1,1 +1,39 @@
-"""See DESIGN: filled by its module."""
+"""Saved sessions: one SQLite file with the prompts, masks, scores and settings of one video.
+
+| module | what it does |
+| --- | --- |
+| `store` | `Project`: create, open, read and edit one `clip.masklet` |
+| `records` | what a project holds, as checked dataclasses |
+| `history` | undo and redo of every edit |
+| `source` | which video the project is about, and where it went when it moved |
+| `schema`, `database`, `lock` | tables and their versions, durable commits, one writer at a time |
+| `recorder` | masks written while tracking goes, so that a killed run loses at most half a second |
+| `runs` | track, go on, and correct: a project and a tracking session together |
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "MaskRecord": "masklet.project.records",
+    "Project": "masklet.project.store",
+    "ProjectObject": "masklet.project.records",
+    "PromptRecord": "masklet.project.records",
+    "SourceReference": "masklet.project.source",
+    "TrackSettings": "masklet.project.records",
+}
+
+__all__ = ["MaskRecord", "Project", "ProjectObject", "PromptRecord", "SourceReference", "TrackSettings"]
+
+if TYPE_CHECKING:
+    from masklet.project.records import MaskRecord, ProjectObject, PromptRecord, TrackSettings
+    from masklet.project.source import SourceReference
+    from masklet.project.store import Project
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'masklet.project' has no attribute {name!r}")

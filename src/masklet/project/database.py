@@ -1,0 +1,269 @@
+"""One SQLite connection that threads share: durable commits in batches, and errors for people.
+
+Writes go into one open transaction that is committed at most every half second (sooner where the caller
+asks), by a timer when nothing else comes. `synchronous=FULL` makes each commit survive a power cut too: at
+two commits a second its price, one fsync, does not show.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from masklet.errors import MaskletError, ProjectError, ProjectInUseError
+from masklet.project import schema
+
+COMMIT_SECONDS = 0.5
+_MAGIC = b"SQLite format 3\x00"
+
+
+class Database:
+    """The connection to a project file. Every method may be called from any thread."""
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        """Opens and checks an existing file, and brings its tables up to date unless it is read-only.
+
+        Raises ProjectError for anything that isn't a sound project file.
+        """
+        self.path = path
+        self.read_only = read_only
+        self._mutex = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._last_commit = 0.0
+        self._failure: ProjectError | None = None
+        self._depth = 0
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        check_file(path)
+        with self._explained():
+            self._connection = self._connect()
+        try:
+            with self._explained():
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT, what is not committed yet included."""
+        with self._mutex, self._explained():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Runs one statement inside `writing` and returns the id of the row it inserted."""
+        with self._mutex, self._explained():
+            return self._connection.execute(sql, parameters).lastrowid or 0
+
+    @contextmanager
+    def writing(self, durable: bool = True) -> Iterator[None]:
+        """All or nothing: what is executed inside, or none of it when an exception comes out.
+
+        `durable` commits at the end; otherwise the commit comes at the latest half a second after the last
+        one. Blocks may be nested; the outermost one decides when to commit.
+        """
+        if self.read_only:
+            raise ProjectError(f"{self.path.name} is open read-only, so it can't be changed.")
+        with self._mutex, self._explained():
+            if self._failure:
+                failure, self._failure = self._failure, None
+                raise failure
+            if not self._connection.in_transaction:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("SAVEPOINT edit")
+            self._depth += 1
+            try:
+                yield
+                self._connection.execute("RELEASE edit")
+            except BaseException:
+                self._undo_savepoint()
+                raise
+            finally:
+                self._depth -= 1
+            if not self._depth:
+                self._schedule(durable)
+
+    def commit(self) -> None:
+        """Makes everything written so far durable."""
+        with self._mutex:
+            self._stop_timer()
+            with self._explained():
+                self._commit()
+
+    def close(self) -> None:
+        """Commits and closes. The file is then complete on its own, without side files."""
+        with self._mutex:
+            connection = getattr(self, "_connection", None)
+            if connection is None:
+                return
+            try:
+                self.commit()
+            finally:
+                del self._connection
+                with suppress(sqlite3.Error):
+                    connection.close()
+                if self._copy:
+                    self._copy.cleanup()
+        if self._failure:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _connect(self) -> sqlite3.Connection:
+        path = self.path
+        if not self.read_only:
+            connection = _open(path, "rw")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            return connection
+        try:
+            connection = _open(path, "ro")
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.OperationalError:
+            # A file in a folder that can't be written: SQLite wants to make side files there. A copy does,
+            # together with the log, where the last commits of a killed process may still be.
+            self._copy = tempfile.TemporaryDirectory(prefix="masklet-")
+            for suffix in ("", "-wal"):
+                side = path.with_name(path.name + suffix)
+                if side.exists():
+                    shutil.copyfile(side, Path(self._copy.name, path.name + suffix))
+            connection = _open(Path(self._copy.name, path.name), "rw")
+            connection.execute("PRAGMA query_only = ON")
+            return connection
+
+    def _prepare(self) -> None:
+        version = schema.check(self._connection, self.path.name)
+        if version == schema.VERSION:
+            return
+        if self.read_only and self._copy is None:
+            # Reading an older file must not change it: work on a private copy, brought up to date.
+            self._copy = tempfile.TemporaryDirectory(prefix="masklet-")
+            copy = sqlite3.connect(Path(self._copy.name, self.path.name))
+            self._connection.backup(copy)
+            copy.close()
+            self._connection.close()
+            self._connection = _open(Path(self._copy.name, self.path.name), "rw")
+        self._connection.execute("PRAGMA query_only = OFF")
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            schema.migrate(self._connection)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        if self.read_only:
+            self._connection.execute("PRAGMA query_only = ON")
+
+    def _undo_savepoint(self) -> None:
+        # After a full disk SQLite may have rolled the whole transaction back on its own.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK TO edit")
+            self._connection.execute("RELEASE edit")
+            if self._depth == 1:
+                self._schedule(durable=False)
+
+    def _schedule(self, durable: bool) -> None:
+        due = self._last_commit + COMMIT_SECONDS - time.monotonic()
+        if durable or due <= 0:
+            self._stop_timer()
+            self._commit()
+        elif self._timer is None:
+            self._timer = threading.Timer(due, self._timed_commit)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _timed_commit(self) -> None:
+        with self._mutex:
+            self._timer = None
+            if not hasattr(self, "_connection"):
+                return
+            try:
+                with self._explained():
+                    self._commit()
+            except ProjectError as problem:
+                self._failure = problem  # the next write raises it where somebody listens
+
+    def _commit(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        self._last_commit = time.monotonic()
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except MaskletError:
+            raise
+        except sqlite3.Error as problem:
+            raise explain(problem, self.path) from problem
+
+
+def check_file(path: Path) -> None:
+    """Raises ProjectError unless there is an SQLite file at this place."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        raise ProjectError(
+            f"There is no project at {path}. masklet track … --project {path.name} makes one."
+        ) from None
+    except OSError as problem:
+        raise ProjectError(f"Can't read {path}: {problem.strerror or problem}.") from problem
+    if head != _MAGIC:
+        raise ProjectError(f"{path} is not a masklet project.")
+
+
+def explain(problem: sqlite3.Error, path: Path) -> ProjectError:
+    """What an SQLite error means for the person whose file it is."""
+    text = str(problem)
+    if "full" in text:
+        return ProjectError(
+            f"The disk is full: {path.name} could not be written. What was there half a second ago is safe. "
+            "Free some space and go on with: masklet resume " + path.name
+        )
+    if "locked" in text:
+        return ProjectInUseError(f"{path.name} is in use by another program. Close it there first.")
+    if "readonly" in text or "unable to open" in text:
+        return ProjectError(
+            f"Can't write {path}: the file or its folder is read-only. "
+            "Copy the project to a folder that can be written."
+        )
+    if "malformed" in text or "not a database" in text or "corrupt" in text:
+        return ProjectError(f"{path} is damaged ({text}). Restore it from a backup.")
+    if "disk I/O" in text:
+        return ProjectError(
+            f"The disk failed while {path.name} was written or read ({text}). It may be full, or gone. "
+            "What was there half a second ago is safe."
+        )
+    return ProjectError(f"{path} can't be used: {text}.")
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=5.0,
+    )
+    # Nothing that a stranger's file says may run or reach other files.
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection

@@ -1,0 +1,628 @@
+"""`Project`: create, open, read and edit one saved session."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from masklet import __version__
+from masklet.errors import InputError, ProjectError, UnknownObjectError
+from masklet.masks import palette, rle
+from masklet.project import schema
+from masklet.project.database import Database, explain
+from masklet.project.history import History, Step
+from masklet.project.lock import ProjectLock
+from masklet.project.records import (
+    MaskRecord,
+    ProjectObject,
+    PromptRecord,
+    Run,
+    TrackSettings,
+    dumps,
+    loads,
+    parse,
+)
+from masklet.project.source import SourceReference, describe, find, moved_to
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from masklet.media import MediaReader
+
+_MASK_COLUMNS = (
+    "object_id, frame, counts, object_score, predicted_iou, motion_score, candidate, lost, is_prompt, painted"
+)
+_CHUNK = 256  # frames read at a time, so that a long video's masks are never in memory together
+
+T = TypeVar("T")
+
+
+class Project:
+    """A saved session: one SQLite file, written as work goes on.
+
+    Every edit is one step of undo and redo and is durable when the call returns. Methods may be called from
+    several threads. Frames count from 0; coordinates are pixels of the source frame.
+    """
+
+    def __init__(self, path: Path, database: Database, lock: ProjectLock | None) -> None:
+        """Use `Project.create` or `Project.open`."""
+        self.path = path
+        self._database = database
+        self._lock = lock
+        self._reader: MediaReader | None = None
+        self._step: int | None = None
+        self._mutex = threading.RLock()
+        self.recording = False
+        self.source = self._read_source()
+        self._history = History(database, self.source.size)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        source: MediaReader | str | os.PathLike[str],
+        *,
+        settings: TrackSettings | None = None,
+        overwrite: bool = False,
+    ) -> Project:
+        """Makes a new project about a video, sequence or image, and opens it.
+
+        Raises ProjectError when there is a file already (unless `overwrite`) or none can be written,
+        ProjectInUseError when another process has it open, MediaError when the source can't be read.
+        """
+        path = Path(path).absolute()
+        if path.exists() and not overwrite:
+            raise ProjectError(
+                f"{path} exists already. Open it, choose another name, or allow to overwrite it."
+            )
+        if not path.parent.is_dir():
+            raise ProjectError(f"There is no folder {path.parent} for the project. Make it first.")
+        if isinstance(source, (str, os.PathLike)):
+            from masklet.media import open_media
+
+            reader = open_media(source)
+        else:
+            reader = source
+        reference = describe(reader, path)
+        lock = ProjectLock(path)
+        lock.acquire()
+        try:
+            _write_new(path, reference, settings or TrackSettings())
+            project = cls(path, Database(path), lock)
+        except BaseException:
+            lock.release()
+            raise
+        project._reader = reader
+        return project
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False) -> Project:
+        """Opens a project. One process may write it; others may read it meanwhile with `read_only`.
+
+        Raises ProjectInUseError when another process writes it, and ProjectError for a file that isn't there,
+        isn't a project, is damaged, or was made by a newer masklet.
+        """
+        path = Path(path).absolute()
+        if read_only:
+            return cls._opened(path, read_only, None)
+        from masklet.project.database import check_file
+
+        check_file(path)  # before the lock, which would leave its mark beside a file that isn't ours
+        lock = ProjectLock(path)
+        lock.acquire()
+        try:
+            return cls._opened(path, read_only, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _opened(cls, path: Path, read_only: bool, lock: ProjectLock | None) -> Project:
+        database = Database(path, read_only)
+        try:
+            return cls(path, database, lock)
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Writes what is left and closes the file and the source."""
+        try:
+            self._database.close()
+        finally:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+            if self._lock is not None:
+                self._lock.release()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this project was opened for reading only."""
+        return self._database.read_only
+
+    # Source
+
+    def open_source(self, path: str | os.PathLike[str] | None = None) -> MediaReader:
+        """The reader of the source, opened on first use and closed with the project.
+
+        A source that moved is looked for next to the project by its fingerprint; `path` says where it is. The
+        place is remembered. Raises ProjectError when it isn't found, or when `path` is another video.
+        """
+        with self._mutex:
+            if path is None and self._reader is not None:
+                return self._reader
+            reader = find(self.source, self.path, None if path is None else Path(path))
+            found = moved_to(self.source, reader, self.path)
+            if found != self.source and not self.read_only:
+                with self._database.writing():
+                    self._database.execute(
+                        "UPDATE source SET path = ?, relative_path = ?", (found.path, found.relative_path)
+                    )
+            self.source = found
+            if self._reader is not None:
+                self._reader.close()
+            self._reader = reader
+            return reader
+
+    # Objects
+
+    def objects(self) -> list[ProjectObject]:
+        """All objects in the order that the user gave them."""
+        columns = ("id", "name", "color", "visible", "locked", "position", "mask_settings")
+        rows = self._database.query(f"SELECT {', '.join(columns)} FROM object ORDER BY position, id")
+        return [_sound(ProjectObject.from_row, dict(zip(columns, row, strict=True))) for row in rows]
+
+    def get_object(self, object_id: int) -> ProjectObject:
+        """One object. Raises UnknownObjectError."""
+        for candidate in self.objects():
+            if candidate.id == object_id:
+                return candidate
+        known = ", ".join(str(candidate.id) for candidate in self.objects()) or "none"
+        raise UnknownObjectError(
+            f"There is no object {object_id} in {self.path.name}; its objects are: {known}."
+        )
+
+    def add_object(
+        self, object_id: int | None = None, name: str | None = None, color: tuple[int, int, int] | None = None
+    ) -> ProjectObject:
+        """A new object. Ids of removed objects are not given out again. Raises InputError for a used id."""
+        with self.edit("Add object"):
+            there = self.objects()
+            if object_id is None:
+                object_id = self._next_object_id(there)
+            elif any(candidate.id == object_id for candidate in there):
+                raise InputError(f"There is an object {object_id} already.")
+            made = ProjectObject(
+                id=object_id,
+                name=name if name is not None else f"object {object_id}",
+                color=color if color is not None else palette.color(object_id),
+                position=max((candidate.position for candidate in there), default=-1) + 1,
+            )
+            self._put("object", made.row())
+            self._set_meta("next_object_id", max(object_id + 1, self._next_object_id(there)))
+            return made
+
+    def update_object(self, object_id: int, **changes: Any) -> ProjectObject:
+        """Changes name, color, visible, locked, position or mask_settings of an object and returns it."""
+        unknown = set(changes) - {"name", "color", "visible", "locked", "position", "mask_settings"}
+        if unknown:
+            raise InputError(f"An object has no {', '.join(sorted(unknown))} that could be changed.")
+        with self.edit("Change object"):
+            changed = replace(self.get_object(object_id), **changes)
+            self._put("object", changed.row())
+            return changed
+
+    def remove_object(self, object_id: int) -> None:
+        """Removes an object with its prompts and masks. Raises UnknownObjectError."""
+        with self.edit("Remove object"):
+            self.get_object(object_id)
+            self.clear_prompts(object_id=object_id)
+            self.clear_masks(object_id)
+            self._delete("object", [object_id])
+            self.finish_run()
+
+    # Prompts
+
+    def prompts(self, frame: int | None = None, object_id: int | None = None) -> list[PromptRecord]:
+        """Prompts in the order in which they were made, of all or of one frame and object."""
+        rows = self._database.query(
+            "SELECT id, frame, object_id, data FROM prompt "
+            "WHERE (?1 IS NULL OR frame = ?1) AND (?2 IS NULL OR object_id = ?2) ORDER BY id",
+            (frame, object_id),
+        )
+        columns = ("id", "frame", "object_id", "data")
+        return [_sound(PromptRecord.from_row, dict(zip(columns, row, strict=True))) for row in rows]
+
+    def add_prompt(
+        self,
+        frame: int,
+        object_id: int,
+        *,
+        points: Sequence[Sequence[float]] | None = None,
+        labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+        mask: np.ndarray | Mapping[str, Any] | None = None,
+        clear_old: bool = True,
+    ) -> PromptRecord:
+        """Keeps a prompt: instead of earlier ones of this frame and object, or (`clear_old` off) beside them.
+
+        Labels default to 1 (on the object). `mask` is boolean (height, width) or a run-length mask of the
+        source's size. An object that isn't there yet is made. Raises InputError for a frame outside the
+        video.
+        """
+        self._check_frame(frame)
+        kept_mask = None
+        if mask is not None:
+            kept_mask = rle.compress(mask) if isinstance(mask, Mapping) else rle.encode(mask)
+            if tuple(kept_mask["size"]) != self.source.size:
+                raise InputError(
+                    f"The mask prompt is {kept_mask['size'][1]}x{kept_mask['size'][0]} pixels, but the source "
+                    f"is {self.source.width}x{self.source.height}."
+                )
+        pairs = tuple((float(x), float(y)) for x, y in points) if points is not None else ()
+        with self.edit("Add prompt"):
+            if not any(candidate.id == object_id for candidate in self.objects()):
+                self.add_object(object_id)
+            if clear_old:
+                self.clear_prompts(frame, object_id)
+            number = (self._database.query("SELECT max(id) FROM prompt")[0][0] or 0) + 1
+            made = PromptRecord(
+                id=number,
+                frame=frame,
+                object_id=object_id,
+                points=pairs,
+                labels=tuple(int(label) for label in labels) if labels is not None else (1,) * len(pairs),
+                box=None if box is None else tuple(float(value) for value in box),  # type: ignore[arg-type]
+                mask=kept_mask,
+            )
+            self._put("prompt", made.row())
+            self.finish_run()
+            return made
+
+    def clear_prompts(self, frame: int | None = None, object_id: int | None = None) -> int:
+        """Removes prompts of a frame, an object, or both, and returns how many there were."""
+        with self.edit("Clear prompts"):
+            found = self.prompts(frame, object_id)
+            for prompt in found:
+                self._delete("prompt", [prompt.id])
+            if found:
+                self.finish_run()
+            return len(found)
+
+    # Masks
+
+    def mask(self, frame: int, object_id: int) -> MaskRecord | None:
+        """The mask of an object on a frame; None where it wasn't tracked."""
+        rows = self._database.query(
+            f"SELECT {_MASK_COLUMNS} FROM mask WHERE frame = ? AND object_id = ?", (frame, object_id)
+        )
+        return self._mask_record(rows[0]) if rows else None
+
+    def masks(
+        self, object_ids: Sequence[int] | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[MaskRecord]:
+        """Masks by rising frame, then object id, of frames from `start` to before `stop`."""
+        for _, records in self.frames(object_ids, start, stop):
+            yield from records.values()
+
+    def frames(
+        self, object_ids: Sequence[int] | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, dict[int, MaskRecord]]]:
+        """(frame, {object id: mask}) of every frame that has a mask, by rising frame."""
+        stop = self.source.frame_count if stop is None else min(stop, self.source.frame_count)
+        wanted = None if object_ids is None else set(object_ids)
+        for begin in range(max(start, 0), stop, _CHUNK):
+            rows = self._database.query(
+                f"SELECT {_MASK_COLUMNS} FROM mask WHERE frame >= ? AND frame < ? ORDER BY frame, object_id",
+                (begin, min(begin + _CHUNK, stop)),
+            )
+            together: dict[int, dict[int, MaskRecord]] = {}
+            for row in rows:
+                if wanted is None or row[0] in wanted:
+                    together.setdefault(row[1], {})[row[0]] = self._mask_record(row)
+            yield from together.items()
+
+    def tracked_frames(self, object_id: int) -> list[int]:
+        """Frames on which this object has a mask (empty ones too), rising."""
+        rows = self._database.query("SELECT frame FROM mask WHERE object_id = ? ORDER BY frame", (object_id,))
+        return [row[0] for row in rows]
+
+    def scores(self, object_id: int) -> list[dict[str, Any]]:
+        """What a timeline shows, without unpacking masks: a dict for every tracked frame, rising, with
+        frame, object_score, predicted_iou, motion_score, lost, is_prompt and painted.
+        """
+        columns = ("frame", "object_score", "predicted_iou", "motion_score", "lost", "is_prompt", "painted")
+        rows = self._database.query(
+            f"SELECT {', '.join(columns)} FROM mask WHERE object_id = ? ORDER BY frame", (object_id,)
+        )
+        return [
+            {
+                **dict(zip(columns, row, strict=True)),
+                "lost": bool(row[4]),
+                "is_prompt": bool(row[5]),
+                "painted": bool(row[6]),
+            }
+            for row in rows
+        ]
+
+    def put_masks(self, records: Sequence[MaskRecord]) -> None:
+        """Writes masks over those of the same frame and object. Raises InputError where sizes or frames don't
+        fit.
+        """
+        with self.edit("Change masks"):
+            for record in records:
+                self._check_mask(record)
+                self._put("mask", record.row())
+
+    def paint_mask(self, frame: int, object_id: int, mask_hw: np.ndarray) -> MaskRecord:
+        """Keeps a mask that was made by hand, boolean (height, width). Tracking leaves it alone."""
+        with self.edit("Paint"):
+            self.get_object(object_id)
+            before = self.mask(frame, object_id)
+            painted = rle.encode(mask_hw)
+            made = (
+                replace(before, rle=painted, painted=True, lost=False)
+                if before
+                else MaskRecord(frame=frame, object_id=object_id, rle=painted, painted=True)
+            )
+            self.put_masks([made])
+            return made
+
+    def clear_masks(self, object_id: int, start: int = 0, stop: int | None = None) -> int:
+        """Removes masks of an object from frame `start` to before `stop`, and returns how many there were."""
+        stop = self.source.frame_count if stop is None else stop
+        with self.edit("Clear masks"):
+            rows = self._database.query(
+                "SELECT frame FROM mask WHERE object_id = ? AND frame >= ? AND frame < ?",
+                (object_id, start, stop),
+            )
+            for (frame,) in rows:
+                self._delete("mask", [object_id, frame])
+            return len(rows)
+
+    # Settings
+
+    @property
+    def track_settings(self) -> TrackSettings:
+        """How the masks of this project are made."""
+        text = self._setting("track")
+        return TrackSettings() if text is None else parse(TrackSettings, text, "tracking settings")
+
+    def set_track_settings(self, settings: TrackSettings) -> None:
+        """Changes model, policy, resolution or number format for tracking from now on."""
+        with self.edit("Change tracking settings"):
+            if settings != self.track_settings:
+                self._put("setting", {"key": "track", "value": settings.model_dump_json()})
+                self.finish_run()
+
+    @property
+    def mask_settings(self) -> dict[str, Any]:
+        """How masks are finished where an object has no settings of its own (fields of `MaskSettings`)."""
+        text = self._setting("masks")
+        return {} if text is None else loads(text, dict)
+
+    def set_mask_settings(self, settings: Mapping[str, Any]) -> None:
+        """Changes how masks are finished; the stored masks stay as they are."""
+        with self.edit("Change mask settings"):
+            self._put("setting", {"key": "masks", "value": dumps(dict(settings))})
+
+    # History
+
+    @contextmanager
+    def edit(self, label: str) -> Iterator[None]:
+        """Groups edits into one step of undo: all or nothing, durable at the end. Inside another one it joins
+        that.
+
+        with project.edit("Add the dog"):
+            dog = project.add_object(name="dog")
+            project.add_prompt(0, dog.id, points=[(320, 240)])
+        """
+        with self._mutex:
+            if self._step is not None:
+                yield
+                return
+            with self._database.writing():
+                self._step = self._history.begin(label)
+                try:
+                    yield
+                    self._history.discard_if_empty(self._step)
+                finally:
+                    self._step = None
+
+    def history(self) -> list[Step]:
+        """Steps that can be undone and, after them, those that can be redone; oldest first."""
+        return self._history.steps()
+
+    def undo(self) -> str | None:
+        """Takes the last step back and returns its label, or None when there is nothing to undo."""
+        done = [step for step in self.history() if not step.undone]
+        return self._swap(done[-1]) if done else None
+
+    def redo(self) -> str | None:
+        """Does again what was undone last and returns its label, or None when there is nothing to redo."""
+        undone = [step for step in self.history() if step.undone]
+        return self._swap(undone[0]) if undone else None
+
+    def _swap(self, step: Step) -> str:
+        with self._mutex:
+            if self.recording:
+                raise ProjectError("Tracking is writing to this project. Stop it before undoing or redoing.")
+            self._database.commit()
+            with self._database.writing():
+                self._history.swap(step.id)
+                self.finish_run()
+            return step.label
+
+    # The run that is going on or was interrupted
+
+    @property
+    def run(self) -> Run | None:
+        """The tracking run that is not finished, if there is one."""
+        rows = self._database.query("SELECT data FROM run")
+        return parse(Run, rows[0][0], "unfinished run") if rows else None
+
+    @property
+    def tracker_state(self) -> bytes | None:
+        """What the tracker needs to go on with the run exactly (bytes of `Session.export_state`)."""
+        rows = self._database.query("SELECT data FROM tracker_state")
+        return bytes(rows[0][0]) if rows and isinstance(rows[0][0], (bytes, memoryview)) else None
+
+    def save_run(self, run: Run, state: bytes | None = None, durable: bool = True) -> None:
+        """Keeps how far a run has come and, where given, the tracker's state at that point."""
+        with self._database.writing(durable):
+            self._database.execute(
+                "INSERT OR REPLACE INTO run (id, data) VALUES (1, ?)", (run.model_dump_json(),)
+            )
+            if state is not None:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO tracker_state (id, data) VALUES (1, ?)", (state,)
+                )
+
+    def finish_run(self) -> None:
+        """Forgets the run: it is done, or what it was based on has changed."""
+        with self._database.writing():
+            self._database.execute("DELETE FROM run")
+            self._database.execute("DELETE FROM tracker_state")
+
+    def begin_step(self, label: str) -> int:
+        """A step of undo that goes on over many commits, for `record_masks`."""
+        with self._mutex, self._database.writing():
+            return self._history.begin(label)
+
+    def record_masks(
+        self, step: int, label: str, records: Sequence[MaskRecord], durable: bool = False
+    ) -> int:
+        """Writes tracked masks, except over locked objects and painted frames; durable within half a second.
+
+        Returns the step that they belong to: `step`, or a new one when the user made another edit meanwhile.
+        """
+        with self._mutex, self._database.writing(durable):
+            if self._history.newest() != step:
+                step = self._history.begin(label)
+            known = {candidate.id: candidate.locked for candidate in self.objects()}
+            for record in records:
+                if known.get(record.object_id, True):
+                    continue  # locked, or removed while it was tracked
+                self._check_mask(record)
+                before = self.mask(record.frame, record.object_id)
+                if before is None or not before.painted:
+                    self._history.put(step, "mask", record.row())
+            return step
+
+    def end_step(self, step: int) -> None:
+        """Closes a step of `begin_step`; one that changed nothing is forgotten."""
+        with self._mutex, self._database.writing():
+            self._history.discard_if_empty(step)
+
+    def flush(self) -> None:
+        """Makes everything written so far durable now."""
+        self._database.commit()
+
+    # Insides
+
+    def _put(self, table: str, row: Mapping[str, Any]) -> None:
+        assert self._step is not None
+        self._history.put(self._step, table, row)
+
+    def _delete(self, table: str, key: Sequence[Any]) -> None:
+        assert self._step is not None
+        self._history.delete(self._step, table, key)
+
+    def _mask_record(self, row: tuple[Any, ...]) -> MaskRecord:
+        columns = dict(zip(_MASK_COLUMNS.split(", "), row, strict=True))
+        return _sound(lambda given: MaskRecord.from_row(given, self.source.size), columns)
+
+    def _check_mask(self, record: MaskRecord) -> None:
+        self._check_frame(record.frame)
+        if tuple(record.rle["size"]) != self.source.size:
+            raise InputError(
+                f"The mask of object {record.object_id} is {record.rle['size'][1]}x{record.rle['size'][0]}, "
+                f"but the source is {self.source.width}x{self.source.height}."
+            )
+
+    def _check_frame(self, frame: int) -> None:
+        if isinstance(frame, bool) or not 0 <= frame < self.source.frame_count:
+            raise InputError(
+                f"There is no frame {frame}: the source has frames 0 to {self.source.frame_count - 1}."
+            )
+
+    def _next_object_id(self, there: Sequence[ProjectObject]) -> int:
+        rows = self._database.query("SELECT value FROM meta WHERE key = 'next_object_id'")
+        kept = int(rows[0][0]) if rows and str(rows[0][0]).isdigit() else 1
+        return max([kept, *(candidate.id + 1 for candidate in there)])
+
+    def _set_meta(self, key: str, value: object) -> None:
+        self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(value)))
+
+    def _setting(self, key: str) -> str | None:
+        rows = self._database.query("SELECT value FROM setting WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def _read_source(self) -> SourceReference:
+        columns = (
+            *("path", "relative_path", "kind", "fingerprint", "width", "height", "frame_count"),
+            *("rate", "pixel_aspect", "has_audio", "tick", "times"),
+        )
+        rows = self._database.query(f"SELECT {', '.join(columns)} FROM source")
+        if len(rows) != 1:
+            raise ProjectError(f"{self.path.name} does not say which video it is about.")
+        return _sound(SourceReference.from_row, dict(zip(columns, rows[0], strict=True)))
+
+
+def _sound(make: Callable[[Mapping[str, Any]], T], row: Mapping[str, Any]) -> T:
+    try:
+        return make(row)
+    except (InputError, TypeError, ValueError, ArithmeticError, zlib.error) as problem:
+        raise ProjectError(f"An entry of this project is damaged: {problem}") from problem
+
+
+def _write_new(path: Path, source: SourceReference, settings: TrackSettings) -> None:
+    """A complete new file, or none at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        connection = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN")
+            schema.build(connection)
+            row = {"id": 1, **source.row()}
+            connection.execute(
+                f"INSERT INTO source ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+                list(row.values()),
+            )
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            connection.executemany(
+                "INSERT INTO meta (key, value) VALUES (?, ?)", [("created", now), ("masklet", __version__)]
+            )
+            connection.execute(
+                "INSERT INTO setting (key, value) VALUES ('track', ?)", (settings.model_dump_json(),)
+            )
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        for suffix in ("-wal", "-shm"):  # an old file's log would be played into the new one
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        temporary.replace(path)
+    except sqlite3.Error as problem:
+        raise explain(problem, path) from problem
+    except OSError as problem:
+        raise ProjectError(f"Can't write {path}: {problem.strerror or problem}.") from problem
+    finally:
+        for suffix in ("", "-journal"):
+            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
