@@ -111,17 +111,19 @@ def _key(path: Path, device: torch.device, dtype: torch.dtype) -> _Key:
 
 
 def _load(path: Path, device: torch.device, dtype: torch.dtype) -> SAM2:
-    checkpoint = read_checkpoint(path)
+    name = path.name
     for attempt in range(2):
         try:
+            checkpoint = read_checkpoint(path)
+            name = checkpoint.spec.name
             return build(checkpoint, device, dtype)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            failure = error
+            failure = error.with_traceback(None)  # whose frames would hold the half-built network
         if attempt == 0:
             drop_caches(device)
     raise DeviceMemoryError(
-        f"{checkpoint.spec.name} doesn't fit into the memory of {device}. Use a smaller model (--model tiny, "
-        "--model nano), a 16-bit format (--dtype bfloat16) or another device (--device cpu)."
+        f"{name} doesn't fit into the memory of {device}. Use a smaller model (--model tiny, --model nano), "
+        "a 16-bit format (--dtype bfloat16) or another device (--device cpu)."
     ) from failure
