@@ -24,7 +24,7 @@ import masklet
 from masklet.cli import app
 from masklet.errors import CheckpointError, DownloadError
 from masklet.models import cache, registry
-from masklet.models.download import MAX_FAILURES, fetch
+from masklet.models.download import MAX_FAILURES, MAX_UNREACHABLE, fetch
 from masklet.models.registry import RELEASED, ReleasedCheckpoint
 
 BODY = bytes((i * i + i // 251) % 256 for i in range(700_000))
@@ -312,7 +312,8 @@ def test_no_connection(server: Behaviour, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(DownloadError, match="online") as caught:
         fetch(entry(), sleep=pauses)
     assert "--model nano" in str(caught.value)
-    assert len(pauses) == MAX_FAILURES - 1
+    assert len(pauses) == MAX_UNREACHABLE - 1
+    assert entry().published_url in str(caught.value)
 
 
 def test_an_address_that_is_none(server: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,9 +329,7 @@ def test_offline_by_request(server: Behaviour, monkeypatch: pytest.MonkeyPatch) 
     assert server.asked == []
 
 
-def test_too_little_room_is_said_before_anything_is_written(
-    server: Behaviour, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_room_is_said_before_anything_is_written(server: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(os.curdir)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(DownloadError, match="700,000 more bytes are needed, 1,000 are free"):
@@ -347,9 +346,7 @@ def test_a_disk_that_fills_up(server: Behaviour) -> None:
     assert not cache.cached_path(entry()).exists()
 
 
-def test_a_cache_folder_that_cannot_be_made(
-    server: Behaviour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_cache_folder_that_cannot_be_made(server: Behaviour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("MASKLET_HOME", str(tmp_path / "file"))
     with pytest.raises(DownloadError, match="MASKLET_HOME"):

@@ -52,9 +52,7 @@ def _root(
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option(
-            "--verbose", help="Show Python's traceback with an error; fits before or after a command."
-        ),
+        typer.Option("--verbose", help="Show Python's traceback with an error; fits before or after a command."),
     ] = False,
 ) -> None:
     """Cut any object out of any image or video: click it once, get its mask in every frame."""

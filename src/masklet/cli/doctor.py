@@ -66,9 +66,7 @@ class Report:
 
 
 def doctor(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON, for a bug report.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for a bug report.")] = False,
 ) -> None:
     """Show what this machine can do: processor, PyTorch, GPU, video codecs, weights.
 
@@ -116,9 +114,7 @@ def _examine_torch(report: Report) -> None:
     section = report.section("PyTorch")
     section["version"] = torch.__version__
     section["kernels for"] = torch.backends.cpu.get_cpu_capability()
-    section["threads"] = (
-        f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} between"
-    )
+    section["threads"] = f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} between"
     section["oneDNN"] = torch.backends.mkldnn.is_available()
     section["MKL"] = torch.backends.mkl.is_available()
 
@@ -184,9 +180,7 @@ def _examine_video(report: Report) -> None:
         return
     versions = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
     section["PyAV"] = av.__version__
-    section["FFmpeg"] = (
-        f"libavcodec {versions.get('libavcodec', '?')}, libavformat {versions.get('libavformat', '?')}"
-    )
+    section["FFmpeg"] = f"libavcodec {versions.get('libavcodec', '?')}, libavformat {versions.get('libavformat', '?')}"
     missing_decoders = [name for name in _DECODERS if not _has_codec(av, name, "r")]
     section["reads"] = ", ".join(name for name in _DECODERS if name not in missing_decoders)
     if missing_decoders:
@@ -239,14 +233,10 @@ def _examine_models(report: Report) -> None:
         section[released.name] = cache.cache_state(released)
     folder = cache.cache_folder()
     section["folder"] = str(folder)
-    section["set by"] = (
-        "$MASKLET_HOME" if os.environ.get("MASKLET_HOME", "").strip() else "the system's default"
-    )
+    section["set by"] = "$MASKLET_HOME" if os.environ.get("MASKLET_HOME", "").strip() else "the system's default"
     if trouble := _why_not_writable(folder):
         section["writable"] = False
-        report.problems.append(
-            f"{folder} can't be written ({trouble}); set $MASKLET_HOME to a folder you can write to"
-        )
+        report.problems.append(f"{folder} can't be written ({trouble}); set $MASKLET_HOME to a folder you can write to")
         return
     section["writable"] = True
     section["free space"] = f"{shutil.disk_usage(_nearest_existing(folder)).free / 1e9:.1f} GB"

@@ -21,14 +21,13 @@ from masklet.models.specs import SPECS, get_spec
 app = typer.Typer(
     help="List, fetch, convert and remove model weights. Without a command: the list.",
     invoke_without_command=True,
+    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Examples: `masklet models`, `masklet models pull tiny`, `masklet models pull sam2-large`",
 )
 
-_Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="Models, such as tiny, base_plus, sam2-large.")
-]
+_Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Models, such as tiny, base_plus, sam2-large.")]
 
 
 @app.callback()
@@ -96,9 +95,7 @@ def remove(names: _Names) -> None:
 
 @app.command(epilog="Example: `cp sam2.1_hiera_tiny.pt $(masklet models where)/`")
 def where(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A model; without it, the folder.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model; without it, the folder.")] = None,
 ) -> None:
     """Print the folder of released weights, or where one model's weights are (or have to be put)."""
     typer.echo(str(cache.cache_folder() if name is None else _path_of(get_spec(name).name)))
@@ -114,9 +111,7 @@ def check(
     checkpoint = read_checkpoint(file)
     values = sum(tensor.numel() for tensor in checkpoint.state.values())
     formats = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in checkpoint.state.values()}))
-    typer.echo(
-        f"{file}: {checkpoint.spec.name}, {values / 1e6:.2f} M values in {formats}. Use it with --checkpoint."
-    )
+    typer.echo(f"{file}: {checkpoint.spec.name}, {values / 1e6:.2f} M values in {formats}. Use it with --checkpoint.")
 
 
 @app.command(epilog="Example: `masklet models convert finetuned.pt finetuned.safetensors --half`")

@@ -60,7 +60,7 @@ def sha256_of(path: Path) -> str:
 def how_to_get(checkpoint: ReleasedCheckpoint) -> str:
     """The part of an error message that says what to do when a checkpoint can't be fetched."""
     return (
-        f"Fetch {checkpoint.url} by hand (a browser will do) and put it at {cached_path(checkpoint)}, "
+        f"Fetch {checkpoint.published_url} by hand (a browser will do) and put it at {cached_path(checkpoint)}, "
         "or name a file you have with --checkpoint FILE. `--model nano` works without any download."
     )
 

@@ -34,6 +34,7 @@ OnProgress = Callable[[int, "int | None"], None]
 OnNote = Callable[[str], None]
 
 MAX_FAILURES = 5  # attempts in a row that bring nothing new
+MAX_UNREACHABLE = 3  # of these, attempts that don't even reach the server: usually one is offline
 _LONGEST_PAUSE = 30.0
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -50,9 +51,10 @@ _REFUSALS = {
 class _TryAgainError(Exception):
     """The transfer stopped for a reason that may go away."""
 
-    def __init__(self, reason: str, pause: float | None = None) -> None:
+    def __init__(self, reason: str, pause: float | None = None, *, most: int = MAX_FAILURES) -> None:
         super().__init__(reason)
         self.pause = pause
+        self.most = most
 
 
 def ensure_online(checkpoint: ReleasedCheckpoint) -> None:
@@ -147,7 +149,7 @@ class _Download:
                     reached = self._part_size()
                     failures = 1 if reached > best else failures + 1
                     best = max(best, reached)
-                    if failures >= MAX_FAILURES:
+                    if failures >= error.most:
                         raise self._gave_up(str(error)) from error
                     pause = min(error.pause or 0.5 * 2**failures, _LONGEST_PAUSE)
                     self.note(f"{error}; trying again in {pause:.0f} s.")
@@ -177,7 +179,7 @@ class _Download:
                     f"The certificate of {self.checkpoint.url} isn't trusted here ({error}). Behind a "
                     "company proxy, point $SSL_CERT_FILE to its certificates."
                 ) from error
-            raise _TryAgainError(f"The connection failed ({str(error) or type(error).__name__})") from error
+            raise _trouble(error) from error
 
     def _receive(self, response: httpx.Response, offset: int) -> None:
         status = response.status_code
@@ -320,6 +322,16 @@ class _Download:
             f"{error.filename or self.part.parent} can't be written ({error.strerror or error}). Set "
             "$MASKLET_HOME to a folder you can write to. Meanwhile `--model nano` works without any download."
         )
+
+
+def _trouble(error: httpx.TransportError) -> _TryAgainError:
+    """What a failed connection is called."""
+    detail = str(error) or type(error).__name__
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+        return _TryAgainError(f"There is no connection to {error.request.url.host} ({detail})", most=MAX_UNREACHABLE)
+    if isinstance(error, httpx.TimeoutException):
+        return _TryAgainError("The server has stopped answering")
+    return _TryAgainError(f"The connection was cut ({detail})")
 
 
 def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from masklet.errors import CheckpointError
 
-PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2/"
+PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,13 @@ class ReleasedCheckpoint:
 
         A mirror has the same layout of folders below its address. The hash is checked whatever the source.
         """
-        base = os.environ.get("MASKLET_MIRROR", "").strip() or PUBLISHED_AT
-        return f"{base.rstrip('/')}/{self.folder}/{self.filename}"
+        mirror = os.environ.get("MASKLET_MIRROR", "").strip().rstrip("/")
+        return f"{mirror}/{self.folder}/{self.filename}" if mirror else self.published_url
+
+    @property
+    def published_url(self) -> str:
+        """Where Meta publishes it."""
+        return f"{PUBLISHED_AT}/{self.folder}/{self.filename}"
 
 
 RELEASED: dict[str, ReleasedCheckpoint] = {
