@@ -13,12 +13,13 @@ import typer
 from masklet import __version__
 from masklet.cli.lazy import Command, LazyGroup, show_warnings_plainly
 
-_WORK, _KEEP = "Cut out", "Set up"
+# Headings of the help; they appear in the order of the first command under each.
+CUT_OUT, PROJECTS, RESEARCH, SET_UP = "Cut out", "Projects", "Train and measure", "Set up"
 
 COMMANDS: dict[str, Command] = {
-    # name: Command("module:function or typer app", "one line for the help", panel of the help)
-    "models": Command("masklet.cli.models:app", "List, fetch, convert and remove model weights.", _KEEP),
-    "doctor": Command("masklet.cli.doctor:doctor", "Show what this machine can do.", _KEEP),
+    # name: Command("module:function or typer app", "one line for the help", heading)
+    "models": Command("masklet.cli.models:app", "List, fetch, convert and remove model weights.", SET_UP),
+    "doctor": Command("masklet.cli.doctor:doctor", "Show what this machine can do.", SET_UP),
 }
 
 
