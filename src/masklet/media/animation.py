@@ -1,0 +1,118 @@
+"""Animated WebP and PNG, which FFmpeg doesn't read in full; Pillow does."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masklet.errors import MediaError
+from masklet.media.base import ForwardCursor, MediaReader, cache_size
+from masklet.media.color import over_black
+from masklet.media.fingerprint import file_fingerprint
+from masklet.media.types import ImageArray, MediaInfo
+from masklet.media.video_index import EntryPoint, VideoIndex
+
+_DEFAULT_MILLISECONDS = 100  # what browsers show a frame for that asks for no time at all
+_CLOCK = Fraction(1, 1000)
+
+
+def is_animated(path: Path) -> bool:
+    """Whether this WebP or PNG holds more than one frame."""
+    from PIL import Image
+
+    if path.suffix.lower() not in {".webp", ".png", ".apng"}:
+        return False
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+class AnimationReader(MediaReader):
+    """An animated WebP or PNG, with the time that each frame asks for.
+
+    Raises:
+        MediaError: damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        from PIL import Image
+
+        self.path = path
+        ticks = [0]
+        try:
+            with Image.open(path) as image:
+                size, mode, codec = image.size, image.mode, str(image.format).lower()
+                for position in range(image.n_frames):
+                    image.seek(position)
+                    image.load()
+                    ticks.append(ticks[-1] + (round(image.info.get("duration", 0)) or _DEFAULT_MILLISECONDS))
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise MediaError(f"{path} is damaged: {error}.") from error
+        count = len(ticks) - 1
+        self._index = VideoIndex(np.array(ticks[:-1], np.int64), _CLOCK, ticks[-1] - ticks[-2], (EntryPoint(0, 0, 0),))
+        durations = set(np.diff(ticks).tolist())
+        self._info = MediaInfo(
+            path=str(path),
+            kind="video",
+            width=size[0],
+            height=size[1],
+            frame_count=count,
+            rate=count / (ticks[-1] * _CLOCK),
+            variable_rate=len(durations) > 1,
+            duration=ticks[-1] * _CLOCK,
+            codec=codec,
+            pixel_format=mode.lower(),
+            bit_depth=8,
+        )
+
+    @property
+    def info(self) -> MediaInfo:
+        return self._info
+
+    @property
+    def time_base(self) -> Fraction:
+        return _CLOCK
+
+    def time_of(self, index: int) -> Fraction:
+        return self._index.time(self._checked(index))
+
+    def _index_at(self, seconds: Fraction) -> int:
+        return self._index.at(seconds)
+
+    def fingerprint(self) -> str:
+        return file_fingerprint(self.path)
+
+    def _open_cursor(self, cached: bool) -> _AnimationCursor:
+        return _AnimationCursor(self.path, cache_size(self._info.width * self._info.height * 3) if cached else 0)
+
+
+class _AnimationCursor(ForwardCursor[ImageArray]):
+    def __init__(self, path: Path, cache_frames: int) -> None:
+        super().__init__(cache_frames)
+        from PIL import Image
+
+        self._image: Any = Image.open(path)
+
+    def close(self) -> None:
+        self._cache.clear()
+        self._image.close()
+
+    def _entry(self, index: int) -> int:
+        return 0
+
+    def _jump(self, index: int) -> None:
+        self._next = 0
+
+    def _step(self) -> ImageArray:
+        self._image.seek(self._next)
+        self._next += 1
+        return over_black(np.array(self._image.convert("RGBA")))
+
+    def _to_image(self, raw: ImageArray) -> ImageArray:
+        return raw.copy()
