@@ -7,11 +7,13 @@ two commits a second its price, one fsync, does not show.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import sqlite3
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +24,17 @@ from masklet.project import schema
 
 COMMIT_SECONDS = 0.5
 _MAGIC = b"SQLite format 3\x00"
+
+
+_OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+@atexit.register
+def _commit_all() -> None:
+    """A program that ends without closing its projects loses nothing."""
+    for database in list(_OPEN):
+        with suppress(ProjectError):
+            database.close()
 
 
 class Database:
@@ -49,6 +62,11 @@ class Database:
         except BaseException:
             self.close()
             raise
+        _OPEN.add(self)
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a SELECT, what is not committed yet included."""
@@ -220,9 +238,7 @@ def check_file(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
     except FileNotFoundError:
-        raise ProjectError(
-            f"There is no project at {path}. masklet track … --project {path.name} makes one."
-        ) from None
+        raise ProjectError(f"There is no project at {path}. masklet track … --project {path.name} makes one.") from None
     except OSError as problem:
         raise ProjectError(f"Can't read {path}: {problem.strerror or problem}.") from problem
     if head != _MAGIC:

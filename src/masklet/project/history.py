@@ -70,9 +70,7 @@ class History:
     def steps(self) -> list[Step]:
         """All steps that are remembered, oldest first."""
         rows = self._database.query("SELECT id, label, created, undone FROM step ORDER BY id")
-        return [
-            Step(number, str(label), float(created), bool(undone)) for number, label, created, undone in rows
-        ]
+        return [Step(number, str(label), float(created), bool(undone)) for number, label, created, undone in rows]
 
     def put(self, step: int, table: str, row: Mapping[str, Any]) -> None:
         """Writes a row over the one with its key."""
@@ -92,9 +90,7 @@ class History:
                 raise ProjectError(f"The history of this project is damaged: it names a table {table!r:.40}.")
             key = loads(key_text, list)
             if len(key) != len(_KEYS[table]):
-                raise ProjectError(
-                    f"The history of this project is damaged: key {key_text!r:.40} of {table}."
-                )
+                raise ProjectError(f"The history of this project is damaged: key {key_text!r:.40} of {table}.")
             current = self._read(table, key)
             if row_text is None:
                 self._remove(table, key)
@@ -147,9 +143,7 @@ class History:
         except (InputError, KeyError, TypeError, ValueError) as problem:
             raise ProjectError(f"The history of this project is damaged: {problem}") from problem
         if [row[column] for column in _KEYS[table]] != list(key):
-            raise ProjectError(
-                "The history of this project is damaged: a row has another key than its step says."
-            )
+            raise ProjectError("The history of this project is damaged: a row has another key than its step says.")
         return row
 
 

@@ -45,9 +45,7 @@ class ProjectObject:
         _whole(self.id, "object id", 0)
         _whole(self.position, "position of an object", 0)
         if not isinstance(self.name, str) or not self.name.strip() or len(self.name) > _NAME_LENGTH:
-            raise InputError(
-                f"The name of an object must have 1 to {_NAME_LENGTH} characters, not {self.name!r:.80}."
-            )
+            raise InputError(f"The name of an object must have 1 to {_NAME_LENGTH} characters, not {self.name!r:.80}.")
         if len(self.color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in self.color):
             raise InputError(f"A colour must be red, green, blue, each 0 to 255, not {self.color!r}.")
         if self.mask_settings is not None and not isinstance(self.mask_settings, dict):
@@ -226,20 +224,14 @@ class TrackSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(default="nano", max_length=100, description="Name of the model")
-    checkpoint: str | None = Field(
-        default=None, max_length=4096, description="File with other weights for the model"
-    )
+    checkpoint: str | None = Field(default=None, max_length=4096, description="File with other weights for the model")
     policy: str = Field(default="samurai", max_length=100, description="How masks and memories are chosen")
     policy_options: dict[str, float | int | bool | str] = Field(
         default_factory=dict,
         description="Thresholds and weights of the policy, where they differ from its own",
     )
-    resolution: int | None = Field(
-        default=None, ge=16, le=8192, description="Side of the model's square input"
-    )
-    dtype: str | None = Field(
-        default=None, max_length=20, description="Number format, such as float32 or bfloat16"
-    )
+    resolution: int | None = Field(default=None, ge=16, le=8192, description="Side of the model's square input")
+    dtype: str | None = Field(default=None, max_length=20, description="Number format, such as float32 or bfloat16")
 
 
 class Leg(BaseModel):
@@ -257,11 +249,7 @@ class Leg(BaseModel):
     @property
     def frames_left(self) -> int:
         """How many frames have no mask yet."""
-        ahead = (
-            self.last_frame - self.next_frame
-            if self.direction == "forward"
-            else self.next_frame - self.last_frame
-        )
+        ahead = self.last_frame - self.next_frame if self.direction == "forward" else self.next_frame - self.last_frame
         return max(0, ahead + 1)
 
     @property
@@ -319,9 +307,7 @@ def loads(text: Any, kind: type) -> Any:
     except (TypeError, ValueError, RecursionError) as problem:
         raise ProjectError(f"An entry of this project can't be read: {problem}.") from problem
     if not isinstance(value, kind):
-        raise ProjectError(
-            f"An entry of this project is a {type(value).__name__} where a {kind.__name__} belongs."
-        )
+        raise ProjectError(f"An entry of this project is a {type(value).__name__} where a {kind.__name__} belongs.")
     return value
 
 

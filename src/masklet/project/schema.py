@@ -134,9 +134,7 @@ def _run(connection: sqlite3.Connection, since: int, until: int) -> None:
 
 def _tables(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str, str | None]]:
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-    return frozenset(
-        (kind, name, table, sql) for kind, name, table, sql in rows if not name.startswith("sqlite_stat")
-    )
+    return frozenset((kind, name, table, sql) for kind, name, table, sql in rows if not name.startswith("sqlite_stat"))
 
 
 @cache

@@ -115,9 +115,7 @@ class SourceReference:
             ticks = np.cumsum(np.frombuffer(packed, "<i8"))
             tick = Fraction(row["tick"])
             times = tuple(int(number) * tick for number in ticks)
-        if not all(
-            isinstance(row[key], str) for key in ("path", "kind", "fingerprint", "rate", "pixel_aspect")
-        ):
+        if not all(isinstance(row[key], str) for key in ("path", "kind", "fingerprint", "rate", "pixel_aspect")):
             raise InputError("The reference to the source is damaged.")
         relative = row["relative_path"]
         return cls(
@@ -141,11 +139,12 @@ def describe(reader: MediaReader, project: Path) -> SourceReference:
     Raises InputError for frames that are not in a file, because a project could never find them again.
     """
     info = reader.info
-    if not info.path or not Path(info.path).exists():
+    if not _is_there(Path(info.path)):
         raise InputError(
-            "A project needs a source that is a file or a folder; frames in memory can't be found again."
+            "A project needs a source that is a file, a folder or a pattern such as shot.####.png: "
+            "frames in memory or in a list can't be found again."
         )
-    absolute = Path(info.path).resolve()
+    absolute = _resolved(info.path)
     count = len(reader)
     return SourceReference(
         path=str(absolute),
@@ -158,9 +157,7 @@ def describe(reader: MediaReader, project: Path) -> SourceReference:
         rate=Fraction(info.rate),
         pixel_aspect=Fraction(info.pixel_aspect),
         has_audio=bool(info.has_audio),
-        times=tuple(Fraction(reader.time_of(index)) for index in range(count))
-        if info.variable_rate
-        else None,
+        times=tuple(Fraction(reader.time_of(index)) for index in range(count)) if info.variable_rate else None,
     )
 
 
@@ -172,7 +169,7 @@ def find(source: SourceReference, project: Path, given: str | Path | None = None
     Raises ProjectError when the source isn't found or `given` is another video.
     """
     if given is not None:
-        reader = _open(Path(given))
+        reader = _open(Path(given), source)
         if reader is None:
             raise ProjectError(f"{given} can't be read as a video, sequence or image.")
         if reader.fingerprint() != source.fingerprint:
@@ -184,7 +181,7 @@ def find(source: SourceReference, project: Path, given: str | Path | None = None
         return reader
     changed = None
     for candidate in _candidates(source, project):
-        reader = _open(candidate)
+        reader = _open(candidate, source)
         if reader is None:
             continue
         if reader.fingerprint() == source.fingerprint:
@@ -192,9 +189,7 @@ def find(source: SourceReference, project: Path, given: str | Path | None = None
         if str(candidate) == source.path:
             changed = candidate
         reader.close()
-    reason = (
-        f"{changed} has other contents than when it was tracked" if changed else f"{source.path} is not there"
-    )
+    reason = f"{changed} has other contents than when it was tracked" if changed else f"{source.path} is not there"
     raise ProjectError(
         f"The source of {project.name} was not found: {reason}, and no file beside the project is the same. "
         "Say where it is with --source FILE."
@@ -203,7 +198,7 @@ def find(source: SourceReference, project: Path, given: str | Path | None = None
 
 def moved_to(source: SourceReference, reader: MediaReader, project: Path) -> SourceReference:
     """The reference with the place where the source was found."""
-    absolute = Path(str(reader.info.path)).resolve()
+    absolute = _resolved(reader.info.path)
     return replace(source, path=str(absolute), relative_path=_relative(absolute, project))
 
 
@@ -217,7 +212,7 @@ def _candidates(source: SourceReference, project: Path) -> Iterator[Path]:
         folder / was.name,
     ]
     for candidate in first:
-        if candidate not in seen and candidate.exists():
+        if candidate not in seen and _is_there(candidate):
             seen.add(candidate)
             yield candidate
     try:
@@ -228,22 +223,36 @@ def _candidates(source: SourceReference, project: Path) -> Iterator[Path]:
         if candidate in seen or candidate.name.startswith("."):
             continue
         # A folder can only be a sequence, and a file can only be what it was: its suffix rarely changes.
-        fits = (
-            candidate.is_dir()
-            if source.kind == "sequence"
-            else candidate.suffix.lower() == was.suffix.lower()
-        )
+        fits = candidate.is_dir() if source.kind == "sequence" else candidate.suffix.lower() == was.suffix.lower()
         if fits:
             yield candidate
+            if candidate.is_dir() and _is_there(candidate / was.name):
+                yield candidate / was.name
 
 
-def _open(path: Path) -> MediaReader | None:
+def _open(path: Path, source: SourceReference) -> MediaReader | None:
     from masklet.media import open_media
 
     try:
-        return open_media(path)
+        if source.kind == "video":
+            return open_media(path)
+        # Pictures have no rate of their own, and one picture may be named like a member of a sequence.
+        return open_media(path, rate=source.rate, sequence=False if source.kind == "image" else None)
     except (MediaError, InputError, OSError):
         return None
+
+
+def _is_there(path: Path) -> bool:
+    from masklet.media.patterns import is_pattern
+
+    # Nothing but files and folders: a project from a stranger may name a device or a pipe that never ends.
+    return path.is_file() or path.is_dir() or (is_pattern(path.name) and path.parent.is_dir())
+
+
+def _resolved(path: str) -> Path:
+    # The last part may be a pattern, which is not a file that could be resolved.
+    place = Path(path).expanduser()
+    return place.parent.resolve() / place.name
 
 
 def _relative(path: Path, project: Path) -> str | None:

@@ -80,9 +80,7 @@ class Project:
         """
         path = Path(path).absolute()
         if path.exists() and not overwrite:
-            raise ProjectError(
-                f"{path} exists already. Open it, choose another name, or allow to overwrite it."
-            )
+            raise ProjectError(f"{path} exists already. Open it, choose another name, or allow to overwrite it.")
         if not path.parent.is_dir():
             raise ProjectError(f"There is no folder {path.parent} for the project. Make it first.")
         if isinstance(source, (str, os.PathLike)):
@@ -193,9 +191,7 @@ class Project:
             if candidate.id == object_id:
                 return candidate
         known = ", ".join(str(candidate.id) for candidate in self.objects()) or "none"
-        raise UnknownObjectError(
-            f"There is no object {object_id} in {self.path.name}; its objects are: {known}."
-        )
+        raise UnknownObjectError(f"There is no object {object_id} in {self.path.name}; its objects are: {known}.")
 
     def add_object(
         self, object_id: int | None = None, name: str | None = None, color: tuple[int, int, int] | None = None
@@ -485,13 +481,9 @@ class Project:
     def save_run(self, run: Run, state: bytes | None = None, durable: bool = True) -> None:
         """Keeps how far a run has come and, where given, the tracker's state at that point."""
         with self._database.writing(durable):
-            self._database.execute(
-                "INSERT OR REPLACE INTO run (id, data) VALUES (1, ?)", (run.model_dump_json(),)
-            )
+            self._database.execute("INSERT OR REPLACE INTO run (id, data) VALUES (1, ?)", (run.model_dump_json(),))
             if state is not None:
-                self._database.execute(
-                    "INSERT OR REPLACE INTO tracker_state (id, data) VALUES (1, ?)", (state,)
-                )
+                self._database.execute("INSERT OR REPLACE INTO tracker_state (id, data) VALUES (1, ?)", (state,))
 
     def finish_run(self) -> None:
         """Forgets the run: it is done, or what it was based on has changed."""
@@ -504,9 +496,7 @@ class Project:
         with self._mutex, self._database.writing():
             return self._history.begin(label)
 
-    def record_masks(
-        self, step: int, label: str, records: Sequence[MaskRecord], durable: bool = False
-    ) -> int:
+    def record_masks(self, step: int, label: str, records: Sequence[MaskRecord], durable: bool = False) -> int:
         """Writes tracked masks, except over locked objects and painted frames; durable within half a second.
 
         Returns the step that they belong to: `step`, or a new one when the user made another edit meanwhile.
@@ -557,9 +547,7 @@ class Project:
 
     def _check_frame(self, frame: int) -> None:
         if isinstance(frame, bool) or not 0 <= frame < self.source.frame_count:
-            raise InputError(
-                f"There is no frame {frame}: the source has frames 0 to {self.source.frame_count - 1}."
-            )
+            raise InputError(f"There is no frame {frame}: the source has frames 0 to {self.source.frame_count - 1}.")
 
     def _next_object_id(self, there: Sequence[ProjectObject]) -> int:
         rows = self._database.query("SELECT value FROM meta WHERE key = 'next_object_id'")
@@ -610,9 +598,7 @@ def _write_new(path: Path, source: SourceReference, settings: TrackSettings) -> 
             connection.executemany(
                 "INSERT INTO meta (key, value) VALUES (?, ?)", [("created", now), ("masklet", __version__)]
             )
-            connection.execute(
-                "INSERT INTO setting (key, value) VALUES ('track', ?)", (settings.model_dump_json(),)
-            )
+            connection.execute("INSERT INTO setting (key, value) VALUES ('track', ?)", (settings.model_dump_json(),))
             connection.execute("COMMIT")
         finally:
             connection.close()
