@@ -21,6 +21,15 @@ from masklet.models import SAM2
 from masklet.models.registry import packaged_weights
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Copying small tensors on several threads mostly waits for the threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("MASKLET_HOME", str(tmp_path / "home"))
@@ -79,9 +88,7 @@ def test_freeing_gives_the_memory_back() -> None:
 def test_a_checkpoint_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(packaged_weights("nano").read_bytes())
-    first = load_model(
-        "large", checkpoint=path, device="cpu", dtype="float32"
-    )  # the size comes from the file
+    first = load_model("large", checkpoint=path, device="cpu", dtype="float32")  # the size comes from the file
     assert first.spec.name == "nano"
     assert load_model(checkpoint=str(path), device="cpu", dtype="float32") is first
     os.utime(path, ns=(1, 1))
