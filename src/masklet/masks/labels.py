@@ -58,9 +58,7 @@ def label(text: str, size: int, ink: tuple[int, int, int], paper: tuple[int, int
     width, height = round(sum(widths)) + 2 * pad_x, round(size * 1.25) + 2 * pad_y
     # Four times finer and scaled down: Pillow's rounded corners have no antialiasing of their own.
     shape = Image.new("L", (width * 4, height * 4), 0)
-    ImageDraw.Draw(shape).rounded_rectangle(
-        (0, 0, width * 4 - 1, height * 4 - 1), radius=round(size * 1.2), fill=235
-    )
+    ImageDraw.Draw(shape).rounded_rectangle((0, 0, width * 4 - 1, height * 4 - 1), radius=round(size * 1.2), fill=235)
     tag = Image.new("RGB", (width, height), paper)
     draw = ImageDraw.Draw(tag)
     x = float(pad_x)

@@ -33,9 +33,7 @@ _HEX = """
     9018e0 ff7890
 """
 
-COLORS: tuple[RGB, ...] = tuple(
-    (int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)) for text in _HEX.split()
-)
+COLORS: tuple[RGB, ...] = tuple((int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)) for text in _HEX.split())
 
 
 def color(object_id: int) -> RGB:

@@ -164,9 +164,7 @@ def _trace(mask: NDArray[np.uint8]) -> list[Ring]:
     return rings
 
 
-def _link(
-    following: NDArray[np.int64], first: NDArray[Any], second: NDArray[Any], forwards: NDArray[np.bool_]
-) -> None:
+def _link(following: NDArray[np.int64], first: NDArray[Any], second: NDArray[Any], forwards: NDArray[np.bool_]) -> None:
     following[np.where(forwards, first, second)] = np.where(forwards, second, first)
 
 
@@ -182,9 +180,7 @@ def _simplify(ring: Ring, tolerance: float, keep: bool) -> Ring:
 def _ring(ring: ArrayLike) -> Ring:
     points = np.asarray(ring, np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-        raise InputError(
-            f"A polygon needs three or more points (n, 2), but this one has the shape {points.shape}."
-        )
+        raise InputError(f"A polygon needs three or more points (n, 2), but this one has the shape {points.shape}.")
     if not np.isfinite(points).all():
         raise InputError("A polygon has values that are not numbers (NaN or infinity).")
     return points
@@ -207,9 +203,7 @@ def _fill(mask: MaskArray, rings: Sequence[Ring]) -> None:
     column = np.clip(column, 0, width).astype(np.int64)
     top, bottom, left = int(row.min()), int(row.max()) + 1, int(column.min())
     right = int(column.max()) + 1
-    flips = np.bincount(
-        (row - top) * (right - left) + column - left, minlength=(bottom - top) * (right - left)
-    )
+    flips = np.bincount((row - top) * (right - left) + column - left, minlength=(bottom - top) * (right - left))
     inside = np.bitwise_xor.accumulate((flips & 1).reshape(bottom - top, right - left), axis=1)
     # The last column only ends spans: in each row the flips come in pairs.
     region = mask[top:bottom, left : min(right, width)]

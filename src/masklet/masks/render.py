@@ -22,7 +22,7 @@ from masklet.masks.boxes import mask_slices
 RGB = tuple[int, int, int]
 
 
-def overlay(  # noqa: PLR0917
+def overlay(
     image_hwc: Any,
     masks: Mapping[int, Any],
     colors: Mapping[int, RGB] | None = None,
@@ -58,9 +58,7 @@ def overlay(  # noqa: PLR0917
     return picture
 
 
-def cutout(
-    image_hwc: Any, mask_or_alpha: Any, premultiplied: bool = False, clear_outside: bool = False
-) -> ByteArray:
+def cutout(image_hwc: Any, mask_or_alpha: Any, premultiplied: bool = False, clear_outside: bool = False) -> ByteArray:
     """The object as RGBA uint8 (h, w, 4), opaque inside the mask and clear outside.
 
     Straight (the default): colours are the picture's own, everywhere, so that soft edges stay clean when the
@@ -189,9 +187,7 @@ def _outline(picture: ByteArray, opacity: ByteArray, where: tuple[slice, slice],
     thickness = max(1, round(min(height, width) / 400))
     rows, columns = where
     inside = cv2.inRange(opacity[where], 128, 255)
-    contours, _ = cv2.findContours(
-        inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1, offset=(columns.start, rows.start)
-    )
+    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1, offset=(columns.start, rows.start))
     # A tint hides a line of its own colour; towards white it stands out on light and dark pictures alike.
     bright = tuple(round(value + (255 - value) * 0.35) for value in rgb)
     cv2.drawContours(picture, contours, -1, bright, thickness, cv2.LINE_AA)

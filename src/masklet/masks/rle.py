@@ -84,9 +84,7 @@ def counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
         try:
             given = given.encode("ascii")
         except UnicodeEncodeError as problem:
-            raise InputError(
-                "The run lengths of this mask hold characters that don't belong there."
-            ) from problem
+            raise InputError("The run lengths of this mask hold characters that don't belong there.") from problem
     if isinstance(given, bytes):
         runs = _unpack(given)
     else:
