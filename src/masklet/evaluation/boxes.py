@@ -224,9 +224,7 @@ def summarize_boxes(scores: Iterable[BoxScores], protocol: BoxProtocol | None = 
         ao = float(frames.mean()) if frames.size else nan
         sr50 = float((frames > 0.5).mean()) if frames.size else nan
         sr75 = float((frames > 0.75).mean()) if frames.size else nan
-        return BoxSummary(
-            len(parts), float(curve.mean()), nan, nan, ao, sr50, sr75, curve, np.zeros(0), np.zeros(0)
-        )
+        return BoxSummary(len(parts), float(curve.mean()), nan, nan, ao, sr50, sr75, curve, np.zeros(0), np.zeros(0))
     success = np.mean([one.success for one in parts], axis=0)
     precision = np.mean([one.precision for one in parts], axis=0)
     normalised = np.mean([one.normalised_precision for one in parts], axis=0)

@@ -72,9 +72,7 @@ class ObjectScorer:
             (SA-V, MOSE: a video's later objects are not scored before they exist).
     """
 
-    def __init__(
-        self, sequence: str, object_id: int, group: str = "", *, skip_before_appearance: bool = False
-    ):
+    def __init__(self, sequence: str, object_id: int, group: str = "", *, skip_before_appearance: bool = False):
         self.sequence, self.object_id, self.group = sequence, object_id, group
         self._waiting = skip_before_appearance
         self._in_truth = False
@@ -82,9 +80,7 @@ class ObjectScorer:
         self._region: list[float] = []
         self._boundary: list[float] = []
 
-    def add(
-        self, frame: str, truth_hw: np.ndarray, mask_hw: np.ndarray, void_hw: np.ndarray | None = None
-    ) -> None:
+    def add(self, frame: str, truth_hw: np.ndarray, mask_hw: np.ndarray, void_hw: np.ndarray | None = None) -> None:
         """Scores one frame. Masks (H, W) bool."""
         visible = bool(truth_hw.any())
         self._in_truth |= visible

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -97,9 +96,7 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                     "success AUC": 100 * one.success_auc,
                     "norm. precision": 100 * one.normalised_precision_20,
                     "precision": 100 * one.precision_20,
-                    "AO": 100 * float(np.clip(one.overlap, 0, None).mean())
-                    if one.overlap.size
-                    else float("nan"),
+                    "AO": 100 * float(np.clip(one.overlap, 0, None).mean()) if one.overlap.size else float("nan"),
                     "SR50": 100 * one.success_rate(0.5),
                     "SR75": 100 * one.success_rate(0.75),
                     "group": one.group,
@@ -205,15 +202,15 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise ExportError(f"{path} can't be written: {error}") from error

@@ -56,9 +56,7 @@ def read_boxes(path: Path) -> np.ndarray:
         left, top = x.min(axis=1), y.min(axis=1)
         return np.stack([left, top, x.max(axis=1) - left, y.max(axis=1) - top], axis=1)
     if numbers.shape[1] != 4:
-        raise InputError(
-            f"{path}: boxes have 4 numbers a row (left, top, width, height), not {numbers.shape[1]}"
-        )
+        raise InputError(f"{path}: boxes have 4 numbers a row (left, top, width, height), not {numbers.shape[1]}")
     return numbers
 
 

@@ -65,9 +65,7 @@ class Run:
 Finished = Callable[[str], None]
 
 
-def evaluate_run(
-    dataset: MaskDataset | BoxDataset, run: Run, *, finished: Finished | None = None
-) -> Evaluation:
+def evaluate_run(dataset: MaskDataset | BoxDataset, run: Run, *, finished: Finished | None = None) -> Evaluation:
     """Tracks and scores every sequence.
 
     Args:
@@ -125,9 +123,7 @@ def _evaluate_boxes(dataset: BoxDataset, run: Run, finished: Finished | None) ->
         scores.append(score_box_sequence(dataset, sequence, boxes))
         if finished:
             finished(sequence.name)
-    return BoxEvaluation(
-        run.name, tuple(scores), summarize_boxes(scores, dataset.protocol), clock.frames_per_second
-    )
+    return BoxEvaluation(run.name, tuple(scores), summarize_boxes(scores, dataset.protocol), clock.frames_per_second)
 
 
 def track_masks(sequence: MaskSequence, run: Run) -> Iterator[tuple[int, dict[int, np.ndarray]]]:

@@ -70,9 +70,7 @@ def score_mask_sequence(sequence: MaskSequence, predicted: PredictedMask) -> lis
                 )
             scorers[object_id].add(sequence.frames[frame], truth, mask)
     return [
-        scorer.scores()
-        for scorer in scorers.values()
-        if scorer.ever_visible or not sequence.skip_before_appearance
+        scorer.scores() for scorer in scorers.values() if scorer.ever_visible or not sequence.skip_before_appearance
     ]
 
 
@@ -128,9 +126,7 @@ def score_box_results(
     for sequence in dataset.sequences:
         files = find_box_files(folder, [sequence.name, *sequence.aliases])
         if not files and not partial:
-            raise InputError(
-                f"no results for sequence {sequence.name}: there is no {sequence.name}.txt in {folder}"
-            )
+            raise InputError(f"no results for sequence {sequence.name}: there is no {sequence.name}.txt in {folder}")
         scores += [score_box_sequence(dataset, sequence, read_boxes(path)) for path in files]
         if finished:
             finished(sequence.name)

@@ -47,9 +47,7 @@ class MaskSequence(ABC):
 
     exclusive = True
 
-    def __init__(
-        self, name: str, images: Mapping[str, Path], annotated: Sequence[str], *, skip_early: bool = False
-    ):
+    def __init__(self, name: str, images: Mapping[str, Path], annotated: Sequence[str], *, skip_early: bool = False):
         self.name = name
         self._images = images
         # frames without a picture can be scored; pictures without an annotation have to be tracked

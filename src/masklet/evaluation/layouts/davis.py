@@ -82,7 +82,5 @@ def _split_names(root: Path, split: str, lists: tuple[str, ...]) -> list[str]:
     candidates += [root / "ImageSets" / f"{split}.txt", root / f"{split}.txt"]
     path = first_existing(*candidates)
     if path is None:
-        raise InputError(
-            f"no list of the split '{split}'; looked for {', '.join(str(p) for p in candidates)}"
-        )
+        raise InputError(f"no list of the split '{split}'; looked for {', '.join(str(p) for p in candidates)}")
     return read_names(path)

@@ -23,8 +23,7 @@ def load_extension(root: Path, split: str | None) -> BoxDataset:
 
 def _sequences(root: Path, split: str | None) -> tuple[BoxSequence, ...]:
     found = {
-        p.parent.name: p.parent
-        for p in sorted([*root.glob("*/groundtruth.txt"), *root.glob("*/*/groundtruth.txt")])
+        p.parent.name: p.parent for p in sorted([*root.glob("*/groundtruth.txt"), *root.glob("*/*/groundtruth.txt")])
     }
     listed = first_existing(root / f"{split or 'test'}ing_set.txt", root / f"{split or 'testing'}_set.txt")
     if split and listed is None:

@@ -37,9 +37,7 @@ class ObjectFolderSequence(MaskSequence):
     def truth(self, frame: int, object_id: int) -> np.ndarray:
         path = self._masks[object_id].get(self.frames[frame])
         if path is None:
-            raise InputError(
-                f"{self.name}: object {object_id} has no annotation on frame {self.frames[frame]}"
-            )
+            raise InputError(f"{self.name}: object {object_id} has no annotation on frame {self.frames[frame]}")
         return foreground(path).astype(bool)
 
     def _cut(self, frames: frozenset[str]) -> None:

@@ -51,9 +51,7 @@ def _appearances(video: dict[str, Any], seen: set[str], sequence: LabelMapSequen
         first = sequence.frames.index(first_name)
         category = str(entry.get("category", ""))
         group = "" if not seen else ("seen" if category in seen else "unseen")
-        targets.append(
-            Target(int(object_id), first, tuple(i for i in sequence.annotated if i > first), group)
-        )
+        targets.append(Target(int(object_id), first, tuple(i for i in sequence.annotated if i > first), group))
     return tuple(targets)
 
 

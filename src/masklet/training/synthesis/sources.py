@@ -1,0 +1,174 @@
+"""Pictures to make clips from: packs, or any folders of picture files."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from masklet.errors import InputError, MediaError
+from masklet.training.synthesis.packs import Pack, decode, find_packs
+
+SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+KINDS = ("cutouts", "photos", "textures")
+CUTOUT_SIDE = 384
+PHOTO_SIDE = 768
+_CACHED = 128
+
+
+class _Shelf(Protocol):
+    def __len__(self) -> int: ...
+    def views(self, index: int) -> int: ...
+    def name(self, index: int) -> str: ...
+    def read(self, index: int, view: int = 0) -> np.ndarray: ...
+
+
+class _Files:
+    """Picture files of a folder and the folders below it. Files made of views end in _0001, _0002 … or stand alone."""
+
+    def __init__(self, folder: Path):
+        self._paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def views(self, index: int) -> int:
+        return 1
+
+    def name(self, index: int) -> str:
+        return self._paths[index].name
+
+    def read(self, index: int, view: int = 0) -> np.ndarray:
+        path = self._paths[index]
+        image = decode(np.fromfile(path, np.uint8))
+        if image is None:
+            raise MediaError(f"{path} can't be read as a picture")
+        return image
+
+
+class Pictures:
+    """Pictures of several packs and folders behind one index, with the last few kept decoded.
+
+    Args:
+        places: packs (.npz) and folders; a folder that holds packs stands for its packs of this kind, any other
+            for the picture files below it.
+        kind: "cutouts" (pictures need an alpha channel), "photos" (scenes) or "textures" (surfaces).
+
+    Raises:
+        InputError: a place doesn't exist, or there is no picture in any of them.
+    """
+
+    def __init__(self, places: Sequence[Path | str], kind: str):
+        if kind not in KINDS:
+            raise InputError(f"pictures are {', '.join(KINDS)}, not '{kind}'")
+        self.kind = kind
+        self._shelves: list[tuple[str, _Shelf]] = []
+        for place in places:
+            self._open(Path(place))
+        self._shelves = [(name, shelf) for name, shelf in self._shelves if len(shelf)]
+        if not self._shelves:
+            where = ", ".join(str(p) for p in places) or "(no folder given)"
+            raise InputError(f"no {kind} in {where}")
+        self._starts = np.cumsum([0, *(len(shelf) for _, shelf in self._shelves)])
+        self._side = CUTOUT_SIDE if kind == "cutouts" else PHOTO_SIDE
+        self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+
+    def _open(self, place: Path) -> None:
+        if place.is_file() and place.suffix == ".npz":
+            self._shelves.append((place.stem, Pack(place)))
+        elif place.is_dir():
+            packs = list(find_packs(place, self.kind))
+            if packs:
+                self._shelves += [(path.stem, Pack(path)) for path in packs]
+            elif not any(place.glob("*.npz")):
+                self._shelves.append((place.name, _Files(place)))
+        else:
+            raise InputError(f"no folder or pack at {place}")
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def shelves(self) -> dict[str, int]:
+        """Number of things by pack or folder."""
+        return {name: len(shelf) for name, shelf in self._shelves}
+
+    def choose(self, rng: np.random.Generator) -> int:
+        """A random index. Packs are drawn by the square root of their size, so that a small one isn't drowned."""
+        weights = np.sqrt(np.diff(self._starts))
+        shelf = int(rng.choice(len(self._shelves), p=weights / weights.sum()))
+        return int(rng.integers(self._starts[shelf], self._starts[shelf + 1]))
+
+    def _place(self, index: int) -> tuple[_Shelf, int]:
+        shelf = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._shelves[shelf][1], index - int(self._starts[shelf])
+
+    def views(self, index: int) -> int:
+        shelf, local = self._place(index)
+        return shelf.views(local)
+
+    def name(self, index: int) -> str:
+        shelf, local = self._place(index)
+        return shelf.name(local)
+
+    def read(self, index: int, view: int = 0) -> np.ndarray:
+        """A picture, uint8; cut-outs (H, W, 4) RGBA and cropped to what is opaque (but not those that have
+        several views, which stay registered), photos (H, W, 3) RGB.
+
+        Longest side at most 384 (cut-outs) or 768 (photos). Don't write into it: it is shared.
+
+        Raises:
+            MediaError: the file is damaged, or a cut-out has nothing to cut out.
+        """
+        key = index, view
+        if key not in self._cache:
+            shelf, local = self._place(index)
+            image = shelf.read(local, view)
+            image = self._cutout(image, index, shelf.views(local)) if self.kind == "cutouts" else _photo(image)
+            image.setflags(write=False)
+            self._cache[key] = image
+            while len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def _cutout(self, image: np.ndarray, index: int, views: int) -> np.ndarray:
+        if image.shape[2] != 4:
+            raise MediaError(f"{self.name(index)} has no alpha channel, so nothing can be cut out of it")
+        # the views of a strip share one frame of reference, so they stay as they are
+        cropped = crop_to_alpha(image) if views == 1 else image
+        if cropped is None:
+            raise MediaError(f"{self.name(index)} is fully transparent")
+        return shrink(cropped, self._side)
+
+
+def _photo(image: np.ndarray) -> np.ndarray:
+    return shrink(np.ascontiguousarray(image[..., :3]), PHOTO_SIDE)
+
+
+def crop_to_alpha(image_hwc: np.ndarray, threshold: int = 16) -> np.ndarray | None:
+    """The part of an RGBA picture that isn't transparent, or None when there is none."""
+    solid = image_hwc[..., 3] >= threshold
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    if not rows.size:
+        return None
+    return np.ascontiguousarray(image_hwc[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+
+
+def shrink(image_hwc: np.ndarray, side: int) -> np.ndarray:
+    """The picture with a longest side of at most `side`; transparent pixels don't bleed into the others."""
+    height, width = image_hwc.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image_hwc
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if image_hwc.shape[2] == 3:
+        return cv2.resize(image_hwc, size, interpolation=cv2.INTER_AREA)
+    alpha = image_hwc[..., 3:].astype(np.float32) / 255
+    small = cv2.resize(np.dstack([image_hwc[..., :3] * alpha, alpha]), size, interpolation=cv2.INTER_AREA)
+    colour = small[..., :3] / np.maximum(small[..., 3:], 1e-4)
+    return np.dstack([np.clip(colour, 0, 255), small[..., 3:] * 255]).round().astype(np.uint8)

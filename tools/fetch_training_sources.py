@@ -1,0 +1,556 @@
+#!/usr/bin/env python
+"""Fetches the free pictures that nano is trained on, and packs them.
+
+    python tools/fetch_training_sources.py --output ~/masklet-sources
+
+needs Debian or Ubuntu (`apt-get download`, `dpkg-deb`) and npm; nothing is installed. Every source is public
+domain, CC0, CC-BY, MIT or BSD; files of a package under other licences are left out. The folder gets one pack per
+source, SOURCES.json (counts and licences) and CREDITS.md (the names that CC-BY asks to be named).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import collections
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from masklet.training.synthesis.packs import About, Pack, PackItem, write_pack
+from masklet.training.synthesis.sources import CUTOUT_SIDE, PHOTO_SIDE, crop_to_alpha, shrink
+
+Items = Iterator[PackItem]
+
+
+@dataclass
+class Credits:
+    """Names to be named, by source."""
+
+    names: dict[str, set[str]] = field(default_factory=lambda: collections.defaultdict(set))
+
+    def add(self, source: str, text: str) -> None:
+        text = " ".join(text.split())
+        if text:
+            self.names[source].add(text)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One pack: where its pictures come from and how they are read out of the package."""
+
+    kind: str  # "cutouts", "photos" or "textures"
+    package: str
+    about: About
+    read: Callable[[Path, Credits], Items]
+
+    @property
+    def file(self) -> str:
+        return f"{self.kind}-{self.about.source}.npz"
+
+
+# ------------------------------------------------------------------------------------------------ packages
+
+
+def unpack_debian(package: str, work: Path) -> Path:
+    """The files of a Debian package, without installing it."""
+    target = work / package
+    if not target.is_dir():
+        _run(["apt-get", "download", package], work, f"try `apt-get update`; is {package} in your release?")
+        archives = sorted(work.glob(f"{package}_*.deb"))
+        partial = Path(tempfile.mkdtemp(dir=work))
+        _run(["dpkg-deb", "-x", str(archives[-1]), str(partial)], work, "dpkg is part of Debian and Ubuntu")
+        partial.rename(target)
+    return target
+
+
+def unpack_npm(package: str, work: Path) -> Path:
+    """The files of an npm package, without its dependencies."""
+    target = work / package.replace("/", "-").lstrip("@")
+    if not target.is_dir():
+        before = set(work.glob("*.tgz"))
+        _run(["npm", "pack", package], work, "npm comes with Node.js")
+        [archive] = set(work.glob("*.tgz")) - before or {max(before, key=lambda p: p.stat().st_mtime)}
+        partial = Path(tempfile.mkdtemp(dir=work))
+        with tarfile.open(archive) as files:
+            files.extractall(partial, filter="data")
+        partial.rename(target)
+    return target
+
+
+def _run(command: list[str], folder: Path, hint: str) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise SystemExit(f"{command[0]} isn't installed ({hint})") from error
+    if done.returncode:
+        raise SystemExit(f"`{' '.join(command)}` failed: {done.stderr.strip()[-300:]}\n({hint})")
+
+
+# ------------------------------------------------------------------------------------------------ cut-outs
+
+
+def clean_cutout(image: Image.Image) -> np.ndarray | None:
+    """A picture as a cropped, shrunk RGBA cut-out; None when it isn't fit to be an object.
+
+    Outlines around nothing are filled with white: the thing, not its line, is the object.
+    """
+    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+        return None
+    image = image.convert("RGBA")
+    image.thumbnail((CUTOUT_SIDE * 2, CUTOUT_SIDE * 2), reducing_gap=3.0)
+    pixels = crop_to_alpha(np.asarray(image))
+    if pixels is None or min(pixels.shape[:2]) < 24:
+        return None
+    pixels = shrink(pixels, CUTOUT_SIDE)
+    solid = pixels[..., 3] >= 128
+    filled = _without_holes(solid)
+    if solid.sum() < 0.45 * filled.sum():
+        pixels = pixels.copy()
+        alpha = pixels[..., 3:].astype(np.float32) / 255
+        white = (pixels[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+        pixels[..., :3] = np.where(filled[..., None], white, pixels[..., :3])
+        pixels[..., 3] = np.where(filled, 255, pixels[..., 3])
+    area = float((pixels[..., 3] >= 128).mean())
+    if area < 0.04 or (pixels[..., 3] >= 128).sum() < 250:
+        return None
+    return pixels
+
+
+def _without_holes(solid: np.ndarray) -> np.ndarray:
+    padded = np.pad(solid, 1).astype(np.uint8)
+    cv2.floodFill(padded, None, (0, 0), 2)
+    return padded[1:-1, 1:-1] != 2
+
+
+class Unique:
+    """Tells pictures that were seen before, whatever their size."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def __call__(self, image: np.ndarray) -> bool:
+        small = cv2.resize(image, (12, 12), interpolation=cv2.INTER_AREA) // 16
+        key = hashlib.sha1(small.tobytes()).digest()
+        new = key not in self._seen
+        self._seen.add(key)
+        return new
+
+
+def open_picture(data: bytes | Path) -> Image.Image | None:
+    """A picture, or None when it is damaged or absurdly large."""
+    try:
+        image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+        if image.width * image.height > 40_000_000:
+            return None
+        image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    return image
+
+
+OPENCLIPART_SKIPPED = ("special", "unsorted/duplicates", "shapes/flowchart", "shapes/callouts", "buttons", "logos")
+
+
+def openclipart(root: Path, credits: Credits) -> Items:
+    base = root / "usr/share/openclipart/png"
+    unique = Unique()
+    for path in sorted(base.rglob("*.png")):
+        name = path.relative_to(base).as_posix()
+        if name.startswith(OPENCLIPART_SKIPPED) or path.is_symlink():
+            continue
+        image = open_picture(path)
+        pixels = clean_cutout(image) if image is not None else None
+        if pixels is not None and unique(pixels):
+            yield PackItem(name, pixels)
+
+
+def fluent_emoji(root: Path, credits: Credits) -> Items:
+    credits.add("fluent-emoji", "Microsoft Corporation (Fluent Emoji), packaged by LobeHub")
+    unique = Unique()
+    for path in sorted((root / "package/assets").glob("*.webp")):
+        image = open_picture(path)
+        pixels = clean_cutout(image) if image is not None else None
+        if pixels is not None and unique(pixels):
+            yield PackItem(path.name, pixels)
+
+
+NOT_FREE_ENOUGH = re.compile(r"share.?alike|non.?commercial|by-sa|by-nc|no.?deriv|general public", re.IGNORECASE)
+
+
+def furniture_models(root: Path, credits: Credits, source: str) -> Iterator[tuple[zipfile.ZipFile, str, str]]:
+    """(archive, icon, model) of every piece of furniture whose own licence file, if it has one, is free enough."""
+    for path in sorted((root / "usr/share/sweethome3d/furniture").glob("*.sh3f")):
+        archive = zipfile.ZipFile(path)
+        names = set(archive.namelist())
+        catalog = archive.read("PluginFurnitureCatalog.properties").decode("latin-1")
+        catalog = catalog.encode("latin-1").decode("unicode_escape")
+        entries: dict[str, dict[str, str]] = collections.defaultdict(dict)
+        for key, number, value in re.findall(r"(?m)^(\w+)#(\d+)\s*=\s*(.*?)\s*$", catalog):
+            entries[number][key] = value
+        credits.add(source, f"{path.stem} catalogue, collected by Emmanuel Puybaret / eTeks (sweethome3d.com)")
+        for entry in entries.values():
+            icon, model = entry.get("icon", "").lstrip("/"), entry.get("model", "").lstrip("/")
+            if icon not in names or model not in names:
+                continue
+            folder = model.rsplit("/", 1)[0] + "/"
+            notes = [n for n in names if n.startswith(folder) and re.search("licen[sc]e", n, re.IGNORECASE)]
+            if any(NOT_FREE_ENOUGH.search(archive.read(n).decode("latin-1")) for n in notes):
+                continue
+            credits.add(source, entry.get("creator", ""))
+            yield archive, icon, model
+
+
+def furniture_icons(root: Path, credits: Credits) -> Items:
+    unique = Unique()
+    for archive, icon, _ in furniture_models(root, credits, "sweethome3d"):
+        image = open_picture(archive.read(icon))
+        pixels = clean_cutout(image) if image is not None else None
+        if pixels is not None and unique(pixels):
+            yield PackItem(icon, pixels)
+
+
+# ------------------------------------------------------------------------------------------------ freedoom
+
+
+class Wad:
+    """Lumps of a Doom data file."""
+
+    def __init__(self, path: Path):
+        self._data = path.read_bytes()
+        count, offset = np.frombuffer(self._data, "<i4", 2, 4).tolist()
+        self.lumps: list[tuple[str, bytes]] = []
+        for i in range(count):
+            start, size = np.frombuffer(self._data, "<i4", 2, offset + 16 * i).tolist()
+            name = self._data[offset + 16 * i + 8 : offset + 16 * i + 16].rstrip(b"\0").decode("ascii", "replace")
+            self.lumps.append((name, self._data[start : start + size]))
+        self.palette = np.frombuffer(self.lump("PLAYPAL"), np.uint8, 768).reshape(256, 3)
+
+    def lump(self, name: str) -> bytes:
+        return next(data for found, data in self.lumps if found == name)
+
+    def between(self, first: str, last: str) -> dict[str, bytes]:
+        names = [name for name, _ in self.lumps]
+        return {name: data for name, data in self.lumps[names.index(first) + 1 : names.index(last)] if data}
+
+    def picture(self, data: bytes) -> tuple[np.ndarray, int, int]:
+        """A picture in Doom's column format as RGBA, with the offset of its origin (left, top)."""
+        width, height, left, top = np.frombuffer(data, "<i2", 4).tolist()
+        columns = np.frombuffer(data, "<i4", width, 8).tolist()
+        pixels = np.zeros((height, width, 4), np.uint8)
+        for x, first in enumerate(columns):
+            at = first
+            while data[at] != 255:
+                start, length = data[at], data[at + 1]
+                indices = np.frombuffer(data, np.uint8, length, at + 3)[: max(0, height - start)]
+                pixels[start : start + len(indices), x, :3] = self.palette[indices]
+                pixels[start : start + len(indices), x, 3] = 255
+                at += length + 4
+        return pixels, left, top
+
+    def textures(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Wall textures, put together from their patches."""
+        table = self.lump("PNAMES")
+        count = int(np.frombuffer(table, "<i4", 1)[0])
+        patches = [table[4 + 8 * i : 12 + 8 * i].rstrip(b"\0").decode("ascii").upper() for i in range(count)]
+        known = {name.upper(): data for name, data in self.lumps}
+        for lump in (name for name in ("TEXTURE1", "TEXTURE2") if name in known):
+            data = known[lump]
+            total = int(np.frombuffer(data, "<i4", 1)[0])
+            for at in np.frombuffer(data, "<i4", total, 4).tolist():
+                name = data[at : at + 8].rstrip(b"\0").decode("ascii")
+                width, height = np.frombuffer(data, "<i2", 2, at + 12).tolist()
+                canvas = np.zeros((height, width, 4), np.uint8)
+                for i in range(int(np.frombuffer(data, "<i2", 1, at + 20)[0])):
+                    x, y, patch = np.frombuffer(data, "<i2", 3, at + 22 + 10 * i).tolist()
+                    if patches[patch] in known:
+                        _paste(canvas, self.picture(known[patches[patch]])[0], x, y)
+                yield name, canvas
+
+
+def _paste(canvas: np.ndarray, image: np.ndarray, x: int, y: int) -> None:
+    left, top = max(x, 0), max(y, 0)
+    right, bottom = min(x + image.shape[1], canvas.shape[1]), min(y + image.shape[0], canvas.shape[0])
+    if right > left and bottom > top:
+        part = image[top - y : bottom - y, left - x : right - x]
+        where = part[..., 3:] > 0
+        canvas[top:bottom, left:right] = np.where(where, part, canvas[top:bottom, left:right])
+
+
+def freedoom_sprites(root: Path, credits: Credits) -> Items:
+    """Monsters and things. Views of one thing become strips: walks seen from a side, turns on the spot."""
+    credits.add("freedoom", "Contributors to the Freedoom project")
+    wad = Wad(root / "usr/share/games/doom/freedoom2.wad")
+    views: dict[str, dict[tuple[str, int], tuple[np.ndarray, int, int]]] = collections.defaultdict(dict)
+    for name, data in wad.between("S_START", "S_END").items():
+        image, left, top = wad.picture(data)
+        views[name[:4]][name[4], int(name[5])] = image, left, top
+        if len(name) == 8:  # the same picture mirrored is a view from the other side
+            views[name[:4]][name[6], int(name[7])] = image[:, ::-1], image.shape[1] - left, top
+    for thing, pictures in sorted(views.items()):
+        strips: dict[str, list[tuple[str, int]]] = {}
+        if all(("A", turn) in pictures for turn in range(1, 9)):
+            strips["turn"] = [("A", turn) for turn in range(1, 9)]
+            for turn in (1, 2, 3, 4, 5):
+                strips[f"walk{turn}"] = [(frame, turn) for frame in "ABCD" if (frame, turn) in pictures]
+        else:
+            strips["still"] = sorted(pictures)[:6]
+        for strip, keys in strips.items():
+            yield from _registered(f"{thing}-{strip}", [pictures[key] for key in keys])
+
+
+def _registered(name: str, views: list[tuple[np.ndarray, int, int]]) -> Items:
+    """Views with their origins on one spot of one canvas, four times as large."""
+    left = max(x for _, x, _ in views)
+    top = max(y for _, _, y in views)
+    width = max(left - x + image.shape[1] for image, x, _ in views)
+    height = max(top - y + image.shape[0] for image, _, y in views)
+    solid = [int((image[..., 3] > 0).sum()) for image, _, _ in views]
+    if max(width, height) > 400 or min(width, height) < 10 or min(solid) < 80:
+        return
+    for i, (image, x, y) in enumerate(views):
+        canvas = np.zeros((height, width, 4), np.uint8)
+        _paste(canvas, image, left - x, top - y)
+        yield PackItem(f"{name}-{i}", _enlarge(canvas, min(4.0, CUTOUT_SIDE / max(height, width))), strip=name)
+
+
+def _enlarge(image: np.ndarray, scale: float) -> np.ndarray:
+    alpha = image[..., 3:].astype(np.float32) / 255
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    large = cv2.resize(np.dstack([image[..., :3] * alpha, alpha]), size, interpolation=cv2.INTER_CUBIC)
+    solid = np.clip((large[..., 3:] - 0.5) * 2.5 + 0.5, 0, 1)  # a firm edge, not a wide blur
+    colour = large[..., :3] / np.maximum(large[..., 3:], 0.05)
+    return np.dstack([np.clip(colour, 0, 255), solid * 255]).round().astype(np.uint8)
+
+
+def freedoom_textures(root: Path, credits: Credits) -> Items:
+    wad = Wad(root / "usr/share/games/doom/freedoom2.wad")
+    unique = Unique()
+    for name, image in wad.textures():
+        if image[..., 3].min() == 255 and min(image.shape[:2]) >= 64 and unique(image):
+            yield PackItem(name, _tiled(image[..., :3]))
+    for name, data in wad.between("F_START", "F_END").items():
+        if len(data) == 4096:
+            image = wad.palette[np.frombuffer(data, np.uint8)].reshape(64, 64, 3)
+            if unique(image):
+                yield PackItem(name, _tiled(image))
+
+
+def _tiled(image: np.ndarray, side: int = 384) -> np.ndarray:
+    """A small texture, twice as large and repeated to a usable size."""
+    large = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    repeats = [-(-side // length) for length in large.shape[:2]]
+    return np.tile(large, (*repeats, 1))[:side, :side]
+
+
+# ------------------------------------------------------------------------------------------------ photographs
+
+
+FREE_PHOTO_LICENCES = ("CC0-1.0", "CC-BY-4.0", "CC-BY-3.0")
+
+
+def lomiri_wallpapers(root: Path, credits: Credits) -> Items:
+    """Only what debian/copyright puts under CC0 or CC-BY; most of the others are share-alike."""
+    text = (root / "usr/share/doc/lomiri-wallpapers-16.04/copyright").read_text(encoding="utf-8")
+    for stanza in text.split("\n\n"):
+        files = re.search(r"(?m)^Files:\s*16\.04/(\S+\.(?:jpg|png))\s*$", stanza)
+        owner = re.search(r"(?m)^Copyright:\s*(.+)$", stanza)
+        licence = re.search(r"(?m)^License:\s*(\S+)\s*$", stanza)
+        if not (files and owner and licence) or licence[1] not in FREE_PHOTO_LICENCES:
+            continue
+        path = root / "usr/share/backgrounds" / files[1]
+        image = open_picture(path)
+        if image is None:
+            continue
+        credits.add("lomiri-wallpapers", f"{files[1]}: {owner[1]}, {licence[1]}")
+        yield from _crops(files[1], np.asarray(image.convert("RGB")))
+
+
+def _crops(name: str, photo: np.ndarray) -> Items:
+    """A large photograph as a whole, and in overlapping parts: each part is a scene of its own."""
+    yield PackItem(f"{name}-whole", shrink(photo, PHOTO_SIDE))
+    height, width = photo.shape[:2]
+    for parts in (2, 3):
+        h, w = int(height / parts * 1.25), int(width / parts * 1.25)
+        for row in range(parts):
+            for column in range(parts):
+                y, x = (height - h) * row // (parts - 1), (width - w) * column // (parts - 1)
+                crop = np.ascontiguousarray(photo[y : y + h, x : x + w])
+                if crop.std() > 12:  # not just sky
+                    yield PackItem(f"{name}-{parts}-{row}-{column}", shrink(crop, PHOTO_SIDE))
+
+
+def hdri_views(root: Path, credits: Credits) -> Items:
+    """Ordinary pictures taken in panoramas; they are small, so the views are soft, like far backgrounds."""
+    try:
+        import OpenEXR
+    except ImportError:
+        raise SystemExit("the HDRIs need OpenEXR: pip install OpenEXR") from None
+    credits.add("pmndrs-hdri", "Poly Haven (CC0), packed by pmndrs")
+    for path in sorted((root / "package/hdri").glob("*.exr.js")):
+        encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", path.read_text(encoding="utf-8"))
+        if encoded is None:
+            continue
+        with tempfile.NamedTemporaryFile(suffix=".exr") as file:
+            file.write(base64.b64decode(encoded[1]))
+            file.flush()
+            radiance = OpenEXR.File(file.name).channels()["RGB"].pixels.astype(np.float32)
+        for turn in range(8):
+            for tilt in (-0.15, 0.25):
+                picture = _look(radiance, turn * np.pi / 4, tilt)
+                yield PackItem(f"{path.name[:-7]}-{turn}-{tilt:+.2f}", picture)
+
+
+def _look(radiance: np.ndarray, turn: float, tilt: float, side: int = 448, view: float = 1.75) -> np.ndarray:
+    """A camera's view (angle in radians) of an equirectangular panorama, exposed for what it sees."""
+    x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-0.75, 0.75, side * 3 // 4))
+    ray = np.stack([x * np.tan(view / 2), y * np.tan(view / 2), np.ones_like(x)], axis=-1)
+    cos, sin = np.cos(tilt), np.sin(tilt)
+    ray = ray @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
+    longitude = np.arctan2(ray[..., 0], ray[..., 2]) + turn
+    latitude = np.arctan2(ray[..., 1], np.hypot(ray[..., 0], ray[..., 2]))
+    height, width = radiance.shape[:2]
+    map_x = ((longitude / (2 * np.pi) + 0.5) % 1 * width).astype(np.float32)
+    map_y = ((latitude / np.pi + 0.5) * height).astype(np.float32)
+    seen = cv2.remap(radiance, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+    seen = np.maximum(seen, 0) / max(float(np.percentile(seen, 70)), 1e-4) * 0.45
+    return (np.clip(seen / (1 + 0.35 * seen), 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8)
+
+
+def furniture_textures(root: Path, credits: Credits) -> Items:
+    """Wood, cloth, stone, pictures on walls: the textures that the models wear."""
+    unique = Unique()
+    used: set[tuple[str, str]] = set()
+    for archive, _, model in furniture_models(root, credits, "sweethome3d"):
+        folder = model.rsplit("/", 1)[0] + "/"
+        for name in archive.namelist():
+            if not name.startswith(folder) or not name.lower().endswith((".jpg", ".png")):
+                continue
+            if (str(archive.filename), name) in used:
+                continue
+            used.add((str(archive.filename), name))
+            image = open_picture(archive.read(name))
+            if image is None or image.mode in ("RGBA", "LA", "PA") or min(image.size) < 96:
+                continue
+            pixels = np.asarray(image.convert("RGB"))
+            if pixels.std() > 8 and unique(pixels):
+                yield PackItem(name, shrink(np.ascontiguousarray(pixels), PHOTO_SIDE))
+
+
+# ------------------------------------------------------------------------------------------------ all of them
+
+
+def debian(name: str) -> str:
+    return f"debian:{name}"
+
+
+SOURCES = (
+    Source(
+        "cutouts",
+        debian("openclipart-png"),
+        About("openclipart", "public domain", "openclipart.org contributors", "https://openclipart.org"),
+        openclipart,
+    ),
+    Source(
+        "cutouts",
+        "npm:@lobehub/fluent-emoji-3d",
+        About("fluent-emoji", "MIT", "Microsoft, LobeHub", "https://github.com/lobehub/fluent-emoji"),
+        fluent_emoji,
+    ),
+    Source(
+        "cutouts",
+        debian("sweethome3d-furniture"),
+        About("sweethome3d", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", "https://www.sweethome3d.com", "icons"),
+        furniture_icons,
+    ),
+    Source(
+        "cutouts",
+        debian("freedoom"),
+        About("freedoom", "BSD-3-Clause", "Freedoom contributors", "https://freedoom.github.io", "sprites"),
+        freedoom_sprites,
+    ),
+    Source(
+        "photos",
+        debian("lomiri-wallpapers-16.04"),
+        About("lomiri-wallpapers", "CC0-1.0, CC-BY-4.0", "see CREDITS.md", "https://gitlab.com/ubports"),
+        lomiri_wallpapers,
+    ),
+    Source(
+        "photos",
+        "npm:@pmndrs/assets",
+        About("pmndrs-hdri", "CC0-1.0", "Poly Haven", "https://polyhaven.com", "views in HDRIs"),
+        hdri_views,
+    ),
+    Source(
+        "textures",
+        debian("sweethome3d-furniture"),
+        About("sweethome3d", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", "https://www.sweethome3d.com", "textures"),
+        furniture_textures,
+    ),
+    Source(
+        "textures",
+        debian("freedoom"),
+        About("freedoom", "BSD-3-Clause", "Freedoom contributors", "https://freedoom.github.io", "textures"),
+        freedoom_textures,
+    ),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for the packs, outside the repository")
+    parser.add_argument("--only", help="names of sources, with commas")
+    parser.add_argument("--downloads", type=Path, help="folder to keep downloaded packages in")
+    options = parser.parse_args()
+    wanted = set(options.only.split(",")) if options.only else {source.about.source for source in SOURCES}
+    unknown = wanted - {source.about.source for source in SOURCES}
+    if unknown:
+        parser.error(f"no source called {', '.join(sorted(unknown))}")
+    options.output.mkdir(parents=True, exist_ok=True)
+    work = options.downloads or Path(tempfile.mkdtemp(prefix="masklet-sources-"))
+    work.mkdir(parents=True, exist_ok=True)
+    credits = Credits()
+    try:
+        for source in SOURCES:
+            if source.about.source in wanted:
+                manager, _, package = source.package.partition(":")
+                root = (unpack_debian if manager == "debian" else unpack_npm)(package, work)
+                things, pictures = write_pack(options.output / source.file, source.read(root, credits), source.about)
+                print(f"{source.file}: {things} things, {pictures} pictures", flush=True)
+    finally:
+        if options.downloads is None:
+            shutil.rmtree(work, ignore_errors=True)
+    _describe(options.output, credits)
+
+
+def _describe(folder: Path, credits: Credits) -> None:
+    """SOURCES.json for what is in the folder; CREDITS.md for what this run packed."""
+    table = []
+    for path in sorted(folder.glob("*.npz")):
+        pack = Pack(path)
+        table.append({"file": path.name, "things": len(pack), "pictures": pack.picture_count, **asdict(pack.about)})
+    (folder / "SOURCES.json").write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = ["# Credits", ""]
+    for source, names in sorted(credits.names.items()):
+        lines += [f"## {source}", "", *(f"- {name}" for name in sorted(names, key=str.lower)), ""]
+    (folder / "CREDITS.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
