@@ -77,6 +77,11 @@ def needs_mapping(transfer: str | None, primaries: str | None) -> bool:
 
 def to_srgb(signal_rgb: FloatArray, transfer: str | None, primaries: str | None) -> FloatArray:
     """Non-linear R'G'B' 0–1 of such a video (last axis RGB) to sRGB 0–1."""
+    return np.clip(_to_unbounded_srgb(signal_rgb, transfer, primaries), 0, 1)
+
+
+def _to_unbounded_srgb(signal_rgb: FloatArray, transfer: str | None, primaries: str | None) -> FloatArray:
+    """The same with colours outside of sRGB left below 0 and above 1, as between the entries of a table they must be."""
     hdr = transfer in {"smpte2084", "arib-std-b67"}
     if transfer == "smpte2084":
         linear = tone_map(pq_to_nits(signal_rgb))
@@ -88,9 +93,12 @@ def to_srgb(signal_rgb: FloatArray, transfer: str | None, primaries: str | None)
         primaries = "bt2020"
     if primaries in _TO_BT709:
         linear = linear @ _TO_BT709[primaries].T
+    size = np.abs(linear)
     if hdr:
-        return np.asarray(linear_to_srgb(linear), np.float64)
-    return np.clip(linear, 0, 1) ** (1 / _BT1886_GAMMA)  # greys stay what they are
+        curve = np.where(size <= 0.0031308, size * 12.92, 1.055 * size ** (1 / 2.4) - 0.055)
+    else:
+        curve = size ** (1 / _BT1886_GAMMA)  # greys stay what they are
+    return np.asarray(np.copysign(curve, linear), np.float64)
 
 
 @lru_cache(maxsize=4)
@@ -98,6 +106,6 @@ def cube_text(transfer: str | None, primaries: str | None, size: int = 33) -> st
     """`to_srgb` as the text of a .cube file, the form in which FFmpeg's `lut3d` filter takes a table."""
     axis = np.linspace(0, 1, size)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")  # red changes fastest
-    table = to_srgb(np.stack([red, green, blue], axis=-1).reshape(-1, 3), transfer, primaries)
+    table = _to_unbounded_srgb(np.stack([red, green, blue], axis=-1).reshape(-1, 3), transfer, primaries)
     rows = "\n".join(f"{r:.6f} {g:.6f} {b:.6f}" for r, g, b in table.tolist())
     return f"LUT_3D_SIZE {size}\n{rows}\n"
