@@ -1,0 +1,86 @@
+"""What parity tests share: the clip, the network that the goldens were made with, and what "equal" means."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from masklet.loading import load_model
+from masklet.models import SAM2
+from masklet.models.registry import packaged_weights
+
+# The weights that the nano goldens were made with.
+_NANO_SHA256 = "e3f9640afa65663d2e1b07896054503c0674bc19ed083428e070d41162f7eaab"
+
+# The parity kit's tolerances for videos: the reference keeps memories in bfloat16, which amplifies the rounding of
+# float32 (a change of 1e-5 in its input moves its own logits by up to 0.007).
+_MEAN_ERROR, _MAX_ERROR, _MASK_IOU = 0.01, 0.1, 0.995
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def goldens() -> Path:
+    """The folder with outputs of the official implementations."""
+    return Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def clip(goldens: Path) -> np.ndarray:
+    """The clip of the goldens: uint8 RGB ``[48, 256, 256, 3]``."""
+    return np.stack([_read(path) for path in sorted((goldens / "clip_256").glob("*.png"))])
+
+
+@pytest.fixture(scope="session")
+def forward_clip(goldens: Path, clip: np.ndarray) -> np.ndarray:
+    """The clip as the reference saw it in every run that began on frame 0: see `test_parity_videos`."""
+    return np.concatenate((_read(goldens / "frame0_of_forward_runs.png")[None], clip[1:]))
+
+
+@pytest.fixture(scope="session")
+def golden_nano(goldens: Path) -> SAM2:
+    """``nano`` in float32 with the weights of the goldens."""
+    for path in (goldens / "nano_v0.safetensors", packaged_weights("nano")):
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == _NANO_SHA256:
+            return load_model("nano", device="cpu", dtype="float32", checkpoint=path)
+    pytest.fail("the package has other weights of nano than the goldens: keep theirs as goldens/nano_v0.safetensors")
+
+
+@pytest.fixture(scope="session")
+def assert_equal_masks() -> Callable[[np.ndarray, np.ndarray, str], None]:
+    """``(logits_nhw, golden_nhw, where)``: fails unless every object's logits are the reference's but for rounding."""
+
+    def check(logits_nhw: np.ndarray, golden_nhw: np.ndarray, where: str) -> None:
+        assert logits_nhw.shape == golden_nhw.shape, where
+        error = np.abs(logits_nhw - golden_nhw)
+        assert error.mean() <= _MEAN_ERROR, f"{where}: mean error {error.mean():.4f}"
+        assert error.max() <= _MAX_ERROR, f"{where}: greatest error {error.max():.4f}"
+        for ours, theirs in zip(logits_nhw > 0, golden_nhw > 0, strict=True):
+            differing, union = (ours ^ theirs).sum(), (ours | theirs).sum()
+            # Goldens are samples: of a small mask, one sample alone is more than the tolerance.
+            assert differing <= max(1, (1 - _MASK_IOU) * union), f"{where}: {differing} of {union} samples differ"
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def nano_video(goldens: Path) -> Mapping[str, np.ndarray]:
+    with np.load(goldens / "nano_video.npz") as file:
+        return dict(file)
+
+
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
