@@ -1,0 +1,111 @@
+"""What can be asked of a tracking run, and what it says when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from masklet.jobs.prompt_text import PromptText
+from masklet.media import MediaInfo
+
+DEFAULT_MODEL, DEFAULT_POLICY, DEFAULT_DIRECTION = "nano", "samurai", "forward"
+
+
+@dataclass(frozen=True)
+class TrackRequest:
+    """What to track, how, and where to write it. Positions are texts such as `120`, `4.8s` or `00:00:04:20`.
+
+    Attributes:
+        source: a video, a folder or pattern of pictures.
+        output: the folder for `masks/`, `overlay.mp4` and `masklets.json`.
+        prompts: at least one, unless a run is gone on with.
+        frame: where prompts belong that name no frame; by default where tracking starts.
+        start, end: first and last frame to keep (all by default). With `resume`: track again from `start` on.
+        direction: `forward` (default), `backward` or `both`, from the prompts.
+        model, checkpoint, device, dtype, resolution, policy, policy_settings: see `masklet.Session`.
+        rate: frames per second of an image sequence.
+        masks, overlay: whether to write them; masklets.json is always written.
+        overwrite: replace what an earlier run wrote to `output`.
+        resume: go on with a run that was stopped; what is not given here is taken from its masklets.json.
+    """
+
+    source: str
+    output: Path
+    prompts: Sequence[PromptText] = ()
+    frame: str | None = None
+    start: str | None = None
+    end: str | None = None
+    direction: str | None = None
+    model: str | None = None
+    checkpoint: Path | None = None
+    policy: str | None = None
+    policy_settings: Mapping[str, float] = field(default_factory=dict)
+    resolution: int | None = None
+    device: str | None = None
+    dtype: str | None = None
+    rate: str | None = None
+    masks: bool = True
+    overlay: bool = True
+    overwrite: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class TrackProgress:
+    """How far a run is: `done` frames of `total`; `lost` are the names of objects that can't be seen right now.
+
+    `stage` is `track`, or `overlay` where that is made after tracking.
+    """
+
+    stage: str
+    done: int
+    total: int
+    lost: tuple[str, ...] = ()
+
+
+@dataclass
+class ObjectReport:
+    """What became of an object: `lost` are first and last frame of every stretch on which it could not be seen."""
+
+    name: str
+    folder: str
+    lost: list[tuple[int, int]] = field(default_factory=list)
+
+    def add_lost(self, frame: int) -> None:
+        """Note a frame; frames come in either direction."""
+        if self.lost and self.lost[-1][0] - 1 <= frame <= self.lost[-1][1] + 1:
+            first, last = self.lost[-1]
+            self.lost[-1] = (min(first, frame), max(last, frame))
+        else:
+            self.lost.append((frame, frame))
+
+
+@dataclass
+class TrackReport:
+    """What a run did.
+
+    Attributes:
+        folder: where the files are.
+        info: what was tracked in.
+        model: name of the network.
+        frames: frames that went through the network in this run, in `seconds`.
+        kept: frames that masklets.json holds.
+        objects: by id.
+        complete: whether all frames that were asked for are there. If not, `go_on_at` is the next one, unless the run
+            was on its way backwards.
+        problem: what ended the run early, if it wasn't the caller.
+        notes: what a user should know about source and files.
+    """
+
+    folder: Path
+    info: MediaInfo
+    model: str
+    frames: int = 0
+    seconds: float = 0.0
+    kept: int = 0
+    objects: dict[int, ObjectReport] = field(default_factory=dict)
+    complete: bool = False
+    go_on_at: int | None = None
+    problem: Exception | None = None
+    notes: list[str] = field(default_factory=list)
