@@ -21,7 +21,7 @@ from masklet.errors import InputError
 from masklet.masks import clean, edges, overlap
 from masklet.masks._arrays import ByteArray, MaskArray, as_image, as_mask, same_size
 from masklet.masks.boxes import mask_slices
-from masklet.masks.distance import signed_distance, soft_edge
+from masklet.masks.distance import signed_distance, smooth_outline, soft_edge
 from masklet.masks.settings import MaskSettings
 from masklet.masks.temporal import TemporalSmoother
 
@@ -90,7 +90,7 @@ def finish(
         out = part
         alpha = part.view(np.uint8) * np.uint8(255)
     else:
-        distance = signed_distance(part, _smooth_outline(part) if soft is None else soft) + settings.grow
+        distance = signed_distance(part, smooth_outline(part) if soft is None else soft) + settings.grow
         out = distance > 0
         alpha = soft_edge(distance, settings.feather)
     return FinishedMask(_placed(out, where, height, width), _placed(alpha, where, height, width))
@@ -244,13 +244,6 @@ def _clean(mask: MaskArray, settings: MaskSettings) -> MaskArray:
     if settings.fill_holes:
         mask = clean.fill_holes(mask, settings.fill_holes)
     return mask
-
-
-def _smooth_outline(mask: MaskArray) -> NDArray[np.float32]:
-    """A field whose zero rounds off the stairs of a boolean mask, with the mask's own sign everywhere."""
-    blurred = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0) - np.float32(0.5)
-    floor = np.where(mask, np.float32(0.02), np.float32(-0.02))
-    return np.where((blurred > 0) == mask, blurred, floor)
 
 
 def _placed(part: NDArray[Any], where: tuple[slice, slice], height: int, width: int) -> NDArray[Any]:
