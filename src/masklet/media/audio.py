@@ -13,7 +13,7 @@ import av.error
 import numpy as np
 
 from masklet.errors import MediaError
-from masklet.media.video import open_container
+from masklet.media.video import is_cover, open_container
 from masklet.media.video_index import packets
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _first_picture(path: Path) -> Fraction:
     """When the first picture of a file is shown, on the file's own clock; 0 if it holds sound only."""
     with open_container(path) as container:
         stream: Any = container.streams.best("video")
-        if stream is None or "attached_pic" in str(stream.disposition).lower():
+        if stream is None or is_cover(stream):
             return Fraction(0)
         base = stream.time_base
         stamps = []

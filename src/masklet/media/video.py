@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _DEFAULT_RATE = Fraction(25)
+_ATTACHED_PICTURE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _MAX_THREADS = 8  # each one holds a frame
 # FFmpeg shows text files as films of a terminal; nobody means that.
 _TEXT_FORMATS = {"tty", "bin", "adf", "idf", "xbin"}
@@ -56,6 +57,8 @@ def _why_unreadable(path: Path, error: BaseException) -> str:
         return f"There is no file {path}."
     if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
         return f"{path} can't be read: permission denied."
+    if isinstance(error, av.error.EOFError):
+        return f"{path} contains no frame: it ends after its header."
     if path.stat().st_size == 0:
         return f"{path} is empty (0 bytes): it was probably never written to its end."
     reason = getattr(error, "strerror", None) or str(error)
@@ -69,13 +72,18 @@ def _why_unreadable(path: Path, error: BaseException) -> str:
     return f"{path} can't be read as a video or picture ({reason}). {hint}"
 
 
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is only a picture that goes with sound."""
+    return bool(int(getattr(stream.disposition, "value", stream.disposition)) & _ATTACHED_PICTURE)
+
+
 def pick_stream(container: InputContainer) -> VideoStream:
     """The video stream to use: FFmpeg's best one that isn't a cover picture.
 
     Raises:
         MediaError: there is none.
     """
-    real = [s for s in container.streams.video if "attached_pic" not in str(s.disposition).lower()]
+    real = [s for s in container.streams.video if not is_cover(s)]
     best = container.streams.best("video")
     if best is not None and any(s.index == best.index for s in real):
         return best  # type: ignore[return-value]
