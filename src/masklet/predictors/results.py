@@ -1,0 +1,99 @@
+"""What the network says about one prompt on a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masklet.models.sam2 import upsample
+
+#: Masks are fed back to the decoder with their logits inside this range, as in the reference.
+FEEDBACK_LIMIT = 32.0
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMasks:
+    """The candidates of one prompt: three where it was ambiguous, else one.
+
+    Masks are made when they are asked for, so that many answers on a large picture cost nothing until then.
+
+    Attributes:
+        decoder_logits_nhw: float32 mask logits at a quarter of the network's input side, as decoded.
+        predicted_iou_n: float32, predicted IoU of each candidate with the truth, 0…1.
+        object_score: logit that the object is visible; below zero, the masks mean little.
+        width, height: size of the picture in pixels.
+    """
+
+    decoder_logits_nhw: Tensor
+    predicted_iou_n: np.ndarray
+    object_score: float
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.predicted_iou_n)
+
+    def __iter__(self) -> Iterator[ImageMasks]:
+        """Each candidate as an answer of its own."""
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> ImageMasks:
+        """One candidate as an answer of its own."""
+        place = range(len(self))[index]  # an IndexError as any sequence's
+        return ImageMasks(
+            self.decoder_logits_nhw[place : place + 1],
+            self.predicted_iou_n[place : place + 1],
+            self.object_score,
+            self.width,
+            self.height,
+        )
+
+    @property
+    def best(self) -> int:
+        """The candidate of the highest predicted IoU."""
+        return int(self.predicted_iou_n.argmax())
+
+    @property
+    def predicted_iou(self) -> float:
+        """Predicted IoU of the best candidate."""
+        return float(self.predicted_iou_n[self.best])
+
+    @property
+    def low_res_logits_nhw(self) -> Tensor:
+        """Float32 logits at a quarter of the input's side, within ±32: what ``predict(mask=…)`` takes back."""
+        return self.decoder_logits_nhw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+
+    @property
+    def logits_nhw(self) -> np.ndarray:
+        """Every candidate's logits at the size of the picture: float32 ``[n, height, width]``; made anew each time."""
+        return upsample(self.decoder_logits_nhw[None], self.height, self.width)[0].cpu().numpy()
+
+    @cached_property
+    def masks_nhw(self) -> np.ndarray:
+        """Every candidate at the size of the picture: bool ``[n, height, width]``."""
+        return np.stack([self._mask(i) for i in range(len(self))])
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """The best candidate at the size of the picture: bool ``[height, width]``."""
+        return self._mask(self.best)
+
+    @cached_property
+    def box_xyxy(self) -> np.ndarray | None:
+        """Box of the best candidate in pixels, right and bottom exclusive: float32 ``[4]``; None if it is empty."""
+        from masklet.masks.boxes import mask_to_box
+
+        return mask_to_box(self.mask)
+
+    def _mask(self, index: int) -> np.ndarray:
+        # One candidate at a time: float logits of a large picture are four times the size of its mask.
+        logits = self.decoder_logits_nhw[index]
+        if not bool((logits > 0).any()):
+            return np.zeros((self.height, self.width), bool)
+        with torch.inference_mode():
+            return (upsample(logits[None, None], self.height, self.width)[0, 0] > 0).cpu().numpy()
