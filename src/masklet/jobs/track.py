@@ -46,7 +46,7 @@ def track(
     """Run a request. Decoding, the network and the writing of files overlap.
 
     Args:
-        progress: told after every frame.
+        progress: told before the first frame, when everything is loaded, and after every one.
         stopped: asked after every frame; once it says yes, what is done is kept and the run ends.
         listener: told about every frame's entry of masklets.json, in another thread.
 
@@ -205,6 +205,7 @@ class _Run:
     def _track(self, session: Session, files: TrackFiles, report: TrackReport) -> None:
         legs = self.plan.legs if self.plan.earlier is None else self._legs_left(session, files)
         total = sum(len(leg.frames) for leg in legs)
+        self.tell(TrackProgress("track", 0, total))
         began = time.perf_counter()
         for leg in legs:
             direction = "forward" if leg.step > 0 else "backward"
