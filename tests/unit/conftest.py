@@ -98,6 +98,18 @@ def still_mask(frame: int, width: int = CLIP_WIDTH, height: int = CLIP_HEIGHT) -
 MASKS: dict[int, Callable[[int], np.ndarray]] = {1: moving_mask, 2: still_mask}
 
 
+@pytest.fixture(scope="session")
+def true_masks() -> dict[int, Callable[[int], np.ndarray]]:
+    """For each object id a function from the frame to its mask, boolean (72, 128)."""
+    return MASKS
+
+
+@pytest.fixture(scope="session")
+def clip_writer() -> Callable[..., Path]:
+    """The function that makes videos with PyAV alone."""
+    return write_clip
+
+
 @pytest.fixture
 def make_project(tmp_path: Path, clip: Path) -> Iterator[Callable[..., Any]]:
     """Makes projects with objects 1 "bunny" and 2 "rock", whose masks are in `MASKS`."""

@@ -38,7 +38,7 @@ def test_what_was_written_is_there_after_opening_again(make_project, clip: Path)
     project.update_object(2, name="le rocher", color=(1, 2, 3), locked=True, mask_settings={"grow": 2})
     project.add_prompt(3, 1, points=[(10, 20), (30, 40)], labels=[1, 0])
     project.add_prompt(4, 1, mask=project.mask(4, 1).mask_hw())
-    project.set_mask_settings({"holes": 40})
+    project.set_mask_settings({"fill_holes": 40})
     before = contents(project)
     project.close()
     with Project.open(project.path) as again:
@@ -233,8 +233,9 @@ def test_an_edit_during_tracking_is_undone_alone(make_project) -> None:
         (lambda p: p.update_object(1, name=" "), "name of an object"),
         (lambda p: p.update_object(1, color=(1, 2, 256)), "A colour must be"),
         (lambda p: p.update_object(1, shape="round"), "no shape"),
-        (lambda p: p.set_mask_settings({"a": float("nan")}), "can't be kept"),
-        (lambda p: p.set_mask_settings({"a": object()}), "can't be kept"),
+        (lambda p: p.set_mask_settings({"grow": float("nan")}), "must be a number"),
+        (lambda p: p.set_mask_settings({"sharpness": 1}), "no mask setting"),
+        (lambda p: p.update_object(1, mask_settings={"feather": -1}), "must be a number"),
     ],
 )
 def test_bad_edits_are_refused_and_change_nothing(make_project, change, message: str) -> None:

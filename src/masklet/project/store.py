@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from masklet import __version__
 from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import palette, rle
+from masklet.masks.settings import MaskSettings
 from masklet.project import schema
 from masklet.project.database import Database, explain
 from masklet.project.history import History, Step
@@ -219,6 +220,8 @@ class Project:
         if unknown:
             raise InputError(f"An object has no {', '.join(sorted(unknown))} that could be changed.")
         with self.edit("Change object"):
+            if changes.get("mask_settings") is not None:
+                MaskSettings.from_dict(changes["mask_settings"])
             changed = replace(self.get_object(object_id), **changes)
             self._put("object", changed.row())
             return changed
@@ -413,9 +416,18 @@ class Project:
         return {} if text is None else loads(text, dict)
 
     def set_mask_settings(self, settings: Mapping[str, Any]) -> None:
-        """Changes how masks are finished; the stored masks stay as they are."""
+        """Changes how masks are finished; the stored masks stay as they are. Raises InputError for bad settings."""
+        MaskSettings.from_dict(settings)
         with self.edit("Change mask settings"):
             self._put("setting", {"key": "masks", "value": dumps(dict(settings))})
+
+    def settings_of(self, object_id: int) -> MaskSettings:
+        """How the masks of one object are finished: its own settings over those of the project."""
+        own = self.get_object(object_id).mask_settings or {}
+        try:
+            return MaskSettings.from_dict({**self.mask_settings, **own})
+        except InputError as problem:
+            raise ProjectError(f"The mask settings of object {object_id} can't be used: {problem}") from problem
 
     # History
 

@@ -1,0 +1,68 @@
+"""What every export format is made of: a name, checked options, and one way of writing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from masklet.errors import ExportError
+
+if TYPE_CHECKING:
+    from masklet.export.job import Job
+
+Group = Literal["video", "sequence", "dataset", "table", "still", "animation"]
+
+
+class Options(BaseModel):
+    """Options that a format takes. Unknown ones are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetOptions(Options):
+    """Options of every dataset format."""
+
+    every: int = Field(default=1, ge=1, description="Take every n-th frame")
+    images: Literal["jpg", "png", "none"] = Field(default="jpg", description="Write the frames too, or not")
+    jpeg_quality: int = Field(default=95, ge=1, le=100, description="Quality of the JPEG frames")
+
+
+class Exporter(ABC):
+    """One format. `write` gets a job (frames, objects, names, places for files) and checked options.
+
+    `extensions` are the file suffixes that it can write, the first by default; none means that it writes a folder.
+    `template` names the files in a folder, or one file per object. `soft` formats have soft edges; the others take the
+    masks with hard ones, whatever the feather of the mask settings.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str]
+    group: ClassVar[Group]
+    extensions: ClassVar[tuple[str, ...]] = ()
+    template: ClassVar[str] = "{clip}"
+    soft: ClassVar[bool] = True
+    options: ClassVar[type[Options]] = Options
+
+    @abstractmethod
+    def write(self, job: Job, options: Any) -> None:
+        """Writes all files through `job.output`. Raises ExportError when nothing would be in them."""
+
+    def splits(self, options: Any) -> bool:
+        """Whether these options give one file per object, so that a folder is written."""
+        return bool(getattr(options, "split", False))
+
+    @classmethod
+    def parse(cls, given: dict[str, Any]) -> Options:
+        """Checked options. Raises ExportError that names the option and what it may be."""
+        try:
+            return cls.options.model_validate(given)
+        except ValidationError as problem:
+            error = problem.errors()[0]
+            name = ".".join(str(part) for part in error["loc"]) or "options"
+            known = ", ".join(cls.options.model_fields) or "none"
+            if error["type"] == "extra_forbidden":
+                raise ExportError(f"The format {cls.name} has no option {name!r}; it has: {known}.") from None
+            raise ExportError(f"Option {name!r} of the format {cls.name}: {error['msg']}.") from None

@@ -1,0 +1,157 @@
+"""Stored masks as the mask settings of their objects want them: the same steps as in a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.export.job import Layer
+from masklet.masks.finish import ClipFinisher, FinishedMask
+from masklet.masks.settings import MaskSettings
+
+if TYPE_CHECKING:
+    from masklet.media import MediaReader
+    from masklet.project.records import MaskRecord, ProjectObject
+    from masklet.project.store import Project
+
+Finished = tuple[int, "np.ndarray | None", dict[int, Layer]]
+
+
+class Finishing:
+    """The masks of some objects of a project, finished by their settings or by `override`.
+
+    Without `soft`, edges stay hard: feathering is left out.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        objects: Sequence[ProjectObject],
+        override: Mapping[str, Any] | MaskSettings | None = None,
+        *,
+        soft: bool = True,
+    ) -> None:
+        """Raises InputError for settings that don't exist or are out of range."""
+        self._project = project
+        self._chosen = {chosen.id: chosen for chosen in objects}
+        self._settings = {number: self._resolve(number, override, soft) for number in self._chosen}
+        self._involved = list(self._chosen)
+        if any(settings.exclusive for settings in self._settings.values()):
+            # Objects give way to others also when those are not exported.
+            others = [known.id for known in project.objects() if known.visible and known.id not in self._chosen]
+            self._involved += others
+            self._settings |= {number: self._resolve(number, override, soft) for number in others}
+        self._plain = not any(_changes(settings) for settings in self._settings.values())
+
+    def layers(self, indices: Sequence[int], pixels: bool) -> Iterator[Finished]:
+        """(frame, its picture where `pixels`, layers by object id) for every index, which must rise."""
+        reach = max(settings.smooth_frames for settings in self._settings.values())
+        plan = list(indices)
+        if reach:
+            last = self._project.source.frame_count - 1
+            plan = list(range(max(0, plan[0] - reach), min(last, plan[-1] + reach) + 1))
+        looks = any(settings.refine > 0 or settings.smooth_frames for settings in self._settings.values())
+        reader = self._project.open_source() if pixels or looks else None
+        frames = zip(plan, self._records(plan), _images(reader, plan), strict=True)
+        if self._plain:
+            for index, records, image in frames:
+                yield index, image if pixels else None, self._untouched(records)
+            return
+        # How coarse the network's outlines are matters to refinement only; finding out takes PyTorch's import.
+        refines = any(settings.refine > 0 for settings in self._settings.values())
+        cells = network_cells(self._project) if refines else None
+        finisher = ClipFinisher(self._settings, self._project.source.size, cells)
+        waiting: dict[int, tuple[np.ndarray | None, dict[int, MaskRecord]]] = {}
+        wanted = set(indices)
+        for index, records, image in frames:
+            waiting[index] = (image if pixels else None, records)
+            done = finisher.push(
+                index,
+                {number: record.mask_hw() for number, record in records.items()},
+                image if looks else None,
+                {number: record.object_score or 0.0 for number, record in records.items()},
+                {number for number, record in records.items() if record.painted or record.is_prompt},
+            )
+            yield from self._hand_out(done, waiting, wanted)
+        yield from self._hand_out(finisher.flush(), waiting, wanted)
+
+    def _resolve(self, number: int, override: Mapping[str, Any] | MaskSettings | None, soft: bool) -> MaskSettings:
+        if override is None:
+            settings = self._project.settings_of(number)
+        else:
+            settings = override if isinstance(override, MaskSettings) else MaskSettings.from_dict(override)
+        return settings if soft else settings.with_(feather=0.0)
+
+    def _records(self, plan: Sequence[int]) -> Iterator[dict[int, MaskRecord]]:
+        stored = self._project.frames(self._involved, plan[0], plan[-1] + 1)
+        nothing: tuple[int | None, dict[int, MaskRecord]] = (None, {})
+        frame, records = next(stored, nothing)
+        for index in plan:
+            while frame is not None and frame < index:
+                frame, records = next(stored, nothing)
+            found = records if frame == index else {}
+            yield {number: found[number] for number in self._involved if number in found}
+
+    def _untouched(self, records: Mapping[int, MaskRecord]) -> dict[int, Layer]:
+        return {
+            number: Layer(chosen, records[number], records[number].mask_hw(), None, True)
+            for number, chosen in self._chosen.items()
+            if number in records
+        }
+
+    def _hand_out(
+        self,
+        done: Sequence[tuple[int, dict[int, FinishedMask]]],
+        waiting: dict[int, tuple[np.ndarray | None, dict[int, MaskRecord]]],
+        wanted: set[int],
+    ) -> Iterator[Finished]:
+        for index, masks in done:
+            image, records = waiting.pop(index)
+            if index in wanted:
+                layers = {
+                    number: Layer(
+                        chosen,
+                        records[number],
+                        masks[number].mask_hw,
+                        masks[number].alpha_hw,
+                        not _changes(self._settings[number].with_(feather=0.0)),
+                    )
+                    for number, chosen in self._chosen.items()
+                    if number in records
+                }
+                yield index, image, layers
+
+
+def network_cells(project: Project) -> int | None:
+    """Pixels a side of the masks that the project's network makes, which says how coarse its outlines are."""
+    from masklet.models.specs import get_spec
+
+    settings = project.track_settings
+    if settings.resolution is not None:
+        return settings.resolution // 4
+    try:
+        return get_spec(settings.model).image_size // 4
+    except InputError:
+        return None
+
+
+def _changes(settings: MaskSettings) -> bool:
+    return settings.touches_masks or settings.feather > 0 or settings.exclusive
+
+
+def _images(reader: MediaReader | None, plan: Sequence[int]) -> Iterator[np.ndarray | None]:
+    if reader is None:
+        for _ in plan:
+            yield None
+        return
+    steps = {later - sooner for sooner, later in pairwise(plan)} or {1}
+    if len(steps) == 1:
+        for frame in reader.frames(plan[0], plan[-1] + 1, steps.pop()):
+            yield frame.image_hwc
+        return
+    for index in plan:
+        yield reader.read(index).image_hwc

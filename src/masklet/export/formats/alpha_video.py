@@ -1,0 +1,77 @@
+"""Video with an alpha channel: ProRes 4444 for compositing, VP9 for browsers, FFV1 without any loss."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from masklet.export.base import Exporter
+from masklet.export.job import Job
+from masklet.export.video import VideoOptions, finish, open_writer, stamp
+from masklet.masks import render
+
+
+class AlphaVideoOptions(VideoOptions):
+    alpha: Literal["straight", "premultiplied"] = Field(
+        default="straight", description="Colours as they are, or multiplied by opacity"
+    )
+    clear_outside: bool = Field(
+        default=False, description="Straight alpha: black where nothing can be seen (smaller, but dark fringes)"
+    )
+    split: bool = Field(default=False, description="One file per object instead of one for all")
+
+
+class _AlphaVideo(Exporter):
+    group = "video"
+    codec: ClassVar[str]
+    options: ClassVar[type[AlphaVideoOptions]] = AlphaVideoOptions
+
+    def write(self, job: Job, options: AlphaVideoOptions) -> None:
+        suffix = self.extensions[0]
+        with ExitStack() as stack:
+            if options.split and len(job.objects) > 1:
+                targets = [(job.output.file(job.path(None, chosen, suffix)), [chosen.id]) for chosen in job.objects]
+            else:
+                targets = [(job.output.file(), job.ids)]
+            writers = []
+            for path, ids in targets:
+                writer = open_writer(job, path, self.codec, options, alpha=True)
+                stack.callback(writer.abort)
+                writers.append((writer, ids))
+            for picture in job.pictures():
+                for writer, ids in writers:
+                    cut = render.cutout(
+                        picture.image_hwc,
+                        picture.alpha_hw(ids),
+                        premultiplied=options.alpha == "premultiplied",
+                        clear_outside=options.clear_outside,
+                    )
+                    writer.write(cut, stamp(job, picture))
+            for writer, _ in writers:
+                finish(job, writer)
+
+
+class ProRes4444(_AlphaVideo):
+    name = "prores4444"
+    title = "ProRes 4444"
+    description = "QuickTime with 10-bit colour and 16-bit alpha, for After Effects, Resolve, Nuke, Final Cut"
+    extensions = (".mov",)
+    codec = "prores4444"
+
+
+class Vp9Alpha(_AlphaVideo):
+    name = "vp9-alpha"
+    title = "VP9 with alpha"
+    description = "WebM that browsers play with transparency"
+    extensions = (".webm",)
+    codec = "vp9"
+
+
+class Ffv1Alpha(_AlphaVideo):
+    name = "ffv1-alpha"
+    title = "FFV1 with alpha"
+    description = "Matroska without any loss, colours and alpha exact, for archives"
+    extensions = (".mkv",)
+    codec = "ffv1"

@@ -1,0 +1,58 @@
+"""Black and white mattes as ordinary video."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import ClassVar
+
+from pydantic import Field
+
+from masklet.export.base import Exporter
+from masklet.export.job import Job
+from masklet.export.video import VideoOptions, finish, open_writer, stamp
+from masklet.masks import render
+
+
+class MatteOptions(VideoOptions):
+    quality: int = Field(default=85, ge=0, le=100, description="Higher is better and larger")
+    audio: bool = Field(default=False, description="Keep the sound of the source")
+    split: bool = Field(default=False, description="One file per object instead of one for all")
+
+
+class _Matte(Exporter):
+    group = "video"
+    extensions = (".mp4", ".mov", ".mkv")
+    codec: ClassVar[str]
+    options: ClassVar[type[MatteOptions]] = MatteOptions
+
+    def write(self, job: Job, options: MatteOptions) -> None:
+        with ExitStack() as stack:
+            if options.split and len(job.objects) > 1:
+                suffix = self.extensions[0]
+                targets = [(job.output.file(job.path(None, chosen, suffix)), [chosen.id]) for chosen in job.objects]
+            else:
+                targets = [(job.output.file(), job.ids)]
+            writers = []
+            for path, ids in targets:
+                writer = open_writer(job, path, self.codec, options)
+                stack.callback(writer.abort)
+                writers.append((writer, ids))
+            for picture in job.pictures(pixels=False):
+                for writer, ids in writers:
+                    writer.write(render.matte(picture.alpha_hw(ids), channels=3), stamp(job, picture))
+            for writer, _ in writers:
+                finish(job, writer)
+
+
+class H264Matte(_Matte):
+    name = "h264-matte"
+    title = "H.264 matte"
+    description = "White object on black as H.264, for luma mattes"
+    codec = "h264"
+
+
+class H265Matte(_Matte):
+    name = "h265-matte"
+    title = "H.265 matte"
+    description = "White object on black as H.265: smaller, slower"
+    codec = "h265"

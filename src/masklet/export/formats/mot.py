@@ -1,0 +1,121 @@
+"""MOTChallenge: boxes through time, and MOTS: masks through time, as text."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from pydantic import Field
+
+from masklet.errors import ExportError
+from masklet.export.base import DatasetOptions, Exporter
+from masklet.export.imaging import write_picture
+from masklet.export.job import Job
+from masklet.export.labels import label_map, numbered
+from masklet.masks import rle
+from masklet.project.records import ProjectObject
+
+# MOTChallenge's own numbers; other names get the numbers above them.
+_MOT_CLASSES = {"pedestrian": 1, "person": 1, "car": 3, "bicycle": 4, "motorbike": 5, "vehicle": 6}
+_MOTS_CLASSES = {"car": 1, "pedestrian": 2, "person": 2}
+
+
+class MotOptions(DatasetOptions):
+    first_frame: int = Field(default=1, ge=0, le=1, description="Number of the first frame (KITTI counts from 0)")
+    classes: dict[str, int] = Field(
+        default_factory=dict, description="Class numbers by object name, where the usual ones don't fit"
+    )
+
+
+class Mot(Exporter):
+    name = "mot"
+    title = "MOTChallenge boxes"
+    description = "gt/gt.txt with a box per object and frame, seqinfo.ini, and the frames in img1/"
+    group = "dataset"
+    soft = False
+    template = "{number:06d}"
+    options: ClassVar[type[MotOptions]] = MotOptions
+
+    def write(self, job: Job, options: MotOptions) -> None:
+        classes = class_numbers(job.objects, options.classes, _MOT_CLASSES)
+        lines = []
+        for number, object_id, box, _ in _instances(job, options):
+            left, top, right, bottom = box
+            # MOTChallenge counts pixels from 1.
+            lines.append(
+                f"{number},{object_id},{left + 1:g},{top + 1:g},{right - left:g},{bottom - top:g},"
+                f"1,{classes[object_id]},1"
+            )
+        _finish(job, options, lines)
+
+
+class Mots(Exporter):
+    name = "mots"
+    title = "MOTS masks"
+    description = "gt/gt.txt with a run-length mask per object and frame; objects don't overlap"
+    group = "dataset"
+    soft = False
+    template = "{number:06d}"
+    options: ClassVar[type[MotOptions]] = MotOptions
+
+    def write(self, job: Job, options: MotOptions) -> None:
+        classes = class_numbers(job.objects, options.classes, _MOTS_CLASSES)
+        instances = numbered(job.objects)
+        if len(instances) > 999:
+            raise ExportError(f"MOTS tells at most 999 objects of a class apart, but there are {len(instances)}.")
+        height, width = job.size
+        lines = [
+            f"{number} {classes[object_id] * 1000 + instances[object_id]} {classes[object_id]} "
+            f"{height} {width} {mask['counts']}"
+            for number, object_id, _, mask in _instances(job, options, apart=True)
+        ]
+        _finish(job, options, lines)
+
+
+def class_numbers(objects: list[ProjectObject], given: dict[str, int], usual: dict[str, int]) -> dict[int, int]:
+    """A class for every object by id: as given, as usual for its name, or the next free number."""
+    classes: dict[int, int] = {}
+    named: dict[str, int] = {}
+    for chosen in objects:
+        name = chosen.name.casefold()
+        if chosen.name in given:
+            classes[chosen.id] = given[chosen.name]
+        elif name in usual:
+            classes[chosen.id] = usual[name]
+        else:
+            taken = {*usual.values(), *given.values(), *named.values()}
+            named.setdefault(name, next(n for n in range(1, 10_000) if n not in taken))
+            classes[chosen.id] = named[name]
+    return classes
+
+
+def _instances(job: Job, options: MotOptions, apart: bool = False):
+    """(frame number, object id, box, run-length mask) of everything that can be seen; writes the frames too."""
+    numbers = numbered(job.objects)
+    pixels = options.images != "none"
+    for picture in job.pictures(job.indices(options.every), pixels=pixels):
+        if pixels:
+            # Pictures are called 000001.jpg for frame 1.
+            shown = PurePosixPath("img1", f"{picture.number + options.first_frame:06d}.{options.images}")
+            write_picture(job.output.file(shown), picture.image_hwc, options.jpeg_quality)
+        labels = label_map(picture, numbers) if apart else None
+        for object_id, layer in picture.layers.items():
+            mask = layer.rle if labels is None else rle.encode(labels == numbers[object_id])
+            box = rle.box(mask)
+            if box is not None:
+                yield picture.number + options.first_frame, object_id, [float(v) for v in box], mask
+
+
+def _finish(job: Job, options: MotOptions, lines: list[str]) -> None:
+    if not lines:
+        raise ExportError("Nothing to export: no object can be seen on the frames that were taken.")
+    frames = len(job.indices(options.every))
+    rate = float(job.source.rate / options.every)
+    height, width = job.size
+    job.output.text("gt/gt.txt", "".join(f"{line}\n" for line in lines))
+    suffix = "" if options.images == "none" else f".{options.images}"
+    job.output.text(
+        "seqinfo.ini",
+        f"[Sequence]\nname={job.clip}\nimDir=img1\nframeRate={rate:g}\nseqLength={frames}\n"
+        f"imWidth={width}\nimHeight={height}\nimExt={suffix or '.jpg'}\n",
+    )

@@ -1,0 +1,116 @@
+"""YOLO data sets as Ultralytics and its relatives read them: images/, labels/ and data.yaml."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from masklet.errors import ExportError
+from masklet.export.base import DatasetOptions, Exporter
+from masklet.export.imaging import write_picture
+from masklet.export.job import Job, Layer
+from masklet.masks import polygons, rle
+from masklet.project.records import dumps
+
+
+class YoloOptions(DatasetOptions):
+    val_fraction: float = Field(
+        default=0.2, ge=0, lt=1, description="Share of the frames, the last ones, that are for validation"
+    )
+    min_area: float = Field(default=0.0, ge=0, description="Leave out masks of fewer pixels")
+
+
+class YoloSegOptions(YoloOptions):
+    tolerance: float = Field(
+        default=1.0, ge=0, le=100, description="How far in pixels polygons may be off; 0 follows every pixel"
+    )
+
+
+class _Yolo(Exporter):
+    """A line for each object: class, then numbers in fractions of the picture's width and height."""
+
+    group = "dataset"
+    soft = False
+    template = "{clip}_{frame:05d}"
+
+    def write(self, job: Job, options: Any) -> None:
+        classes = {name: number for number, name in enumerate(dict.fromkeys(o.name for o in job.objects))}
+        indices = job.indices(options.every, tracked_only=True)
+        # Neighbouring frames look alike: frames picked at random would put the training set into validation.
+        held_back = round(len(indices) * options.val_fraction)
+        if options.val_fraction and not held_back and len(indices) > 1:
+            held_back = 1
+        train = len(indices) - held_back
+        written = 0
+        pixels = options.images != "none"
+        for picture in job.pictures(indices, pixels=pixels):
+            part = "train" if picture.number < train else "val"
+            name = job.path(picture)
+            lines = [
+                f"{classes[layer.object.name]} {line}"
+                for layer in picture.layers.values()
+                if rle.area(layer.rle) >= max(options.min_area, 1)
+                for line in [self._line(job, layer, options)]
+            ]
+            written += len(lines)
+            job.output.text(PurePosixPath("labels", part, f"{name}.txt"), "".join(f"{line}\n" for line in lines))
+            if pixels:
+                place = job.output.file(PurePosixPath("images", part, f"{name}.{options.images}"))
+                write_picture(place, picture.image_hwc, options.jpeg_quality)
+        if not written:
+            raise ExportError(
+                f"Nothing to export: none of the masks in {len(indices)} frames has {options.min_area:g} pixels "
+                "or more after the mask settings were applied."
+            )
+        names = "".join(f"  {number}: {dumps(name)}\n" for name, number in classes.items())
+        val = "images/val" if held_back else "images/train"
+        job.output.text("data.yaml", f"path: .\ntrain: images/train\nval: {val}\nnames:\n{names}")
+
+    def _line(self, job: Job, layer: Layer, options: Any) -> str:
+        raise NotImplementedError
+
+
+class YoloSeg(_Yolo):
+    name = "yolo-seg"
+    title = "YOLO segmentation"
+    description = "YOLO labels with one polygon per object; holes and separate parts are joined by cuts of no width"
+    options: ClassVar[type[YoloSegOptions]] = YoloSegOptions
+
+    def _line(self, job: Job, layer: Layer, options: YoloSegOptions) -> str:
+        ring = joined([part.bridged() for part in polygons.to_polygons(layer.mask_hw, options.tolerance)])
+        height, width = job.size
+        return " ".join(f"{value:.6g}" for value in (ring / [width, height]).reshape(-1))
+
+
+class YoloBoxes(_Yolo):
+    name = "yolo-boxes"
+    title = "YOLO boxes"
+    description = "YOLO labels with one box per object: class, centre, width, height"
+    options: ClassVar[type[YoloOptions]] = YoloOptions
+
+    def _line(self, job: Job, layer: Layer, options: YoloOptions) -> str:
+        box = rle.box(layer.rle)
+        assert box is not None
+        left, top, right, bottom = (float(value) for value in box)
+        height, width = job.size
+        numbers = (
+            (left + right) / 2 / width,
+            (top + bottom) / 2 / height,
+            (right - left) / width,
+            (bottom - top) / height,
+        )
+        return " ".join(f"{value:.6f}" for value in numbers)
+
+
+def joined(rings: list[np.ndarray]) -> np.ndarray:
+    """Several outlines as one, (n, 2), by going to each next one and back along the same line."""
+    whole = rings[0]
+    for ring in rings[1:]:
+        distances = ((whole[:, None] - ring[None]) ** 2).sum(axis=2)
+        here, there = np.unravel_index(int(distances.argmin()), distances.shape)
+        detour = np.concatenate((ring[there:], ring[: there + 1]))
+        whole = np.concatenate((whole[: here + 1], detour, whole[here:]))
+    return whole

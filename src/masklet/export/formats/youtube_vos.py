@@ -1,0 +1,50 @@
+"""YouTube-VOS: DAVIS-like indexed PNGs, and meta.json with where each object is seen."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from masklet.export.base import DatasetOptions, Exporter
+from masklet.export.imaging import write_indexed_png, write_picture
+from masklet.export.job import Job
+from masklet.export.labels import label_map, numbered
+from masklet.project.records import dumps
+
+
+class YouTubeVosOptions(DatasetOptions):
+    every: int = Field(default=1, ge=1, description="Take every n-th frame (the data set itself has every 5th)")
+
+
+class YouTubeVos(Exporter):
+    name = "youtube-vos"
+    title = "YouTube-VOS"
+    description = "Indexed PNG masks, JPEG frames and meta.json in YouTube-VOS's folders"
+    group = "dataset"
+    soft = False
+    template = "{clip}/{frame:05d}"
+    options: ClassVar[type[YouTubeVosOptions]] = YouTubeVosOptions
+
+    def write(self, job: Job, options: YouTubeVosOptions) -> None:
+        numbers = numbered(job.objects)
+        seen: dict[int, list[str]] = {number: [] for number in numbers.values()}
+        pixels = options.images != "none"
+        for picture in job.pictures(job.indices(options.every), pixels=pixels):
+            name = job.path(picture)
+            labels = label_map(picture, numbers)
+            for number, frames in seen.items():
+                if (labels == number).any():
+                    frames.append(name.name)
+            place = job.output.file(PurePosixPath("Annotations", f"{name}.png"))
+            write_indexed_png(place, labels)
+            if pixels:
+                frame = job.output.file(PurePosixPath("JPEGImages", f"{name}.{options.images}"))
+                write_picture(frame, picture.image_hwc, options.jpeg_quality)
+        objects: dict[str, Any] = {
+            str(numbers[chosen.id]): {"category": chosen.name, "frames": seen[numbers[chosen.id]]}
+            for chosen in job.objects
+            if seen[numbers[chosen.id]]
+        }
+        job.output.text("meta.json", dumps({"videos": {job.clip: {"objects": objects}}}))

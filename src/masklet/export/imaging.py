@@ -1,0 +1,35 @@
+"""Pictures as files, and opacity in the number formats that files want."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from masklet.masks import palette
+
+
+def write_picture(path: Path, image: np.ndarray, quality: int = 95) -> None:
+    """Grey, RGB or RGBA, uint8 or uint16, in the format of the name's suffix."""
+    from masklet.media import write_image
+
+    write_image(path, image, quality=quality, overwrite=False)
+
+
+def write_indexed_png(path: Path, labels_hw: np.ndarray) -> None:
+    """uint8 indices (h, w), with the colours that DAVIS's own files have."""
+    from masklet.media import write_image
+
+    table = palette.davis_palette_bytes()
+    colors = [(table[i], table[i + 1], table[i + 2]) for i in range(0, 768, 3)]
+    write_image(path, labels_hw, palette=colors, overwrite=False)
+
+
+def to_16_bit(alpha_hw: np.ndarray) -> np.ndarray:
+    """Opacity 0 to 255 as uint16 0 to 65535."""
+    return alpha_hw.astype(np.uint16) * 257
+
+
+def to_float(alpha_hw: np.ndarray) -> np.ndarray:
+    """Opacity 0 to 255 as float32 0 to 1."""
+    return alpha_hw.astype(np.float32) / 255

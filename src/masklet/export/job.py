@@ -1,0 +1,254 @@
+"""What a format gets to write from: the frames of a range with the finished masks of some objects."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masklet.errors import CancelledError, ExportError, UnknownObjectError
+from masklet.export.names import NameTemplate, sanitize, unique_names
+from masklet.masks import rle
+
+if TYPE_CHECKING:
+    from masklet.export.finishing import Finishing
+    from masklet.export.output import Output
+    from masklet.media import MediaReader
+    from masklet.project.records import MaskRecord, ProjectObject
+    from masklet.project.source import SourceReference
+    from masklet.project.store import Project
+
+Progress = Callable[[int, int], None]
+Cancel = Callable[[], bool] | threading.Event
+
+
+@dataclass
+class Layer:
+    """One object on one frame, finished: cleaned, refined and softened as its mask settings say.
+
+    `mask_hw` is the mask with a hard edge, boolean (height, width); `alpha_hw` the opacity, uint8 0 to 255, None where
+    it is the same. `record` is what tracking kept, and `untouched` says that its mask came out as it went in.
+    """
+
+    object: ProjectObject
+    record: MaskRecord
+    mask_hw: np.ndarray
+    alpha_hw: np.ndarray | None
+    untouched: bool
+
+    @cached_property
+    def rle(self) -> rle.RLE:
+        """The finished mask as run lengths."""
+        return self.record.rle if self.untouched else rle.encode(self.mask_hw)
+
+    @cached_property
+    def opacity_hw(self) -> np.ndarray:
+        """Opacity, uint8 0 to 255, (height, width)."""
+        return self.mask_hw.view(np.uint8) * np.uint8(255) if self.alpha_hw is None else self.alpha_hw
+
+
+@dataclass
+class Picture:
+    """One frame of an export: `index` in the source, `number` in the export, `time` in seconds since its
+    first.
+
+    `layers` holds the objects that have a mask here, by id, in the project's order.
+    """
+
+    index: int
+    number: int
+    time: Fraction
+    layers: dict[int, Layer]
+    size: tuple[int, int]
+    _image_hwc: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def image_hwc(self) -> np.ndarray:
+        """The source frame, uint8 RGB (height, width, 3)."""
+        assert self._image_hwc is not None, "this format did not ask for pixels"
+        return self._image_hwc
+
+    def alpha_hw(self, object_ids: Sequence[int] | None = None) -> np.ndarray:
+        """Opacity of some or all objects together, uint8 0 to 255, (height, width); zeros where none is."""
+        together = np.zeros(self.size, np.uint8)
+        for number, layer in self.layers.items():
+            if object_ids is None or number in object_ids:
+                np.maximum(together, layer.opacity_hw, out=together)
+        return together
+
+
+class Job:
+    """One export that is going on."""
+
+    def __init__(
+        self,
+        project: Project,
+        format_name: str,
+        *,
+        objects: Sequence[int | str] | None,
+        start: int | None,
+        end: int | None,
+        finishing: Finishing,
+        template: str,
+        output: Output,
+        progress: Progress | None,
+        cancel: Cancel | None,
+    ) -> None:
+        """Raises ExportError where there is nothing to export, saying why."""
+        self.project = project
+        self.format_name = format_name
+        self.source: SourceReference = project.source
+        self.output = output
+        self.notes: list[str] = []
+        self.objects = choose_objects(project, objects)
+        self.start, self.stop = _range(self.source, start, end)
+        self.clip = sanitize(self.source.name)
+        self.object_names = unique_names(self.objects)
+        self._finishing = finishing
+        self._template = NameTemplate(template)
+        self._progress = progress
+        self._cancel = cancel
+        _require_masks(self)
+
+    @property
+    def ids(self) -> list[int]:
+        """Ids of the objects to export, in the project's order."""
+        return [chosen.id for chosen in self.objects]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the source."""
+        return self.source.size
+
+    @property
+    def reader(self) -> MediaReader:
+        """The source. Raises ProjectError when it isn't found."""
+        return self.project.open_source()
+
+    def indices(self, every: int = 1, tracked_only: bool = False) -> list[int]:
+        """Source frames of this export: each `every`-th, or of those only the ones that have a mask."""
+        wanted = range(self.start, self.stop, every)
+        if not tracked_only:
+            return list(wanted)
+        tracked: set[int] = set()
+        for number in self.ids:
+            tracked.update(self.project.tracked_frames(number))
+        return [index for index in wanted if index in tracked]
+
+    def pictures(
+        self, indices: Sequence[int] | None = None, *, pixels: bool = True, passes: tuple[int, int] = (0, 1)
+    ) -> Iterator[Picture]:
+        """The frames with their finished masks, in order; all of the range by default.
+
+        Reports progress and stops with CancelledError when the caller wants that. `passes` is (this one, of
+        how many), for formats that go through the frames more than once.
+        """
+        wanted = self.indices() if indices is None else list(indices)
+        if not wanted:
+            raise ExportError("There is no frame to export in this range.")
+        first = self.source.time_of(wanted[0])
+        total = len(wanted) * passes[1]
+        done = len(wanted) * passes[0]
+        for number, (index, image_hwc, layers) in enumerate(self._finishing.layers(wanted, pixels)):
+            self.check_cancelled()
+            yield Picture(index, number, self.source.time_of(index) - first, layers, self.size, image_hwc)
+            if self._progress:
+                self._progress(done + number + 1, total)
+        self.check_cancelled()
+        if pixels:
+            damaged = sorted(set(self.reader.damaged) & set(wanted))
+            if damaged:
+                self.notes.append(
+                    f"{len(damaged)} frames could not be decoded, the first is {damaged[0]}: "
+                    "the picture before stands in for each."
+                )
+
+    def check_cancelled(self) -> None:
+        """Raises CancelledError when the caller asked to stop."""
+        if self._cancel is None:
+            return
+        wanted = self._cancel.is_set() if isinstance(self._cancel, threading.Event) else self._cancel()
+        if wanted:
+            raise CancelledError("The export was stopped; nothing was written.")
+
+    def path(
+        self,
+        picture: Picture | None = None,
+        chosen: ProjectObject | None = None,
+        suffix: str = "",
+        template: str | None = None,
+    ) -> PurePosixPath:
+        """A relative file name from the template, for a frame, an object, or both; `suffix` is added if
+        missing.
+        """
+        values: dict[str, str | int] = {"clip": self.clip, "format": self.format_name}
+        if chosen is not None:
+            values |= {"object": self.object_names[chosen.id], "id": chosen.id}
+        elif len(self.objects) == 1:
+            values |= {"object": self.object_names[self.ids[0]], "id": self.ids[0]}
+        else:
+            values |= {"object": "all", "id": 0}
+        if picture is not None:
+            values |= {"frame": picture.index, "number": picture.number}
+        named = (self._template if template is None else NameTemplate(template)).fill(values)
+        return named if not suffix or named.suffix.lower() == suffix else named.with_name(named.name + suffix)
+
+
+def choose_objects(project: Project, wanted: Sequence[int | str] | None) -> list[ProjectObject]:
+    """Objects by id or name; without a choice all visible ones. Raises UnknownObjectError, ExportError."""
+    there = project.objects()
+    if not there:
+        raise ExportError(f"{project.path.name} has no objects yet, so there is nothing to export. Track one first.")
+    if wanted is None:
+        shown = [found for found in there if found.visible]
+        if not shown:
+            raise ExportError(
+                "All objects of this project are hidden, so there is nothing to export. "
+                "Show one, or say which to export."
+            )
+        return shown
+    if not wanted:
+        raise ExportError("No object was chosen, so there is nothing to export.")
+    chosen: dict[int, ProjectObject] = {}
+    for want in wanted:
+        found = [known for known in there if want in (known.id, known.name) or str(known.id) == str(want).strip()]
+        if not found:
+            names = ", ".join(f"{known.id} ({known.name})" for known in there)
+            raise UnknownObjectError(f"There is no object {want!r} in {project.path.name}; its objects are: {names}.")
+        chosen |= {known.id: known for known in found}
+    return [known for known in there if known.id in chosen]
+
+
+def _range(source: SourceReference, start: int | None, end: int | None) -> tuple[int, int]:
+    first = 0 if start is None else start
+    last = source.frame_count - 1 if end is None else end
+    if not 0 <= first < source.frame_count or not 0 <= last < source.frame_count:
+        raise ExportError(
+            f"Frames {first} to {last} are not all in the source, which has frames 0 to {source.frame_count - 1}."
+        )
+    if last < first:
+        raise ExportError(f"The last frame to export ({last}) comes before the first one ({first}).")
+    return first, last + 1
+
+
+def _require_masks(job: Job) -> None:
+    names = ", ".join(f"{chosen.id} ({chosen.name})" for chosen in job.objects)
+    seen = 0
+    for record in job.project.masks(job.ids, job.start, job.stop):
+        seen += 1
+        if record.area:
+            return
+    if seen:
+        raise ExportError(
+            f"Nothing to export: all {seen} masks of object {names} in frames {job.start} to {job.stop - 1} are "
+            "empty (the object was lost, or never found). Correct it on a frame where it can be seen."
+        )
+    tracked = sorted({frame for number in job.ids for frame in job.project.tracked_frames(number)})
+    where = f"Its masks are on frames {tracked[0]} to {tracked[-1]}." if tracked else "Track it first."
+    raise ExportError(f"Nothing to export: object {names} has no mask in frames {job.start} to {job.stop - 1}. {where}")

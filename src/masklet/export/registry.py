@@ -1,0 +1,154 @@
+"""Which formats there are, and the one way to write them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from masklet.errors import ExportError
+from masklet.export.base import Exporter
+from masklet.export.finishing import Finishing
+from masklet.export.job import Cancel, Job, Progress, choose_objects
+from masklet.export.names import NameTemplate
+from masklet.export.output import Output
+from masklet.project.store import Project
+
+_FORMATS = "masklet.export.formats"
+
+#: Name of a format: where its class is. In the order in which they are shown.
+REGISTRY: dict[str, str] = {
+    "prores4444": "alpha_video:ProRes4444",
+    "vp9-alpha": "alpha_video:Vp9Alpha",
+    "ffv1-alpha": "alpha_video:Ffv1Alpha",
+    "h264-matte": "matte_video:H264Matte",
+    "h265-matte": "matte_video:H265Matte",
+    "overlay": "picture_video:Overlay",
+    "screen": "picture_video:Screen",
+    "blur": "picture_video:Blur",
+    "background": "picture_video:Background",
+    "grey-out": "picture_video:GreyOut",
+    "png-mask": "png_masks:PngMask",
+    "png16": "png_masks:Png16",
+    "png-rgba": "png_rgba:PngRgba",
+    "exr": "exr:Exr",
+    "tiff": "tiff:Tiff",
+    "coco": "coco:Coco",
+    "yolo-seg": "yolo:YoloSeg",
+    "yolo-boxes": "yolo:YoloBoxes",
+    "davis": "davis:Davis",
+    "youtube-vos": "youtube_vos:YouTubeVos",
+    "mot": "mot:Mot",
+    "mots": "mot:Mots",
+    "label-studio": "label_studio:LabelStudio",
+    "cvat": "cvat:Cvat",
+    "csv": "table:Csv",
+    "npz": "npz:Npz",
+    "cutout": "cutout:Cutout",
+    "svg": "svg:Svg",
+    "gif": "animation:Gif",
+    "webp": "animation:Webp",
+}
+
+
+def get(name: str) -> Exporter:
+    """The format with this name. Raises ExportError that names similar ones."""
+    place = REGISTRY.get(name)
+    if place is None:
+        near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.5)
+        hint = f"Did you mean {', '.join(near)}?" if near else f"There are: {', '.join(REGISTRY)}."
+        raise ExportError(f"There is no export format {name!r}. {hint}")
+    module, _, kind = place.partition(":")
+    return getattr(import_module(f"{_FORMATS}.{module}"), kind)()
+
+
+def formats() -> list[Exporter]:
+    """Every format, in the order in which they are shown."""
+    return [get(name) for name in REGISTRY]
+
+
+def write(
+    project: Project | str | os.PathLike[str],
+    format: str,
+    path: str | os.PathLike[str],
+    *,
+    objects: Sequence[int | str] | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    template: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+    notes: list[str] | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Writes a project's masks in one format and returns the files, complete; or raises and leaves nothing.
+
+    `path` is a file, or a folder for formats with many files; a folder is taken for a single file too, which
+    is then named by the template. `objects` are ids or names, all visible ones by default. `start` and `end`
+    are the first and the last frame, both included. `settings` finish every mask (fields of `MaskSettings`)
+    in place of those that the project has for each object. `template` names files, see
+    `masklet.export.names`. `progress` is called with (frames done, frames in all); `cancel` is an event or a
+    function that returns True to stop. `notes` gets what the user should know about the files. `options` are
+    the format's own, see `masklet formats`.
+
+    Raises ExportError where nothing would be written or files are in the way, CancelledError when it was
+    stopped, UnknownObjectError, ProjectError (the source isn't found), MediaError (it can't be read).
+    """
+    exporter = get(format)
+    parsed = exporter.parse(options)
+    opened = None
+    if not isinstance(project, Project):
+        project = opened = Project.open(project, read_only=True)
+    output = None
+    try:
+        chosen = choose_objects(project, objects)
+        many = exporter.splits(parsed) and len(chosen) > 1
+        pattern = template or (f"{exporter.template}_{{object}}" if many else exporter.template)
+        folder = not exporter.extensions or many
+        target = Path(path)
+        if not folder:
+            target = _file_target(exporter, target, pattern, project)
+        output = Output(target, folder=folder, overwrite=overwrite)
+        job = Job(
+            project,
+            format,
+            objects=[found.id for found in chosen],
+            start=start,
+            end=end,
+            finishing=Finishing(project, chosen, settings, soft=exporter.soft),
+            template=pattern,
+            output=output,
+            progress=progress,
+            cancel=cancel,
+        )
+        exporter.write(job, parsed)
+        written = output.commit()
+        if notes is not None:
+            notes.extend(job.notes)
+        return written
+    finally:
+        if output is not None:
+            output.discard()
+        if opened is not None:
+            opened.close()
+
+
+def _file_target(exporter: Exporter, target: Path, pattern: str, project: Project) -> Path:
+    """The file to write: as given, with the format's suffix, or named by the template in a folder."""
+    default = exporter.extensions[0]
+    if target.is_dir() or str(target).endswith(("/", os.sep)):
+        from masklet.export.names import sanitize
+
+        named = NameTemplate(pattern).fill({"clip": sanitize(project.source.name), "format": exporter.name})
+        return target / f"{named}{default}"
+    if not target.suffix:
+        return target.with_name(target.name + default)
+    if target.suffix.lower() not in exporter.extensions:
+        allowed = " or ".join(exporter.extensions)
+        raise ExportError(f"{target.name} has the wrong suffix: the format {exporter.name} writes {allowed}.")
+    return target
