@@ -229,8 +229,10 @@ def _open(
     logits = np.ascontiguousarray(source, np.float32)
     if np.isnan(logits).any():
         raise InputError("The logits hold values that are not numbers (NaN).")
-    # Far from the outline logits say nothing more, and large ones would ring through cubic interpolation.
-    logits = np.clip(logits - np.float32(settings.threshold), -10, 10)
+    logits = logits - np.float32(settings.threshold)
+    if settings.upsampling == "cubic":
+        # Far from the outline logits say nothing more, and large ones would shift it by ringing.
+        logits = np.clip(logits, -4, 4)
     if logits.shape != (height, width):
         logits = cv2.resize(logits, (width, height), interpolation=_INTERPOLATION[settings.upsampling])
     return np.asarray(logits, np.float32), None, (height, width)

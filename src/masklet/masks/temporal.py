@@ -147,23 +147,19 @@ def smooth(masks: Any, images: Any = None, radius: int = 1) -> list[Field]:
 
 
 def _aligned(small: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`other` shifted and scaled so that its inside lies and weighs like that of `small`."""
-    here, there = cv2.moments((small > 0).astype(np.uint8), True), cv2.moments((other > 0).astype(np.uint8), True)
-    if here["m00"] < 1 or there["m00"] < 1 or _cut_off(small) or _cut_off(other):
+    """`other` shifted to where it overlaps `small` best, by their cross-correlation; a bite out of one of them
+    moves that much less than it would move the middle."""
+    height, width = small.shape
+    room = (cv2.getOptimalDFTSize(2 * height), cv2.getOptimalDFTSize(2 * width))
+    spectra = (np.fft.rfft2(np.maximum(mask, 0), room) for mask in (small, other))
+    overlap = np.fft.irfft2(next(spectra) * np.conj(next(spectra)), room)
+    dy, dx = (int(index) for index in np.unravel_index(int(overlap.argmax()), room))
+    dy, dx = (dy - room[0] if dy > height else dy), (dx - room[1] if dx > width else dx)
+    if (dy, dx) == (0, 0):
         return other
-    scale = float(np.clip(np.sqrt(there["m00"] / here["m00"]), 0.9, 1.1))
-    x = there["m10"] / there["m00"] - scale * here["m10"] / here["m00"]
-    y = there["m01"] / there["m00"] - scale * here["m01"] / here["m00"]
-    matrix = np.array([[scale, 0, x], [0, scale, y]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (small.shape[1], small.shape[0])
-    moved = cv2.warpAffine(other, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    matrix = np.array([[1.0, 0, dx], [0, 1, dy]])
+    moved = cv2.warpAffine(other, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.float32)
-
-
-def _cut_off(small: NDArray[np.float32]) -> bool:
-    """Whether the frame cuts the object off, so that neither its middle nor its size can be known."""
-    return bool(max(small[0].max(), small[-1].max(), small[:, 0].max(), small[:, -1].max()) > 0)
 
 
 def _carry(own: Field, change: NDArray[np.float32]) -> Field:
