@@ -38,7 +38,7 @@ def read_exr(path: Path) -> FloatImage:
         return _read_with_ffmpeg(path)
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
-            header = file.header()
+            header = dict(file.header())  # the package empties its own when the file is closed
             channels = {name: np.asarray(c.pixels, np.float32) for name, c in file.channels().items()}
     except Exception as error:  # the package raises plain RuntimeError and others
         raise MediaError(f"{path} can't be read as OpenEXR: {error}.") from error
@@ -144,7 +144,7 @@ def write_exr(
         **(metadata or {}),
     }
     if rate is not None:
-        header["framesPerSecond"] = OpenEXR.Rational(rate.numerator, rate.denominator)
+        header["framesPerSecond"] = rate
     with atomic_path(path, overwrite) as temporary:
         try:
             with OpenEXR.File(header, arrays) as file:

@@ -81,7 +81,7 @@ def to_srgb(signal_rgb: FloatArray, transfer: str | None, primaries: str | None)
 
 
 def _to_unbounded_srgb(signal_rgb: FloatArray, transfer: str | None, primaries: str | None) -> FloatArray:
-    """The same with colours outside of sRGB left below 0 and above 1, as between the entries of a table they must be."""
+    """The same without clipping: between the entries of a table, colours outside of sRGB must keep their slope."""
     hdr = transfer in {"smpte2084", "arib-std-b67"}
     if transfer == "smpte2084":
         linear = tone_map(pq_to_nits(signal_rgb))

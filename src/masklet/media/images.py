@@ -28,6 +28,7 @@ IMAGE_SUFFIXES = frozenset(
 
 # Cineon film density (Kodak; 10-bit code values): black, white, density per code, gamma of the negative.
 _CINEON_BLACK, _CINEON_WHITE, _CINEON_STEP, _CINEON_GAMMA = 95, 685, 0.002, 0.6
+_TIFF_BITS_PER_SAMPLE = 258
 _DPX_TRANSFER_OFFSET = 801
 _DPX_LOGARITHMIC = {1, 3}
 
@@ -147,7 +148,7 @@ def _read_plain(path: Path) -> ImageArray:
 
     try:
         with Image.open(path) as image:
-            if _is_deep_png(path):
+            if _is_deep_png(path) or _is_deep_tiff(image):
                 raise UnidentifiedImageError  # Pillow would cut the low byte off instead of rounding
             return _from_pillow(image)
     except Image.DecompressionBombError as error:
@@ -173,10 +174,16 @@ def _is_deep_png(path: Path) -> bool:
     return head[:4] == b"\x89PNG" and len(head) > 25 and head[24] == 16 and head[25] in {2, 6}
 
 
-def _from_pillow(image: Any) -> ImageArray:
-    from PIL import ImageOps
+def _is_deep_tiff(image: Any) -> bool:
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, ())
+    return len(bits) > 1 and max(bits) > 8
 
-    image = ImageOps.exif_transpose(image)
+
+def _from_pillow(image: Any) -> ImageArray:
+    from PIL import ExifTags, ImageOps
+
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     mode = image.mode
     if mode in {"I", "F"} or mode.startswith("I;16"):
         return _grey_to_rgb(_to_8_bit(np.asarray(image), 65535 if mode != "F" else None))
@@ -192,7 +199,7 @@ def _to_srgb_profile(image: Any, mode: str) -> Any:
     """Convert an embedded colour profile to sRGB; as it is if there is none or it can't be used."""
     profile = image.info.get("icc_profile")
     if not profile or b"sRGB" in profile or b"s\0R\0G\0B" in profile or image.mode not in {"RGB", "RGBA", "CMYK"}:
-        return image.convert(mode)
+        return image if image.mode == mode else image.convert(mode)
     from PIL import ImageCms
 
     try:

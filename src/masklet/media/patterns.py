@@ -37,7 +37,11 @@ class SequenceFiles:
             return []
         steps = [b - a for a, b in pairwise(self.numbers)]
         step = min(steps)
-        return [(a + step, a + size - step) for a, size in zip(self.numbers, steps, strict=False) if size > step > 0]
+        return [
+            (a + step, a + (size - 1) // step * step)
+            for a, size in zip(self.numbers, steps, strict=False)
+            if size > step
+        ]
 
 
 def is_pattern(text: str) -> bool:
