@@ -46,8 +46,8 @@ class Engine:
         image_size: side of the network's square input (the model's own by default).
         stability_fallback: see :class:`~masklet.models.mask_decoder.MaskDecoder`.
         binarize_prompts: masks of prompt frames enter memory as drawn, not as probabilities (the released setting).
-        max_pointers: object pointers to read; the model's own number unless a short clip is to be treated as the official
-            package does, which never reads more than the clip has frames.
+        max_pointers: object pointers to read; the model's own number unless a short clip is to be treated as the
+            official package does, which never reads more than the clip has frames.
         objects_at_once: objects that go through the network together.
     """
 
@@ -97,11 +97,15 @@ class Engine:
                 memory says; 0 for a frame that tracking has not visited, where the prompt stands alone.
             previous_low_res: the mask so far on this frame, fed back with clicks and boxes.
         """
-        if prompt.mask_hw is not None:
-            record = self._take_mask(features, frame, prompt.mask_hw)
-        else:
-            record = self._decode_prompt(features, size, track, frame, prompt, correction_step, previous_low_res)
-        return self._guarded(lambda: self._remember(features, [record], binarize=self.binarize_prompts)[0])
+
+        def run() -> FrameRecord:
+            if prompt.mask_hw is not None:
+                record = self._take_mask(features, frame, prompt.mask_hw)
+            else:
+                record = self._decode_prompt(features, size, track, frame, prompt, correction_step, previous_low_res)
+            return self._remember(features, [record], binarize=self.binarize_prompts)[0]
+
+        return self._guarded(run)
 
     def _decode_prompt(
         self,

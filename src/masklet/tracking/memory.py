@@ -46,13 +46,9 @@ class MemoryBank:
     recent: dict[int, FrameMemory] = field(default_factory=dict)
 
     def add(self, memory: FrameMemory) -> None:
-        """Remember a frame; it takes the place of an older memory of the same frame."""
-        self.forget(memory.frame)
+        """Remember a frame; it takes the place (and among prompts, the rank) of an older memory of the same frame."""
+        (self.recent if memory.is_prompt else self.prompts).pop(memory.frame, None)
         (self.prompts if memory.is_prompt else self.recent)[memory.frame] = memory
-
-    def forget(self, frame: int) -> None:
-        self.prompts.pop(frame, None)
-        self.recent.pop(frame, None)
 
     def keep(self, frames: Iterable[int]) -> None:
         """Drop every tracked (not prompted) memory outside ``frames``."""

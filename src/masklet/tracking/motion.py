@@ -1,7 +1,7 @@
 """Where the object will be next: a constant-velocity Kalman filter on boxes (SAMURAI section 4.1, arXiv 2411.11922).
 
-The state is (x, y, aspect, height) of the box and its velocities, x and y being the centre, aspect width over height. Noise
-grows with the height of the box, as in the SORT family of trackers. Units are pixels of the network's input.
+The state is (x, y, aspect, height) of the box and its velocities, x and y being the centre, aspect width over height.
+Noise grows with the height of the box, as in the SORT family of trackers. Units are pixels of the network's input.
 """
 
 from __future__ import annotations

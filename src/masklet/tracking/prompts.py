@@ -44,8 +44,8 @@ class Prompt:
         """Check a prompt against the frame it is for. One point may be given as ``(x, y)``; labels default to 1.
 
         Raises:
-            PromptError: nothing was given; a coordinate is not finite or outside the frame; labels don't match; the box has
-                no area; the mask isn't the size of the frame; a mask together with clicks or a box.
+            PromptError: nothing was given; a coordinate is not finite or outside the frame; labels don't match; the box
+                has no area; the mask isn't the size of the frame; a mask together with clicks or a box.
         """
         if points is None and box is None and mask is None:
             raise PromptError("an empty prompt: give points, a box or a mask")
@@ -132,22 +132,33 @@ def _check_box(box: Sequence[float] | np.ndarray, width: int, height: int) -> np
 
 
 def _check_mask(mask: Any, width: int, height: int) -> np.ndarray:
-    mask_hw = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    try:
+        mask_hw = _array(mask) if isinstance(mask, Tensor) else np.asarray(mask)
+    except ValueError as error:
+        raise PromptError("the mask's rows have different lengths") from error
     if mask_hw.ndim == 3 and 1 in (mask_hw.shape[0], mask_hw.shape[-1]):
         mask_hw = mask_hw.squeeze(0 if mask_hw.shape[0] == 1 else -1)
     if mask_hw.shape != (height, width):
         raise PromptError(
             f"the mask's shape is {tuple(mask_hw.shape)}, but the frame has {height} rows and {width} columns"
         )
+    if mask_hw.dtype.kind not in "biuf":
+        raise PromptError(f"a mask holds booleans or numbers, but got {mask_hw.dtype}")
     if mask_hw.dtype.kind == "f" and not np.isfinite(mask_hw).all():
         raise PromptError("the mask holds values that are not finite numbers")
     return np.ascontiguousarray(mask_hw > 0)
 
 
 def _numbers(values: Any, what: str) -> np.ndarray:
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
     try:
+        if isinstance(values, Tensor):
+            values = _array(values)
         return np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise PromptError(f"{what} must be numbers, but got {values!r}") from error
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    # NumPy has no bfloat16.
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

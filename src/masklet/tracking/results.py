@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masklet.errors import InputError
 from masklet.models.sam2 import upsample
 
 
@@ -117,7 +118,9 @@ class FrameMasks:
 
     @property
     def logits_bnhw(self) -> Tensor:
-        """Logits of all objects at the size of the frame, ``[objects, 1, height, width]``."""
+        """Logits of all objects at the size of the frame, ``[objects, 1, height, width]``; there must be one."""
+        if not self.objects:
+            raise InputError(f"no object has a mask on frame {self.index}: prompt one there, or track to it")
         low = torch.stack([mask.low_res_logits_hw for mask in self])[:, None]
         first = next(iter(self))
         return upsample(low, first.height, first.width)

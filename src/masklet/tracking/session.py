@@ -52,9 +52,9 @@ class Session:
         resolution: side of the network's square input (the model's own by default).
         device, dtype, checkpoint: see :func:`masklet.load_model`.
         stability_fallback: a single mask whose outline is unsure gives way to the best of three.
-        short_clip_pointers: treat clips shorter than the model's number of object pointers as the official package does,
-            which scales the pointers' time to the clip's length. A stream can't know its length, so this is off by
-            default: a stream and a file give the same masks.
+        short_clip_pointers: treat clips shorter than the model's number of object pointers as the official package
+            does, which scales the pointers' time to the clip's length. A stream can't know its length, so this is off
+            by default: a stream and a file give the same masks.
         spool_limit: bytes on disk for memories of tracked frames (4 GiB); see :class:`~masklet.tracking.spool.Spool`.
         policy_settings: settings of a policy given by name (``kf_score_weight=0.15`` …).
 
@@ -353,8 +353,10 @@ class Session:
 
     def _visited(self, track: ObjectTrack, frame: int) -> int:
         """The direction in which tracking has passed a frame, 0 if it has not."""
+        if frame in track.visited:  # later than what was tracked there before it was prompted
+            return track.visited[frame]
         entry = self._spool.entries(track.object_id).get(frame)
-        return track.visited.get(frame, 0) if entry is None else entry.step
+        return 0 if entry is None else entry.step
 
     def _memory(self, track: ObjectTrack, frame: int) -> FrameMemory | None:
         record = self._spool.get(track.object_id, frame, self.model.device, self.model.dtype)

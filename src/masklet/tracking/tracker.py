@@ -26,8 +26,8 @@ class VideoTracker:
     """Push frames, get masks: nothing of the past is kept but what the next frame may read.
 
     Args:
-        model, policy, resolution, device, dtype, checkpoint, policy_settings: as for :class:`~masklet.Session`. A stream gives
-            the same masks as the same file tracked forwards in a session.
+        model, policy, resolution, device, dtype, checkpoint, policy_settings: as for :class:`~masklet.Session`. A
+            stream gives the same masks as the same file tracked forwards in a session.
 
     Example:
         >>> tracker = VideoTracker("nano")
@@ -78,7 +78,8 @@ class VideoTracker:
 
         Args:
             image_hwc: uint8 RGB ``[height, width, 3]``; all frames of a stream have one size.
-            prompts: ``{object id: {"points": …, "labels": …, "box": …, "mask": …}}`` that decide this frame.
+            prompts: ``{object id: {"points": …, "labels": …, "box": …, "mask": …}}`` that decide this frame, as if
+                given with :meth:`prompt` right afterwards.
             time: when the frame was taken, in seconds; handed through.
 
         Raises:
@@ -98,16 +99,17 @@ class VideoTracker:
         }
         self._size, self._frame, self._time = size, self._frame + 1, time
         self._image, self._features, self._records = image_hwc, None, {}
-        going = [track for track in self._tracks.values() if track.object_id not in checked]
-        if going:
-            found = self.engine.track(self._encoded(), size, self._frame, 1, going)
-            for track, record in zip(going, found, strict=True):
+        tracks = list(self._tracks.values())
+        for track in tracks:
+            # Not earlier: a correction on the frame before may have read what this frame can't.
+            reach = self.engine.policy.reach(track.bank, self._frame, 1, self.model.spec, self.engine.max_pointers)
+            track.bank.keep(reach)
+        if tracks:
+            found = self.engine.track(self._encoded(), size, self._frame, 1, tracks)
+            for track, record in zip(tracks, found, strict=True):
                 self._take(track, record)
         for object_id, prompt in checked.items():
             self._decide(object_id, prompt)
-        for track in self._tracks.values():
-            reach = self.engine.policy.reach(track.bank, self._frame + 1, 1, self.model.spec, self.engine.max_pointers)
-            track.bank.keep(reach)
         return self._masks()
 
     def prompt(

@@ -63,7 +63,8 @@ class Policy(Protocol):
 
         Args:
             ious: predicted IoU of each.
-            box_of: tight box of a candidate in pixels of the network's input, None for an empty mask; asked only if needed.
+            box_of: tight box of a candidate in pixels of the network's input, None for an empty mask; asked only if
+                needed.
             motion: belief after the frame before.
         """
         ...

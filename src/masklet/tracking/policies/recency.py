@@ -22,7 +22,7 @@ from masklet.tracking.policies.base import (
 
 @dataclass(frozen=True)
 class Recency:
-    """Candidate of highest predicted IoU; prompt frames (all, or the nearest ``max_prompt_frames``) and the latest frames."""
+    """Candidate of highest predicted IoU; prompt frames (all, or the ``max_prompt_frames`` nearest), latest frames."""
 
     max_prompt_frames: int | None = None
     name: str = "recency"

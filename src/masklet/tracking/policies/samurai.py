@@ -81,7 +81,7 @@ class Samurai:
         frames = [(spec.num_memories - 1, memory) for memory in prompts.values()]
         ranked = self._good_frames(bank, frame, step)[: spec.num_memories - 1]
         if frame - step not in ranked:
-            # The frame just before is always read, whatever its scores; it has its slot even where it is a prompt frame.
+            # The frame just before is always read, whatever its scores; it has its slot even if it is a prompt frame.
             ranked = [frame - step, *ranked][: spec.num_memories - 1]
         for slot in range(len(ranked) - 1, -1, -1):
             memory = latest(bank, prompts, ranked[slot])
