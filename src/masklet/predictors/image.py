@@ -122,10 +122,13 @@ class ImagePredictor:
         """Forget the pictures."""
         self._sizes, self._features = [], []
 
-    def embedding(self, image: int = 0) -> Tensor:
-        """A picture's embedding as the decoder reads it: ``[1, channels, side / 16, side / 16]``."""
-        with torch.inference_mode():
-            return self.model.without_memory(self._picture(image).embedding_bchw)
+    def features(self, image: int = 0) -> ImageFeatures:
+        """What the image encoder said about a picture. Raises :class:`InputError` where none of that index is set."""
+        if not self._features:
+            raise InputError("there is no picture yet: call set_image first")
+        if isinstance(image, bool) or not isinstance(image, (int, np.integer)) or not 0 <= image < len(self._features):
+            raise InputError(f"there is no picture {image!r}; {len(self._features)} are set, counted from 0")
+        return self._features[image]
 
     # --- prompts -----------------------------------------------------------------------------------------------
 
@@ -183,7 +186,7 @@ class ImagePredictor:
             PromptError: a prompt can't be used; the message says which.
             InputError: no picture is set, or there is no picture of that index.
         """
-        self._picture(0)
+        self.features(0)
         checked = []
         for i, prompt in enumerate(prompts):
             try:
@@ -235,7 +238,7 @@ class ImagePredictor:
             image: which of several pictures.
             at_once: prompts that go through the network together.
         """
-        features = self._picture(image)
+        features = self.features(image)
         embedding = self.model.without_memory(features.embedding_bchw)
         given = points_bn2 if points_bn2 is not None else mask_logits_b1hw
         if given is None:
@@ -268,13 +271,6 @@ class ImagePredictor:
     def _encode(self, image_bchw: Tensor) -> ImageFeatures:
         return self.model.encode_image(image_bchw.to(self.model.device))
 
-    def _picture(self, image: int) -> ImageFeatures:
-        if not self._features:
-            raise InputError("there is no picture yet: call set_image first")
-        if isinstance(image, bool) or not isinstance(image, (int, np.integer)) or not 0 <= image < len(self._features):
-            raise InputError(f"there is no picture {image!r}; {len(self._features)} are set, counted from 0")
-        return self._features[image]
-
     def _check(
         self, prompt: Mapping[str, Any], default_image: int, multimask: bool | None
     ) -> tuple[int, Tensor, Tensor, Tensor | None, bool]:
@@ -284,7 +280,7 @@ class ImagePredictor:
             raise PromptError(f"a prompt has no {unknown[0]!r}; it has some of: {', '.join(_PROMPT_KEYS)}")
         picture = prompt.get("image")
         picture = default_image if picture is None else picture
-        self._picture(picture)
+        self.features(picture)
         width, height = self._sizes[picture]
         points, labels, box, mask = (prompt.get(key) for key in _PROMPT_KEYS[:4])
         low_res = None
