@@ -112,7 +112,8 @@ def write(
         folder = not exporter.extensions or many
         target = Path(path)
         if not folder:
-            target = _file_target(exporter, target, pattern, project)
+            named = target.is_dir() or os.fspath(path).endswith(("/", os.sep))
+            target = _file_target(exporter, target, named, pattern, project)
         output = Output(target, folder=folder, overwrite=overwrite)
         job = Job(
             project,
@@ -131,6 +132,8 @@ def write(
         if notes is not None:
             notes.extend(job.notes)
         return written
+    except OSError as problem:
+        raise ExportError(f"Can't write {path}: {problem.strerror or problem}. Nothing of it was kept.") from problem
     finally:
         if output is not None:
             output.discard()
@@ -138,10 +141,10 @@ def write(
             opened.close()
 
 
-def _file_target(exporter: Exporter, target: Path, pattern: str, project: Project) -> Path:
+def _file_target(exporter: Exporter, target: Path, is_folder: bool, pattern: str, project: Project) -> Path:
     """The file to write: as given, with the format's suffix, or named by the template in a folder."""
     default = exporter.extensions[0]
-    if target.is_dir() or str(target).endswith(("/", os.sep)):
+    if is_folder:
         from masklet.export.names import sanitize
 
         named = NameTemplate(pattern).fill({"clip": sanitize(project.source.name), "format": exporter.name})

@@ -138,13 +138,17 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             return connection
+        connection = _open(path, "ro")
         try:
-            connection = _open(path, "ro")
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             return connection
         except sqlite3.OperationalError:
-            # A file in a folder that can't be written: SQLite wants to make side files there. A copy does,
-            # together with the log, where the last commits of a killed process may still be.
+            connection.close()
+            # A file in a folder that can't be written, or on a full disk: SQLite wants to make side files there.
+            log = path.with_name(path.name + "-wal")
+            if not log.exists() or not log.stat().st_size:
+                return _open(path, "ro&immutable=1")
+            # The last commits of a killed process are still in the log: a copy takes them in.
             self._copy = tempfile.TemporaryDirectory(prefix="masklet-")
             for suffix in ("", "-wal"):
                 side = path.with_name(path.name + suffix)
