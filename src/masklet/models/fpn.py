@@ -5,8 +5,23 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masklet.models.hiera import Hiera
+from masklet.models.hiera import Hiera, Layout
 from masklet.models.specs import ModelSpec
+
+
+class Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution that also takes tokens with their channels last."""
+
+    def __init__(self, in_width: int, out_width: int) -> None:
+        super().__init__(in_width, out_width, kernel_size=1)
+
+    def tokens(self, x: Tensor, after: Pointwise | None = None) -> Tensor:
+        """Map ``[..., in_width]`` to ``[..., out_width]``, and through ``after`` as well: both are one matrix."""
+        weight, bias = self.weight.flatten(1), self.bias
+        if after is not None:
+            second = after.weight.flatten(1)
+            weight, bias = second @ weight, second @ bias + after.bias
+        return F.linear(x, weight, bias)
 
 
 class _Lateral(nn.Module):
@@ -14,25 +29,30 @@ class _Lateral(nn.Module):
 
     def __init__(self, in_width: int, out_width: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_width, out_width, kernel_size=1)
+        self.conv = Pointwise(in_width, out_width)
 
-    def forward(self, x_bchw: Tensor) -> Tensor:
-        return self.conv(x_bchw)
+    def forward(self, level: tuple[Tensor, Layout], after: Pointwise | None = None) -> Tensor:
+        x, layout = level
+        return layout.join(self.conv.tokens(x, after)).permute(0, 3, 1, 2)
 
 
 class Neck(nn.Module):
-    """Brings every level to one width; only the stride-16 level also receives the stride-32 level from above."""
+    """Brings every level to one width; only the stride-16 level receives the stride-32 level from above."""
 
     def __init__(self, widths: tuple[int, ...], out_width: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(_Lateral(width, out_width) for width in reversed(widths))
 
-    def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        """Map the trunk's levels (finest first) to ``[stride 4, stride 8, stride 16]``; the coarsest is folded in."""
+    def forward(
+        self, levels: list[tuple[Tensor, Layout]], after_fine: Pointwise, after_middle: Pointwise
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Map the trunk's levels to ``bchw`` features of strides 4, 8 and 16; the coarsest level is folded in.
+
+        ``after_fine`` and ``after_middle`` are the mask decoder's own 1 x 1 convolutions: nothing else reads these levels.
+        """
         fine, middle, coarse, coarsest = levels
-        top = self.convs[0](coarsest)
-        coarse = self.convs[1](coarse) + F.interpolate(top, scale_factor=2.0, mode="nearest")
-        return [self.convs[3](fine), self.convs[2](middle), coarse]
+        embedding = self.convs[1](coarse) + F.interpolate(self.convs[0](coarsest), scale_factor=2.0, mode="nearest")
+        return self.convs[3](fine, after_fine), self.convs[2](middle, after_middle), embedding
 
 
 class ImageEncoder(nn.Module):
@@ -43,5 +63,7 @@ class ImageEncoder(nn.Module):
         self.trunk = Hiera(spec.hiera)
         self.neck = Neck(spec.hiera.widths, spec.width)
 
-    def forward(self, image_bchw: Tensor) -> list[Tensor]:
-        return self.neck(self.trunk(image_bchw))
+    def forward(
+        self, image_bchw: Tensor, after_fine: Pointwise, after_middle: Pointwise
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return self.neck(self.trunk(image_bchw), after_fine, after_middle)

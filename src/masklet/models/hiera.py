@@ -1,37 +1,68 @@
-"""Hiera: the image encoder's trunk, a hierarchical vision transformer (arXiv 2306.00989; SAM 2 appendix C.1)."""
+"""Hiera: the image encoder's trunk, a hierarchical vision transformer (arXiv 2306.00989; SAM 2 appendix C.1).
+
+Tokens travel as ``[windows, window, window, c]`` from block to block and change their order only where the window does.
+Pooling a stage's windows leaves windows of half the side, which is what the next stage begins with, so the two fine
+stages, where most tokens are, need no reordering at all.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masklet.models.attention import attend
 from masklet.models.layers import MLP
 from masklet.models.specs import HieraSpec
 
 
 def _pool(x_bhwc: Tensor) -> Tensor:
     """Maximum over 2 x 2 tokens."""
-    return F.max_pool2d(x_bhwc.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    rows = torch.maximum(x_bhwc[:, 0::2], x_bhwc[:, 1::2])
+    return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
 
 
-def partition(x_bhwc: Tensor, window: int) -> Tensor:
-    """Cut ``[b, h, w, c]`` into ``[b * windows, window, window, c]``, padded with zeros below and to the right."""
-    b, h, w, c = x_bhwc.shape
-    pad_h, pad_w = -h % window, -w % window
-    if pad_h or pad_w:
-        x_bhwc = F.pad(x_bhwc, (0, 0, 0, pad_w, 0, pad_h))
-    rows, columns = (h + pad_h) // window, (w + pad_w) // window
-    x = x_bhwc.reshape(b, rows, window, columns, window, c).transpose(2, 3)
-    return x.reshape(-1, window, window, c)
+@dataclass(frozen=True)
+class Layout:
+    """How tokens of a ``height`` x ``width`` grid are laid out: in windows, or (``window`` 0) row by row."""
 
+    height: int
+    width: int
+    window: int = 0
 
-def unpartition(windows: Tensor, height: int, width: int) -> Tensor:
-    """Undo :func:`partition` for a picture of ``height`` x ``width`` tokens."""
-    window, c = windows.shape[1], windows.shape[-1]
-    rows, columns = -(-height // window), -(-width // window)
-    x = windows.reshape(-1, rows, columns, window, window, c).transpose(2, 3)
-    return x.reshape(-1, rows * window, columns * window, c)[:, :height, :width]
+    def with_window(self, window: int) -> Layout:
+        """The same grid in windows of this side (0: row by row)."""
+        return Layout(self.height, self.width, window)
+
+    @property
+    def pads(self) -> bool:
+        """Whether windows reach over the edge of the grid."""
+        return self.window > 0 and bool(self.height % self.window or self.width % self.window)
+
+    def cut(self, x_bhwc: Tensor) -> Tensor:
+        """Rows of tokens ``[b, h, w, c]`` into this layout; cells beyond the grid are zero."""
+        if not self.window:
+            return x_bhwc
+        side = self.window
+        if self.pads:
+            x_bhwc = F.pad(x_bhwc, (0, 0, 0, -self.width % side, 0, -self.height % side))
+        b, h, w, c = x_bhwc.shape
+        x = x_bhwc.reshape(b, h // side, side, w // side, side, c).transpose(2, 3)
+        return x.reshape(-1, side, side, c)
+
+    def join(self, x: Tensor) -> Tensor:
+        """Undo :meth:`cut`."""
+        if not self.window:
+            return x
+        side, c = self.window, x.shape[-1]
+        rows, columns = -(-self.height // side), -(-self.width // side)
+        x = x.reshape(-1, rows, columns, side, side, c).transpose(2, 3)
+        return x.reshape(-1, rows * side, columns * side, c)[:, : self.height, : self.width]
+
+    def pooled(self) -> Layout:
+        return Layout(self.height // 2, self.width // 2, self.window // 2)
 
 
 class HieraAttention(nn.Module):
@@ -51,8 +82,7 @@ class HieraAttention(nn.Module):
             q = _pool(q.reshape(b, h, w, -1))
             h, w = q.shape[1:3]
             q = q.reshape(b, h * w, self.heads, -1)
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.proj(out.transpose(1, 2).reshape(b, h, w, -1))
 
 
@@ -73,16 +103,27 @@ class HieraBlock(nn.Module):
         if in_width != out_width:
             self.proj = nn.Linear(in_width, out_width)
 
-    def forward(self, x_bhwc: Tensor) -> Tensor:
-        normed = self.norm1(x_bhwc)
-        shortcut = _pool(self.proj(normed)) if self.pool else x_bhwc
-        height, width = shortcut.shape[1:3]
-        if self.window:
-            out = unpartition(self.attn(partition(normed, self.window)), height, width)
-        else:
+    def forward(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
+        """Map tokens in ``layout`` to new ones and the layout that they come out in."""
+        # Global attention doesn't mind the order of the tokens; pooling the whole picture does.
+        keeps_order = not self.window and not self.pool
+        windows = layout if keeps_order else layout.with_window(self.window)
+        if windows.pads:
+            # Cells beyond the grid take part in attention as zeros, so they can't live on between blocks.
+            x, layout = layout.join(x), layout.with_window(0)
+        elif windows != layout:
+            x, layout = windows.cut(layout.join(x)), windows
+        normed = self.norm1(x)
+        if windows.pads:
+            out = self.attn(windows.cut(normed))
+        elif self.window:
             out = self.attn(normed)
-        x_bhwc = shortcut + out
-        return x_bhwc + self.mlp(self.norm2(x_bhwc))
+        else:
+            out = self.attn(normed.reshape(-1, layout.height, layout.width, normed.shape[-1]))
+        if self.pool:
+            x, layout, windows = _pool(self.proj(normed)), layout.pooled(), windows.pooled()
+        x = x + (windows.join(out) if windows.pads else out.reshape(x.shape))
+        return x + self.mlp(self.norm2(x)), layout
 
 
 class PatchEmbedding(nn.Module):
@@ -127,22 +168,36 @@ class Hiera(nn.Module):
                     )
                 )
             self.stage_ends.append(len(self.blocks) - 1)
+        self._positions: tuple[object, Tensor] | None = None
 
     def positions(self, height: int, width: int) -> Tensor:
-        """Position table ``[1, height, width, c]``: the stretched background plus the tiled window."""
+        """Position table ``[1, height, width, c]``: the stretched background plus the tiled window.
+
+        The last one made is kept: it depends on the weights and the size alone.
+        """
+        weights = (self.pos_embed, self.pos_embed_window)
+        state = None
+        if not torch.is_grad_enabled() and not any(weight.is_inference() for weight in weights):
+            state = (height, width, *((weight.data_ptr(), weight._version, weight.dtype) for weight in weights))
+            if self._positions is not None and self._positions[0] == state:
+                return self._positions[1]
         table = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
         window = self.pos_embed_window
         rows, columns = -(-height // window.shape[2]), -(-width // window.shape[3])
         table = table + window.tile((1, 1, rows, columns))[:, :, :height, :width]
-        return table.permute(0, 2, 3, 1)
+        table = table.permute(0, 2, 3, 1).contiguous()
+        if state is not None:
+            self._positions = (state, table)
+        return table
 
-    def forward(self, image_bchw: Tensor) -> list[Tensor]:
-        """Return the last tokens of each stage as ``bchw``, finest first."""
-        x_bhwc = self.patch_embed(image_bchw)
-        x_bhwc = x_bhwc + self.positions(*x_bhwc.shape[1:3])
+    def forward(self, image_bchw: Tensor) -> list[tuple[Tensor, Layout]]:
+        """Return the last tokens of each stage and their layout, finest first."""
+        x = self.patch_embed(image_bchw)
+        x = x + self.positions(*x.shape[1:3])
+        layout = Layout(*x.shape[1:3])
         levels = []
         for i, block in enumerate(self.blocks):
-            x_bhwc = block(x_bhwc)
+            x, layout = block(x, layout)
             if i in self.stage_ends:
-                levels.append(x_bhwc.permute(0, 3, 1, 2))
+                levels.append((x, layout))
         return levels

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masklet.models.fpn import Pointwise
 from masklet.models.layers import MLP, LayerNorm2d
 from masklet.models.specs import ModelSpec
 from masklet.models.two_way_transformer import TwoWayTransformer
@@ -51,8 +52,8 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(width // 4, width // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
-        self.conv_s0 = nn.Conv2d(width, width // 8, kernel_size=1)
-        self.conv_s1 = nn.Conv2d(width, width // 4, kernel_size=1)
+        self.conv_s0 = Pointwise(width, width // 8)
+        self.conv_s1 = Pointwise(width, width // 4)
         self.output_hypernetworks_mlps = nn.ModuleList(MLP(width, width, width // 8, 3) for _ in range(_MASKS))
         self.iou_prediction_head = MLP(width, 256, _MASKS, 3, sigmoid=True)
         self.pred_obj_score_head = MLP(width, width, 1, 3)

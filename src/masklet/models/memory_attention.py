@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masklet.models.attention import attend
 from masklet.models.positions import rotary_table, rotate
 from masklet.models.specs import ModelSpec
 
@@ -21,17 +22,23 @@ class RotaryAttention(nn.Module):
 
     def forward(self, q_bnc: Tensor, k_bnc: Tensor, v_bnc: Tensor, table: Tensor, unplaced: int = 0) -> Tensor:
         """Attend; the last ``unplaced`` keys (object pointers) have no place in the picture and aren't turned."""
-        q = rotate(self.q_proj(q_bnc), table)
-        k = self.k_proj(k_bnc)
-        placed = k.shape[1] - unplaced
-        k = _cat_turned(k, placed, table)
-        out = F.scaled_dot_product_attention(q, k, self.v_proj(v_bnc))
-        return self.out_proj(out)
+        q = rotate(_paired_halves(self.q_proj, q_bnc), table)
+        k = rotate(_paired_halves(self.k_proj, k_bnc), table, unplaced)
+        # The value projection is linear and attention weights add up to one, so it may follow the weighted sum:
+        # memories are four times narrower than values.
+        read = attend(q[:, None], k[:, None], v_bnc[:, None])[:, 0]
+        return self.out_proj(self.v_proj(read))
 
 
-def _cat_turned(k_bnc: Tensor, placed: int, table: Tensor) -> Tensor:
-    k_bnc[:, :placed] = rotate(k_bnc[:, :placed], table)
-    return k_bnc
+def _paired_halves(projection: nn.Linear, x_bnc: Tensor) -> Tensor:
+    """Project with the output channels in the order 0, 2, 4, … 1, 3, 5, …
+
+    Rotary positions turn pairs of neighbouring channels. With the pairs laid out as two halves that is plain arithmetic on
+    contiguous tensors, and a dot product doesn't mind the order if queries and keys share it.
+    """
+    weight = projection.weight.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
+    bias = projection.bias.unflatten(0, (-1, 2)).t().flatten()
+    return F.linear(x_bnc, weight, bias)
 
 
 class MemoryAttentionLayer(nn.Module):

@@ -61,17 +61,23 @@ def rotary_table(channels: int, height: int, width: int, device: torch.device) -
     return torch.stack((angle.cos(), angle.sin())).to(device)
 
 
-def rotate(x_bnc: Tensor, table: Tensor) -> Tensor:
-    """Turn the channel pairs (0, 1), (2, 3), … of ``x_bnc`` by the angles of :func:`rotary_table`.
+def rotate(x_bnc: Tensor, table: Tensor, unplaced: int = 0) -> Tensor:
+    """Turn the channel pairs ``(i, i + c / 2)`` of ``x_bnc`` by the angles of :func:`rotary_table`.
 
-    ``n`` may be a multiple of the table's length: the table then repeats, frame after frame.
+    ``n`` may be a multiple of the table's length: the table then repeats, frame after frame. The last ``unplaced`` tokens
+    are left as they are.
     """
     cos, sin = table
-    b, n, c = x_bnc.shape
-    pairs = x_bnc.float().reshape(b, n // cos.shape[0], cos.shape[0], c // 2, 2)
-    even, odd = pairs.unbind(-1)
-    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-    return turned.reshape(b, n, c).to(x_bnc.dtype)
+    n = x_bnc.shape[1] - unplaced
+    first, second = x_bnc[:, :n].unflatten(1, (-1, len(cos))).chunk(2, dim=-1)
+    out = torch.empty_like(x_bnc) if not torch.is_grad_enabled() else x_bnc.clone()
+    turned = out[:, :n].unflatten(1, (-1, len(cos)))
+    half = x_bnc.shape[-1] // 2
+    turned[..., :half] = first * cos - second * sin
+    turned[..., half:] = first * sin + second * cos
+    if unplaced:
+        out[:, n:] = x_bnc[:, n:]
+    return out
 
 
 class FourierPositions(nn.Module):

@@ -106,11 +106,9 @@ class SAM2(nn.Module):
 
     def encode_image(self, image_bchw: Tensor) -> ImageFeatures:
         """Encode normalised square pictures ``[b, 3, s, s]`` (SAM 2 section 4, image encoder)."""
-        stride4, stride8, stride16 = self.image_encoder(image_bchw.to(self.dtype))
         decoder = self.sam_mask_decoder
-        return ImageFeatures(
-            stride16, (decoder.conv_s0(stride4), decoder.conv_s1(stride8)), image_size=image_bchw.shape[-1]
-        )
+        fine, middle, embedding = self.image_encoder(image_bchw.to(self.dtype), decoder.conv_s0, decoder.conv_s1)
+        return ImageFeatures(embedding, (fine, middle), image_size=image_bchw.shape[-1])
 
     def without_memory(self, embedding_bchw: Tensor) -> Tensor:
         """The image embedding as a frame sees it that reads no memory: an image, or a first prompt frame."""
