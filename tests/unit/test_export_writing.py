@@ -198,7 +198,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(make_project, tmp_path: Path
         "                   ('coco', 'e'), ('label-studio', 'f')):\n"
         "    try: write(sys.argv[1], name, sys.argv[2] + '/' + file)\n"
         "    except MaskletError as problem: print(name, type(problem).__name__, problem)\n"
-        "    else: print(name, 'written')\n"
+        "    else: print(name, 'SUCCESS')\n"
     )
     out = tmp_path / "out"
     out.mkdir()
@@ -206,7 +206,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(make_project, tmp_path: Path
         [sys.executable, "-c", code, str(project.path), str(out)], capture_output=True, text=True, check=False
     )
     assert said.stderr == ""
-    assert len(said.stdout.splitlines()) == 6 and "written" not in said.stdout
+    assert len(said.stdout.splitlines()) == 6 and "SUCCESS" not in said.stdout
+    assert ".part" not in said.stdout
     assert list(out.iterdir()) == []
 
 

@@ -79,6 +79,12 @@ class Output:
             self.discard()
         return [self.target / relative for relative in self._files] if self.folder else [self.target]
 
+    def public(self, text: str) -> str:
+        """A message in which files have their final names."""
+        if not self.folder:
+            text = text.replace(str(self._stage / self.target.name), str(self.target))
+        return text.replace(str(self._stage), str(self.target))
+
     def discard(self) -> None:
         """Removes what was staged."""
         shutil.rmtree(self._stage, ignore_errors=True)

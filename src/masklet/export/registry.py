@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from masklet.errors import ExportError
+from masklet.errors import ExportError, MediaError
 from masklet.export.base import Exporter
 from masklet.export.finishing import Finishing
 from masklet.export.job import Cancel, Job, Progress, choose_objects
@@ -132,6 +132,9 @@ def write(
         if notes is not None:
             notes.extend(job.notes)
         return written
+    except MediaError as problem:
+        # Its message names the place where the file was being made, which is gone.
+        raise MediaError(str(problem) if output is None else output.public(str(problem))) from problem
     except OSError as problem:
         raise ExportError(f"Can't write {path}: {problem.strerror or problem}. Nothing of it was kept.") from problem
     finally:
