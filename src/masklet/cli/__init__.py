@@ -19,6 +19,7 @@ CUT_OUT, PROJECTS, RESEARCH, SET_UP = "Cut out", "Projects", "Train and measure"
 COMMANDS: dict[str, Command] = {
     # name: Command("module:function or typer app", "one line for the help", heading)
     "track": Command("masklet.cli.track:track", "Follow objects through a video.", CUT_OUT),
+    "segment": Command("masklet.cli.segment:segment", "Cut objects out of pictures.", CUT_OUT),
     "models": Command("masklet.cli.models:app", "List, fetch, convert and remove model weights.", SET_UP),
     "doctor": Command("masklet.cli.doctor:doctor", "Show what this machine can do.", SET_UP),
 }
