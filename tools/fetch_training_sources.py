@@ -191,11 +191,23 @@ def fluent_emoji(root: Path, credits: Credits) -> Items:
             yield PackItem(path.name, pixels)
 
 
+VIEWS, ROOMS = 10, 150
 NOT_FREE_ENOUGH = re.compile(r"share.?alike|non.?commercial|by-sa|by-nc|no.?deriv|general public", re.IGNORECASE)
 
 
-def furniture_models(root: Path, credits: Credits, source: str) -> Iterator[tuple[zipfile.ZipFile, str, str]]:
-    """(archive, icon, model) of every piece of furniture whose own licence file, if it has one, is free enough."""
+@dataclass(frozen=True)
+class Furniture:
+    """One entry of a catalogue: names in its archive, longest side in metres, how to turn the model upright."""
+
+    archive: zipfile.ZipFile
+    icon: str
+    model: str
+    metres: float
+    upright: np.ndarray
+
+
+def furniture(root: Path, credits: Credits, source: str) -> Iterator[Furniture]:
+    """Every piece of furniture whose own licence file, if it has one, is free enough."""
     for path in sorted((root / "usr/share/sweethome3d/furniture").glob("*.sh3f")):
         archive = zipfile.ZipFile(path)
         names = set(archive.namelist())
@@ -214,16 +226,58 @@ def furniture_models(root: Path, credits: Credits, source: str) -> Iterator[tupl
             if any(NOT_FREE_ENOUGH.search(archive.read(n).decode("latin-1")) for n in notes):
                 continue
             credits.add(source, entry.get("creator", ""))
-            yield archive, icon, model
+            sizes = [float(entry.get(side) or 0) for side in ("width", "depth", "height")]
+            upright = np.eye(4)
+            numbers = entry.get("modelRotation", "").split()
+            if len(numbers) == 9:
+                upright[:3, :3] = np.asarray([float(v) for v in numbers]).reshape(3, 3)
+            yield Furniture(archive, icon, model, max(sizes) / 100 or 1.0, upright)
 
 
 def furniture_icons(root: Path, credits: Credits) -> Items:
     unique = Unique()
-    for archive, icon, _ in furniture_models(root, credits, "sweethome3d"):
-        image = open_picture(archive.read(icon))
+    for piece in furniture(root, credits, "sweethome3d"):
+        image = open_picture(piece.archive.read(piece.icon))
         pixels = clean_cutout(image) if image is not None else None
         if pixels is not None and unique(pixels):
-            yield PackItem(icon, pixels)
+            yield PackItem(piece.icon, pixels)
+
+
+def furniture_turning(root: Path, credits: Credits) -> Items:
+    """Every model as a strip of views from a camera that walks around it."""
+    from render_furniture import load_obj, turning_views
+
+    for number, piece in enumerate(furniture(root, credits, "sweethome3d")):
+        mesh = load_obj(piece.archive, piece.model)
+        if mesh is None:
+            continue
+        rng = np.random.default_rng([1, number])
+        views = list(turning_views(mesh.transformed(piece.upright), rng, VIEWS, CUTOUT_SIDE))
+        solid = np.max([view[..., 3] for view in views], axis=0)
+        rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+        if not rows.size or min(np.ptp(rows), np.ptp(columns)) < 24:
+            continue
+        name = piece.model.removesuffix(".obj")
+        for i, view in enumerate(views):
+            cut = view[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            yield PackItem(f"{name}-{i}", np.ascontiguousarray(cut), strip=name)
+
+
+def furnished_rooms(root: Path, credits: Credits) -> Items:
+    """Rooms with furniture: scenes with depth, for which there are too few free photographs."""
+    from render_furniture import load_obj, room_views
+
+    pieces = list(furniture(root, credits, "sweethome3d"))
+    textures = [item.image for item in furniture_textures(root, credits)]
+    for room in range(ROOMS):
+        rng = np.random.default_rng([2, room])
+        models = []
+        for index in rng.choice(len(pieces), 14, replace=False):
+            mesh = load_obj(pieces[index].archive, pieces[index].model, largest=2_500_000)
+            if mesh is not None:
+                models.append((mesh.transformed(pieces[index].upright), pieces[index].metres))
+        for i, view in enumerate(room_views(models, textures, rng, 3, (512, 384))):
+            yield PackItem(f"room{room}-{i}", view)
 
 
 # ------------------------------------------------------------------------------------------------ freedoom
@@ -437,8 +491,8 @@ def furniture_textures(root: Path, credits: Credits) -> Items:
     """Wood, cloth, stone, pictures on walls: the textures that the models wear."""
     unique = Unique()
     used: set[tuple[str, str]] = set()
-    for archive, _, model in furniture_models(root, credits, "sweethome3d"):
-        folder = model.rsplit("/", 1)[0] + "/"
+    for piece in furniture(root, credits, "sweethome3d"):
+        archive, folder = piece.archive, piece.model.rsplit("/", 1)[0] + "/"
         for name in archive.namelist():
             if not name.startswith(folder) or not name.lower().endswith((".jpg", ".png")):
                 continue
@@ -454,6 +508,9 @@ def furniture_textures(root: Path, credits: Credits) -> Items:
 
 
 # ------------------------------------------------------------------------------------------------ all of them
+
+
+SWEET_HOME = "https://www.sweethome3d.com"
 
 
 def debian(name: str) -> str:
@@ -476,14 +533,28 @@ SOURCES = (
     Source(
         "cutouts",
         debian("sweethome3d-furniture"),
-        About("sweethome3d", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", "https://www.sweethome3d.com", "icons"),
+        About("sweethome3d", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", SWEET_HOME, "icons"),
         furniture_icons,
     ),
     Source(
         "cutouts",
         debian("freedoom"),
-        About("freedoom", "BSD-3-Clause", "Freedoom contributors", "https://freedoom.github.io", "sprites"),
+        About(
+            "freedoom", "BSD-3-Clause", "Freedoom contributors", "https://freedoom.github.io", "sprites", cyclic=True
+        ),
         freedoom_sprites,
+    ),
+    Source(
+        "cutouts",
+        debian("sweethome3d-furniture"),
+        About("sweethome3d-turning", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", SWEET_HOME, "rendered models"),
+        furniture_turning,
+    ),
+    Source(
+        "photos",
+        debian("sweethome3d-furniture"),
+        About("sweethome3d-rooms", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", SWEET_HOME, "rendered rooms"),
+        furnished_rooms,
     ),
     Source(
         "photos",
@@ -500,7 +571,7 @@ SOURCES = (
     Source(
         "textures",
         debian("sweethome3d-furniture"),
-        About("sweethome3d", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", "https://www.sweethome3d.com", "textures"),
+        About("sweethome3d", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", SWEET_HOME, "textures"),
         furniture_textures,
     ),
     Source(
@@ -517,8 +588,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the packs, outside the repository")
     parser.add_argument("--only", help="names of sources, with commas")
     parser.add_argument("--downloads", type=Path, help="folder to keep downloaded packages in")
+    parser.add_argument("--no-rendering", action="store_true", help="leave out what is rendered (a quarter of an hour)")
     options = parser.parse_args()
+    rendered = {source.about.source for source in SOURCES if source.about.note.startswith("rendered")}
     wanted = set(options.only.split(",")) if options.only else {source.about.source for source in SOURCES}
+    if options.no_rendering:
+        wanted -= rendered
+    elif wanted & rendered and not hasattr(cv2, "triangleRasterize"):
+        raise SystemExit("rendering needs OpenCV 5 (pip install 'opencv-python-headless>=5'), or --no-rendering")
     unknown = wanted - {source.about.source for source in SOURCES}
     if unknown:
         parser.error(f"no source called {', '.join(sorted(unknown))}")
@@ -540,15 +617,20 @@ def main() -> None:
 
 
 def _describe(folder: Path, credits: Credits) -> None:
-    """SOURCES.json for what is in the folder; CREDITS.md for what this run packed."""
-    table = []
-    for path in sorted(folder.glob("*.npz")):
-        pack = Pack(path)
-        table.append({"file": path.name, "things": len(pack), "pictures": pack.picture_count, **asdict(pack.about)})
-    (folder / "SOURCES.json").write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """SOURCES.json and CREDITS.md for all that is in the folder; names from earlier runs are kept."""
+    path = folder / "SOURCES.json"
+    named: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))["credits"] if path.is_file() else {}
+    named |= {source: sorted(names, key=str.lower) for source, names in credits.names.items()}
+    packs = [(file.name, Pack(file)) for file in sorted(folder.glob("*.npz"))]
+    table = [
+        {"file": name, "things": len(pack), "pictures": pack.picture_count, **asdict(pack.about)}
+        for name, pack in packs
+    ]
+    text = json.dumps({"packs": table, "credits": named}, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
     lines = ["# Credits", ""]
-    for source, names in sorted(credits.names.items()):
-        lines += [f"## {source}", "", *(f"- {name}" for name in sorted(names, key=str.lower)), ""]
+    for source, names in sorted(named.items()):
+        lines += [f"## {source}", "", *(f"- {name}" for name in names), ""]
     (folder / "CREDITS.md").write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -51,9 +51,7 @@ def davis(root: Path, frames: int = 6) -> Path:
     (root / "ImageSets/2017/val.txt").write_text("walk\n")
     (root / "ImageSets/2016").mkdir(parents=True)
     (root / "ImageSets/2016/val.txt").write_text(
-        "".join(
-            f"/JPEGImages/480p/swim/{i:05d}.jpg /Annotations/480p/swim/{i:05d}.png\n" for i in range(frames)
-        )
+        "".join(f"/JPEGImages/480p/swim/{i:05d}.jpg /Annotations/480p/swim/{i:05d}.png\n" for i in range(frames))
     )
     return root
 
@@ -79,10 +77,8 @@ def test_davis_2017_scores_the_objects_of_the_first_frame_without_its_ends(tmp_p
     assert first.j.mean == first.f.mean == 1
     assert second.region.tolist() == [1, 0.5, 1, 1]
     assert evaluation.summary.j.mean == pytest.approx((1 + 0.875) / 2)
-    assert evaluation.summary.j_and_f == pytest.approx(
-        (evaluation.summary.j.mean + evaluation.summary.f.mean) / 2
-    )
-    assert summary_rows([evaluation])[0]["J mean"] == pytest.approx(93.75)
+    assert evaluation.summary.j_and_f == pytest.approx((evaluation.summary.j.mean + evaluation.summary.f.mean) / 2)
+    assert summary_rows([evaluation])[0]["J"] == pytest.approx(93.75)
 
 
 def test_results_that_are_missing_or_too_small_are_refused(tmp_path):
@@ -158,9 +154,7 @@ def test_lvos_scores_each_object_on_its_range(tmp_path):
 def test_youtube_vos_leaves_out_the_first_frame_of_each_object_and_splits_classes(tmp_path):
     for number in range(0, 26, 5):
         picture(tmp_path / f"d/valid/JPEGImages/v/{number:05d}.jpg")
-        label_map(
-            tmp_path / f"d/valid/Annotations/v/{number:05d}.png", {1: (2, 2, 20, 20), 3: (30, 5, 50, 35)}
-        )
+        label_map(tmp_path / f"d/valid/Annotations/v/{number:05d}.png", {1: (2, 2, 20, 20), 3: (30, 5, 50, 35)})
         label_map(tmp_path / f"r/v/{number:05d}.png", {1: (2, 2, 20, 20)})
     for number in range(26):
         picture(tmp_path / f"d/valid_all_frames/JPEGImages/v/{number:05d}.jpg")

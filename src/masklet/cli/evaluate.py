@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from masklet.models import SAM2
 
 
-def evaluate(  # noqa: PLR0917
+def evaluate(
     data: Annotated[Path, typer.Option("--data", help="Folder that the data set was unpacked into.")],
     layout: Annotated[
         str,
@@ -43,9 +43,7 @@ def evaluate(  # noqa: PLR0917
         typer.Option("--results", help="Score this folder of results instead of tracking; may be repeated."),
     ] = None,
     sequences: Annotated[str | None, typer.Option(help="Only these sequences, with commas.")] = None,
-    max_frames: Annotated[
-        int | None, typer.Option(min=3, help="Cut every sequence after so many frames.")
-    ] = None,
+    max_frames: Annotated[int | None, typer.Option(min=3, help="Cut every sequence after so many frames.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for CSV files, plots and tracked results.")
     ] = None,
@@ -143,9 +141,7 @@ def _score(
         for name, folder in zip(names, folders, strict=True):
             task = bar.add_task(name, total=len(dataset.sequences))
             evaluations.append(
-                score_results(
-                    dataset, folder, name=name, partial=incomplete, finished=partial(_step, bar, task)
-                )
+                score_results(dataset, folder, name=name, partial=incomplete, finished=partial(_step, bar, task))
             )
     return evaluations
 

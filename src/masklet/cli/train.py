@@ -28,7 +28,7 @@ def train() -> None:
 
 
 @app.command(epilog="Example: `masklet train preview --cutouts my_logos/ --photos my_pictures/ -o sheet.png`")
-def preview(  # noqa: PLR0917
+def preview(
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")],
     sources: Annotated[
         list[Path] | None, typer.Option(help="Folder of packs (cutouts-, photos-, textures-*.npz).")

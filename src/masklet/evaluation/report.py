@@ -30,18 +30,18 @@ def _mask_row(evaluation: MaskEvaluation) -> Row:
         row["overall"] = 100 * summary.overall
     row |= {
         "J&F": 100 * summary.j_and_f,
-        "J mean": 100 * summary.j.mean,
-        "J recall": 100 * summary.j.recall,
-        "J decay": 100 * summary.j.decay,
-        "F mean": 100 * summary.f.mean,
-        "F recall": 100 * summary.f.recall,
-        "F decay": 100 * summary.f.decay,
+        "J": 100 * summary.j.mean,
+        "J rec": 100 * summary.j.recall,
+        "J dec": 100 * summary.j.decay,
+        "F": 100 * summary.f.mean,
+        "F rec": 100 * summary.f.recall,
+        "F dec": 100 * summary.f.decay,
     }
     for group, (j, f) in summary.groups.items():
         row |= {f"J {group}": 100 * j, f"F {group}": 100 * f}
     row["objects"] = summary.objects
     if evaluation.frames_per_second is not None:
-        row["frames/s"] = evaluation.frames_per_second
+        row["fps"] = evaluation.frames_per_second
     return row
 
 
@@ -50,9 +50,9 @@ def _box_row(evaluation: BoxEvaluation) -> Row:
     row: Row = {"run": evaluation.name}
     if not np.isnan(summary.precision):
         row |= {
-            "success AUC": 100 * summary.success_auc,
-            "norm. precision": 100 * summary.normalised_precision,
-            "precision": 100 * summary.precision,
+            "AUC": 100 * summary.success_auc,
+            "Pnorm": 100 * summary.normalised_precision,
+            "P": 100 * summary.precision,
         }
     row |= {
         "AO": 100 * summary.average_overlap,
@@ -61,7 +61,7 @@ def _box_row(evaluation: BoxEvaluation) -> Row:
         "sequences": summary.sequences,
     }
     if evaluation.frames_per_second is not None:
-        row["frames/s"] = evaluation.frames_per_second
+        row["fps"] = evaluation.frames_per_second
     return row
 
 
@@ -77,12 +77,12 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                     "object": one.object_id,
                     "frames": len(one.frames),
                     "J&F": 100 * one.j_and_f,
-                    "J mean": 100 * one.j.mean,
-                    "J recall": 100 * one.j.recall,
-                    "J decay": 100 * one.j.decay,
-                    "F mean": 100 * one.f.mean,
-                    "F recall": 100 * one.f.recall,
-                    "F decay": 100 * one.f.decay,
+                    "J": 100 * one.j.mean,
+                    "J rec": 100 * one.j.recall,
+                    "J dec": 100 * one.j.decay,
+                    "F": 100 * one.f.mean,
+                    "F rec": 100 * one.f.recall,
+                    "F dec": 100 * one.f.decay,
                     "group": one.group,
                 }
                 for one in evaluation.objects
@@ -93,9 +93,9 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                     "run": evaluation.name,
                     "sequence": one.sequence,
                     "frames": len(one.overlap),
-                    "success AUC": 100 * one.success_auc,
-                    "norm. precision": 100 * one.normalised_precision_20,
-                    "precision": 100 * one.precision_20,
+                    "AUC": 100 * one.success_auc,
+                    "Pnorm": 100 * one.normalised_precision_20,
+                    "P": 100 * one.precision_20,
                     "AO": 100 * float(np.clip(one.overlap, 0, None).mean()) if one.overlap.size else float("nan"),
                     "SR50": 100 * one.success_rate(0.5),
                     "SR75": 100 * one.success_rate(0.75),
@@ -157,13 +157,13 @@ def curve_rows(evaluations: Sequence[BoxEvaluation]) -> list[Row]:
 def table(evaluations: Sequence[Evaluation], title: str = "", *, details: bool = False) -> Table:
     """Runs side by side; with `details` one line per object or sequence."""
     rows = detail_rows(evaluations) if details else summary_rows(evaluations)
-    result = Table(title=title or None, header_style="bold")
+    result = Table(title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
     columns = _columns(rows)
     if details:
         columns = [name for name in columns if any(row.get(name, "") != "" for row in rows)]
     for name in columns:
         number = any(isinstance(row.get(name), int | float) for row in rows)
-        result.add_column(name, justify="right" if number else "left", no_wrap=True)
+        result.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         result.add_row(*(_text(row.get(name, "")) for name in columns))
     return result

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from masklet.errors import MediaError
 from masklet.training.synthesis.geometry import rotation, scaling, translation
 from masklet.training.synthesis.parts import Actor, Bend, Part, flat_actor, premultiplied, random_bend
 from masklet.training.synthesis.paths import Rng, chance, wobble
@@ -18,7 +17,6 @@ from masklet.training.synthesis.sources import Pictures
 from masklet.training.synthesis.textures import piece_of, surface
 
 _SHAPE_SIDE = 256
-_TRIES = 6
 _GREY = np.array([[0.299, 0.587, 0.114]], np.float32)
 
 
@@ -72,14 +70,19 @@ def cutout_actor(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
     """A cut-out; one with several views turns or walks."""
     pictures = wardrobe.cutouts
     assert pictures is not None
-    index = _readable(rng, pictures)
+    index = pictures.pick(rng)
     count = pictures.views(index)
     if count == 1:
         picture = dressed(rng, pictures.read(index), wardrobe)
         return flat_actor([picture], np.zeros(frames, int), "cut-out", _maybe_bend(rng, frames))
     pace = rng.choice([0.0, rng.uniform(0.1, 0.5), rng.uniform(0.5, 1.5)])
     direction = rng.choice([-1, 1])
-    view_at = np.floor(rng.uniform(0, count) + direction * pace * np.arange(frames)).astype(int) % count
+    view_at = np.floor(rng.uniform(0, count) + direction * pace * np.arange(frames)).astype(int)
+    if pictures.cyclic(index):
+        view_at %= count
+    else:
+        view_at %= 2 * count - 2
+        view_at = np.minimum(view_at, 2 * count - 2 - view_at)
     shown, numbers = np.unique(view_at, return_inverse=True)
     grade = _dresser(rng, wardrobe)
     views = [grade(pictures.read(index, int(view))) for view in shown]
@@ -93,7 +96,7 @@ def assembly(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
     parts: list[Part] = []
     for number in range(int(rng.integers(2, 5))):
         if chance(rng, 0.7):
-            picture = dressed(rng, pictures.read(_readable(rng, pictures)), wardrobe)
+            picture = dressed(rng, pictures.read(pictures.pick(rng)), wardrobe)
         else:
             picture = random_shape(rng, _SHAPE_SIDE, wardrobe.photos, wardrobe.textures)
         height, width = picture.shape[:2]
@@ -108,19 +111,6 @@ def assembly(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
         parts.append(Part((premultiplied(picture),), np.zeros(frames, int), matrices))
     order = rng.permutation(len(parts))
     return Actor(tuple(parts[i] for i in order), "assembly")
-
-
-def _readable(rng: Rng, pictures: Pictures) -> int:
-    """A cut-out that can be read: a folder of anything may hold damaged files or ones without alpha."""
-    for _ in range(_TRIES):
-        index = pictures.choose(rng)
-        try:
-            image = pictures.read(index)
-        except MediaError:
-            continue
-        if min(image.shape[:2]) >= 8:
-            return index
-    raise MediaError(f"{_TRIES} random cut-outs in a row can't be used: are they pictures with an alpha channel?")
 
 
 def _maybe_bend(rng: Rng, frames: int) -> Bend | None:

@@ -209,7 +209,7 @@ class ClipGenerator:
         settings, wardrobe = self.settings, self.wardrobe
         height, width = (round(length * (1 + 2 * _MARGIN)) for length in (settings.height, settings.width))
         if wardrobe.photos is not None and chance(rng, settings.photo_share):
-            picture = wardrobe.photos.read(wardrobe.photos.choose(rng))
+            picture = wardrobe.photos.read(wardrobe.photos.pick(rng))
             backdrop = piece_of(rng, picture, height, width, least=0.45)
         else:
             backdrop = surface(rng, height, width, wardrobe.photos, wardrobe.textures)

@@ -22,7 +22,7 @@ class Canvas:
 
     def __init__(self, background: np.ndarray):
         self.image: np.ndarray = background.astype(np.float32)
-        self.owner = np.zeros(background.shape[:2], np.uint8)
+        self.owner: np.ndarray = np.zeros(background.shape[:2], np.uint8)
 
     def shade(self, layer: Layer, shift: tuple[int, int], strength: float, softness: float) -> None:
         """Darkens what lies under a layer's shadow, thrown by `shift` (x, y) pixels."""
@@ -88,7 +88,8 @@ def project(part: Part, frame: int, to_frame: np.ndarray, size_hw: tuple[int, in
         return None
     scale = float(np.sqrt(_area(outline) / (width * height)))
     view, matrix = _smaller(view, matrix, scale)
-    local = translation(-left, -top) @ matrix
+    # positions count from the picture's corner, OpenCV counts from the middle of the first pixel
+    local = translation(-left - 0.5, -top - 0.5) @ matrix @ translation(0.5, 0.5)
     if bend is None:
         patch = cv2.warpPerspective(
             view, local, (right - left, bottom - top), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
@@ -123,7 +124,7 @@ def _elastic_map(
     source = move(np.linalg.inv(matrix), np.stack([x.ravel(), y.ravel()], axis=1)).reshape(rows, columns, 2)
     source = np.nan_to_num(source, nan=-1e4).astype(np.float32)
     cells = np.array(bend.shape[1::-1], np.float32) - 1
-    at = source / np.array(shape[1::-1], np.float32) * cells
+    at = (source + 0.5) / np.array(shape[1::-1], np.float32) * cells
     shift = cv2.remap(bend, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     source = source + shift * max(shape[:2])
     fine = _upsampled(source, width, height)

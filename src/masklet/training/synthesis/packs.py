@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -33,6 +34,7 @@ class About:
     credit: str
     url: str = ""
     note: str = ""
+    cyclic: bool = False  # after a strip's last view comes its first; otherwise it runs back and forth
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Pack:
             with np.load(self.path, allow_pickle=False) as arrays:
                 self._data, self._starts, self.names, strips = (arrays[key] for key in KEYS[:4])
                 self.about = About(**json.loads(str(arrays["about"])))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise MediaError(f"{self.path} is not a pack of pictures: {error}") from error
         # things: runs of pictures with one strip number; a picture without a strip is a thing of its own
         edges = np.flatnonzero(np.diff(strips) | (strips[1:] < 0)) + 1 if len(strips) else np.zeros(0, int)
@@ -71,6 +73,10 @@ class Pack:
     @property
     def picture_count(self) -> int:
         return len(self.names)
+
+    @property
+    def cyclic(self) -> bool:
+        return self.about.cyclic
 
     def views(self, index: int) -> int:
         """Number of pictures of a thing."""

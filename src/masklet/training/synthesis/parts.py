@@ -77,7 +77,7 @@ def random_bend(rng: Rng, frames: int, strength: float) -> Bend:
     fields = []
     for _ in range(2):
         cells = int(rng.integers(2, 5))
-        coarse = rng.normal(0, 1, (cells, cells, 2)).astype(np.float32)
+        coarse = rng.normal(0, 0.7, (cells, cells, 2)).astype(np.float32)
         fields.append(cv2.resize(coarse, (17, 17), interpolation=cv2.INTER_CUBIC))
-    weights = np.stack([strength * wobble(rng, frames, 0.3), strength * wobble(rng, frames, 0.3)], axis=1)
+    weights = np.stack([strength * wobble(rng, frames, 0.25) for _ in fields], axis=1)
     return Bend(np.stack(fields), weights)

@@ -50,7 +50,7 @@ def puppet(
     coats = [surface(rng, _PIXELS, _PIXELS, photos, textures) for _ in range(int(rng.integers(1, 4)))]
     head = None
     if cutouts is not None and chance(rng, 0.3):
-        head = cutouts.read(cutouts.choose(rng))
+        head = cutouts.read(cutouts.pick(rng))
 
     order = sorted(range(len(limbs)), key=lambda i: not limbs[i].behind)
     corners = _extent(limbs, starts, angles)

@@ -18,9 +18,13 @@ KINDS = ("cutouts", "photos", "textures")
 CUTOUT_SIDE = 384
 PHOTO_SIDE = 768
 _CACHED = 128
+_TRIES = 12
+_SMALLEST = 8  # pixels; less can't be an object
 
 
 class _Shelf(Protocol):
+    @property
+    def cyclic(self) -> bool: ...
     def __len__(self) -> int: ...
     def views(self, index: int) -> int: ...
     def name(self, index: int) -> str: ...
@@ -28,7 +32,9 @@ class _Shelf(Protocol):
 
 
 class _Files:
-    """Picture files of a folder and the folders below it. Files made of views end in _0001, _0002 … or stand alone."""
+    """Picture files of a folder and the folders below it."""
+
+    cyclic = False
 
     def __init__(self, folder: Path):
         self._paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
@@ -97,6 +103,23 @@ class Pictures:
         """Number of things by pack or folder."""
         return {name: len(shelf) for name, shelf in self._shelves}
 
+    def pick(self, rng: np.random.Generator) -> int:
+        """A random index of a picture that can be read: folders of anything hold damaged and unfit files.
+
+        Raises:
+            MediaError: several in a row can't be used.
+        """
+        last: MediaError | None = None
+        for _ in range(_TRIES):
+            index = self.choose(rng)
+            try:
+                self.read(index)
+            except MediaError as error:
+                last = error
+                continue
+            return index
+        raise MediaError(f"{_TRIES} random {self.kind} in a row can't be used; the last: {last}")
+
     def choose(self, rng: np.random.Generator) -> int:
         """A random index. Packs are drawn by the square root of their size, so that a small one isn't drowned."""
         weights = np.sqrt(np.diff(self._starts))
@@ -110,6 +133,10 @@ class Pictures:
     def views(self, index: int) -> int:
         shelf, local = self._place(index)
         return shelf.views(local)
+
+    def cyclic(self, index: int) -> bool:
+        """Whether the views of a thing go on with the first after the last; if not, they run back and forth."""
+        return self._place(index)[0].cyclic
 
     def name(self, index: int) -> str:
         shelf, local = self._place(index)
@@ -143,6 +170,8 @@ class Pictures:
         cropped = crop_to_alpha(image) if views == 1 else image
         if cropped is None:
             raise MediaError(f"{self.name(index)} is fully transparent")
+        if min(cropped.shape[:2]) < _SMALLEST:
+            raise MediaError(f"{self.name(index)} is too small to be an object")
         return shrink(cropped, self._side)
 
 

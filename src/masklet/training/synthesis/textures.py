@@ -13,9 +13,9 @@ def surface(rng: Rng, height: int, width: int, photos: Pictures | None, textures
     """A random surface, (H, W, 3) uint8 RGB."""
     which = rng.random()
     if photos is not None and which < 0.35:
-        return piece_of(rng, photos.read(photos.choose(rng)), height, width)
+        return piece_of(rng, photos.read(photos.pick(rng)), height, width)
     if textures is not None and which < 0.65:
-        return piece_of(rng, textures.read(textures.choose(rng)), height, width)
+        return piece_of(rng, textures.read(textures.pick(rng)), height, width)
     painted = _painted(rng, height, width)
     return grained(rng, painted) if chance(rng, 0.6) else painted
 
