@@ -174,7 +174,7 @@ def test_mot_boxes(make_project, true_masks: Masks, tmp_path: Path) -> None:
     for frame, number, left, top, width, height, considered, kind, visible in rows:
         x1, y1, x2, y2 = box_of(true_masks[int(number)](int(frame) - 1))
         assert (left - 1, top - 1, width, height) == (x1, y1, x2 - x1, y2 - y1)
-        assert considered == visible == 1 and kind == {1: 1, 2: 2}[number]
+        assert considered == visible == 1 and kind == {1: 1, 2: 14}[number]
     info = configparser.ConfigParser()
     info.read(tmp_path / "seq" / "seqinfo.ini")
     assert dict(info["Sequence"]) == {

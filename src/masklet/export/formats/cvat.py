@@ -164,7 +164,10 @@ def _meta(job: Job, mode: str, size: int, kind: str) -> ElementTree.Element:
 
 
 def _by_name(objects: list[ProjectObject]) -> dict[str, ProjectObject]:
-    return {chosen.name: chosen for chosen in reversed(objects)}
+    first: dict[str, ProjectObject] = {}
+    for chosen in objects:
+        first.setdefault(chosen.name, chosen)
+    return first
 
 
 def _element(tag: str, parent: ElementTree.Element | None = None, **attributes: Any) -> ElementTree.Element:

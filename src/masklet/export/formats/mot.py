@@ -15,9 +15,10 @@ from masklet.export.labels import label_map, numbered
 from masklet.masks import rle
 from masklet.project.records import ProjectObject
 
-# MOTChallenge's own numbers; other names get the numbers above them.
-_MOT_CLASSES = {"pedestrian": 1, "person": 1, "car": 3, "bicycle": 4, "motorbike": 5, "vehicle": 6}
+# The classes that MOTChallenge and MOTS have; other names get numbers that neither uses.
+_MOT_CLASSES = {"pedestrian": 1, "person": 1, "car": 3, "bicycle": 4, "motorbike": 5}
 _MOTS_CLASSES = {"car": 1, "pedestrian": 2, "person": 2}
+_FIRST_FREE = 14
 
 
 class MotOptions(DatasetOptions):
@@ -83,8 +84,8 @@ def class_numbers(objects: list[ProjectObject], given: dict[str, int], usual: di
         elif name in usual:
             classes[chosen.id] = usual[name]
         else:
-            taken = {*usual.values(), *given.values(), *named.values()}
-            named.setdefault(name, next(n for n in range(1, 10_000) if n not in taken))
+            taken = {*given.values(), *named.values()}
+            named.setdefault(name, next(n for n in range(_FIRST_FREE, 10_000) if n not in taken))
             classes[chosen.id] = named[name]
     return classes
 
