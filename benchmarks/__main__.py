@@ -1,0 +1,69 @@
+"""``python -m benchmarks``: measure this machine, print a table, write JSON and a plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmarks import network, report, video
+from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
+
+PARTS = ("ways", "resolutions", "objects", "track", "start-up", "long")
+
+
+def main(
+    parts: Annotated[list[str] | None, typer.Argument(help=f"What to measure: {', '.join(PARTS)} (all).")] = None,
+    model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
+    size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
+    rounds: Annotated[int, typer.Option(help="Timed runs of each candidate.")] = 5,
+    frames: Annotated[int, typer.Option(help="Frames of the long video.")] = 2000,
+    output: Annotated[Path, typer.Option("-o", help="JSON to write.")] = Path("benchmarks/results/latest.json"),
+    picture: Annotated[Path | None, typer.Option(help="Plot to write (PNG).")] = None,
+) -> None:
+    """Measure masklet on this machine. Run it on a quiet one: nothing else should compete for the cores.
+
+    Examples:
+
+        python -m benchmarks
+
+        python -m benchmarks ways --model small --rounds 3
+
+        python -m benchmarks long --frames 500
+    """
+    unknown = set(parts or ()) - set(PARTS)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}; choose from: {', '.join(PARTS)}")
+    wanted = parts or PARTS
+    console = Console()
+    results: dict[str, Any] = {"machine": report.machine()}
+    console.print(results["machine"])
+    fast = pick_dtype("auto")
+    dtypes = ["float32", *(["bfloat16"] if cpu_has_fast_bfloat16() else [])]
+    measures = {
+        "ways": lambda: [network.measure_ways(model, size, rounds), network.measure_ways("nano", 256, 4 * rounds)],
+        "resolutions": lambda: [network.measure_resolutions(model, fast, rounds)],
+        "objects": lambda: [
+            network.measure_objects("nano", 256, fast, 3 * rounds),
+            network.measure_objects(model, 512, fast, max(1, rounds // 2)),
+        ],
+        "track": lambda: [video.measure_track_command(dtype, min(3, rounds)) for dtype in dtypes],
+        "start-up": lambda: video.measure_start_up(rounds),
+        "long": lambda: [video.measure_long_video(frames)],
+    }
+    for part in PARTS:
+        if part in wanted:
+            with console.status(f"measuring {part} …"):
+                results[part] = measures[part]()
+            report.show({part: results[part]}, console)
+            report.write_json(output, results)
+    console.print(f"written: {output}")
+    if picture is not None:
+        report.plot(results, picture)
+        console.print(f"written: {picture}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

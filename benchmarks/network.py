@@ -1,0 +1,114 @@
+"""Seconds a frame of the network alone: the plain way against masklet's, formats, resolutions, numbers of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.straightforward import Straightforward
+from benchmarks.timing import take_turns
+from masklet.models import SAM2, ImageFeatures, Memories, get_spec
+from masklet.models.sam2 import ABSENT
+from masklet.runtime import cpu_has_fast_bfloat16
+
+STAGES = ("encode_image", "attend_to_memory", "decode_masks", "encode_memory")
+
+
+def random_model(name: str, dtype: torch.dtype) -> SAM2:
+    """A network with made-up weights: they cost as much time as real ones."""
+    torch.manual_seed(0)
+    return SAM2(get_spec(name)).eval().requires_grad_(False).to(dtype)
+
+
+def full_memories(model: SAM2, side: int, objects: int) -> Memories:
+    """A steady state: every memory frame and pointer that the network reads."""
+    spec = model.spec
+    frames = [torch.randn(objects, spec.memory_width, side, side).to(torch.bfloat16) for _ in range(spec.num_memories)]
+    slots = torch.arange(spec.num_memories)[None].expand(objects, -1)
+    pointers = torch.randn(objects, spec.max_pointers, spec.width).to(model.dtype)
+    return Memories(frames, slots, pointers, torch.rand(objects, spec.max_pointers))
+
+
+class Frame:
+    """One frame of tracking, stage by stage, for a network in its steady state."""
+
+    def __init__(self, model: SAM2, size: int, objects: int = 1) -> None:
+        self.model, self.size, self.objects = model, size, objects
+        self.pixels = torch.randn(1, 3, size, size)
+        self.memories = full_memories(model, size // 16, objects)
+        self.features: ImageFeatures = self.encode_image()
+        self.embedding = self.features.embedding_bchw.expand(objects, -1, -1, -1)
+        self.logits = torch.randn(objects, 1, size // 4, size // 4)
+
+    def encode_image(self) -> ImageFeatures:
+        return self.model.encode_image(self.pixels)
+
+    def attend_to_memory(self) -> torch.Tensor:
+        return self.model.attend_to_memory(self.features.embedding_bchw, self.memories)
+
+    def decode_masks(self) -> None:
+        found = self.model.decode_masks(self.features, self.embedding, batch=self.objects, multimask=True)
+        self.model.object_pointer(found.tokens_bnc[:, 0], found.object_score_b1 > ABSENT)
+
+    def encode_memory(self) -> torch.Tensor:
+        visible = torch.ones(self.objects, 1, dtype=torch.bool)
+        return self.model.encode_memory(
+            self.features.embedding_bchw, self.logits, visible, image_size=self.size, binarize=False
+        )
+
+    def whole(self) -> None:
+        for stage in STAGES:
+            getattr(self, stage)()
+
+
+def ways(name: str, size: int) -> dict[str, Frame]:
+    """The plain way and masklet's own, in float32 and (where the CPU is made for it) bfloat16."""
+    plain = Straightforward.of(random_model(name, torch.float32))
+    frames = {
+        "straightforward float32": Frame(plain, size),
+        "masklet float32": Frame(random_model(name, torch.float32), size),
+    }
+    if cpu_has_fast_bfloat16():
+        frames["straightforward bfloat16"] = Frame(Straightforward.of(random_model(name, torch.bfloat16)), size)
+        frames["masklet bfloat16"] = Frame(random_model(name, torch.bfloat16), size)
+    return frames
+
+
+@torch.inference_mode()
+def measure_ways(name: str, size: int, rounds: int) -> dict[str, Any]:
+    """Every stage and the whole frame, each way in turn; ratios are to the straightforward float32 path."""
+    frames = ways(name, size)
+    result: dict[str, Any] = {"model": name, "size": size, "objects": 1, "seconds": {}, "speed-up": {}}
+    for stage in (*STAGES, "whole"):
+        runs: dict[str, Callable[[], object]] = {way: getattr(frame, stage) for way, frame in frames.items()}
+        timings = take_turns(runs, rounds)
+        base = timings["straightforward float32"].median
+        result["seconds"][stage] = {way: timing.median for way, timing in timings.items()}
+        result["speed-up"][stage] = {way: base / timing.median for way, timing in timings.items()}
+    return result
+
+
+@torch.inference_mode()
+def measure_resolutions(name: str, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
+    model = random_model(name, dtype)
+    timings = take_turns({str(size): Frame(model, size).whole for size in (1024, 512)}, rounds)
+    ratio = timings["1024"].median / timings["512"].median
+    seconds = {size: timing.median for size, timing in timings.items()}
+    return {"model": name, "dtype": str(dtype), "seconds": seconds, "1024 costs": ratio}
+
+
+@torch.inference_mode()
+def measure_objects(name: str, size: int, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
+    """Cost of a frame for 1 to 16 objects, beside that many times one object."""
+    model = random_model(name, dtype)
+    timings = take_turns({str(n): Frame(model, size, n).whole for n in (1, 2, 4, 8, 16)}, rounds)
+    one = timings["1"].median
+    return {
+        "model": name,
+        "size": size,
+        "dtype": str(dtype),
+        "seconds": {n: timing.median for n, timing in timings.items()},
+        "share of n times one": {n: timing.median / (int(n) * one) for n, timing in timings.items()},
+    }

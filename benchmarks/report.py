@@ -1,0 +1,121 @@
+"""Results as a table, a JSON file and a plot."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from masklet.runtime import cpu_has_fast_bfloat16
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    flags: list[str] = []
+    if cpuinfo.exists():
+        lines = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
+        lines = {key.strip(): value.strip() for key, value in lines.items()}
+        name = lines.get("model name", name)
+        wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_vnni")
+        flags = [flag for flag in wanted if flag in lines.get("flags", "").split()]
+    return {
+        "cpu": name,
+        "features": flags,
+        "threads": torch.get_num_threads(),
+        "bfloat16 in hardware": cpu_has_fast_bfloat16(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def write_json(path: Path, results: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """Print every part of the results that is there."""
+    for ways in results.get("ways", []):
+        table = Table(title=f"{ways['model']} at {ways['size']}², one object: seconds a frame (speed-up)")
+        table.add_column("stage")
+        names = list(ways["seconds"]["whole"])
+        for name in names:
+            table.add_column(name, justify="right")
+        for stage, seconds in ways["seconds"].items():
+            speed = ways["speed-up"][stage]
+            table.add_row(stage, *(f"{seconds[name]:.3f} ({speed[name]:.2f}×)" for name in names))
+        console.print(table)
+    for part in results.get("resolutions", []):
+        console.print(f"{part['model']} {part['dtype']}: 1024² costs {part['1024 costs']:.2f}× as much as 512²")
+    for part in results.get("objects", []):
+        table = Table(title=f"{part['model']} at {part['size']}², {part['dtype']}: objects")
+        for column in ("objects", "seconds a frame", "share of n times one"):
+            table.add_column(column, justify="right")
+        for n, seconds in part["seconds"].items():
+            table.add_row(n, f"{seconds:.3f}", f"{part['share of n times one'][n]:.0%}")
+        console.print(table)
+    for part in results.get("track", []):
+        console.print(f"masklet track, nano, 720p, {part['dtype']}: {part['fps']:.1f} frames/s")
+    if "start-up" in results:
+        for name, seconds in results["start-up"].items():
+            console.print(f"start-up, {name}: {seconds:.2f} s")
+    for part in results.get("long", []):
+        console.print(
+            f"{part['objects']} object(s): resident memory at frame {part['late']} against {part['early']}: "
+            f"{part['growth']:+.1%}"
+        )
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """The main results as one picture."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    panels = [name for name in ("ways", "objects", "long") if results.get(name)]
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4), layout="constrained")
+    for axis, panel in zip([axes] if len(panels) == 1 else axes, panels, strict=True):
+        part = results[panel][0]
+        if panel == "ways":
+            _plot_ways(axis, part)
+        elif panel == "objects":
+            for part in results[panel]:
+                counts = [int(n) for n in part["seconds"]]
+                seconds = list(part["seconds"].values())
+                axis.plot(counts, [s / seconds[0] for s in seconds], "o-", label=f"{part['model']} at {part['size']}²")
+            axis.plot(counts, counts, "--", color="gray", label="n times one")
+            axis.set(title="Cost of n objects", xlabel="objects", ylabel="times the cost of one", xticks=counts)
+            axis.legend()
+        else:
+            axis.plot(part["frames"], part["resident MB"], color="#2a6f97")
+            axis.set(title="Resident memory (nano)", xlabel="frame", ylabel="MB")
+            axis.set_ylim(0, 1.25 * max(part["resident MB"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _plot_ways(axis: Any, part: dict[str, Any]) -> None:
+    names = list(part["seconds"]["whole"])
+    stages = [stage for stage in part["seconds"] if stage != "whole"]
+    left = [0.0] * len(names)
+    colours = ("#2a6f97", "#e07a5f", "#81b29a", "#f2cc8f")
+    for stage, colour in zip(stages, colours, strict=True):
+        values = [part["seconds"][stage][name] for name in names]
+        axis.barh(names, values, left=left, label=stage.replace("_", " "), color=colour)
+        left = [a + b for a, b in zip(left, values, strict=True)]
+    for name, total in zip(names, left, strict=True):
+        axis.text(total, name, f" {part['speed-up']['whole'][name]:.1f}×", va="center")
+    axis.invert_yaxis()
+    axis.set(title=f"{part['model']} at {part['size']}², one object", xlabel="seconds a frame")
+    axis.set_xlim(0, 1.15 * max(left))
+    axis.legend(fontsize="small", loc="lower right")

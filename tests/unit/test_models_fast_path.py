@@ -1,0 +1,97 @@
+"""The quick path through the network equals the plain one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.straightforward import Straightforward
+from masklet.models import SAM2, Memories, get_spec
+from masklet.models.attention import attend
+from masklet.models.hiera import Layout
+
+
+def distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a.float() - b.float()).norm() / b.float().norm())
+
+
+def networks(name: str, dtype: torch.dtype) -> tuple[SAM2, Straightforward]:
+    torch.manual_seed(0)
+    model = SAM2(get_spec(name)).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.copy_(torch.randn_like(parameter) * (0.5 / max(1, parameter[0].numel())) ** 0.5)
+    plain = Straightforward.of(model)
+    return model.to(dtype), plain
+
+
+def memories(model: SAM2, side: int, objects: int = 1) -> Memories:
+    spec = model.spec
+    generator = torch.Generator().manual_seed(1)
+    frames = [
+        torch.randn(objects, spec.memory_width, side, side, generator=generator) for _ in range(spec.num_memories)
+    ]
+    slots = torch.arange(spec.num_memories)[None].repeat(objects, 1)
+    pointers = torch.randn(objects, 3, spec.width, generator=generator)
+    return Memories(frames, slots, pointers, torch.rand(objects, 3, generator=generator))
+
+
+# 1024 pixels are left to the benchmarks; 448 and 224 make windows that reach over the edge in the last two stages.
+@pytest.mark.parametrize(("name", "size"), [("nano", 256), ("nano", 224), ("tiny", 448)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_equal_features(name: str, size: int, dtype: torch.dtype, tolerance: float) -> None:
+    model, plain = networks(name, dtype)
+    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        ours, theirs = model.encode_image(pixels), plain.float().encode_image(pixels)
+        assert distance(ours.embedding_bchw, theirs.embedding_bchw) < tolerance
+        for a, b in zip(ours.high_res_bchw, theirs.high_res_bchw, strict=True):
+            assert a.shape == b.shape
+            assert distance(a, b) < tolerance
+        memory = memories(model, size // 16)
+        assert (
+            distance(
+                model.attend_to_memory(theirs.embedding_bchw.to(dtype), memory),
+                plain.attend_to_memory(theirs.embedding_bchw, memory),
+            )
+            < tolerance
+        )
+
+
+def test_two_pictures_at_once_equal_each_alone() -> None:
+    model, _ = networks("tiny", torch.float32)
+    pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        both = model.encode_image(pixels)
+        for i in range(2):
+            alone = model.encode_image(pixels[i : i + 1])
+            assert distance(both[i].embedding_bchw, alone.embedding_bchw) < 1e-5
+            assert distance(both[i].high_res_bchw[0], alone.high_res_bchw[0]) < 1e-5
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(7, 5), (300, 4096), (1000, 1100)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_attention_is_softmax_of_products(queries: int, keys: int, dtype: torch.dtype, tolerance: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    q, k, v = (torch.randn(2, 3, n, c, generator=generator) for n, c in ((queries, 32), (keys, 32), (keys, 8)))
+    expected = torch.softmax(q.double() @ k.double().mT / 32**0.5, -1) @ v.double()
+    with torch.inference_mode():
+        assert distance(attend(q.to(dtype), k.to(dtype), v.to(dtype)), expected.float()) < tolerance
+
+
+@pytest.mark.parametrize("window", [0, 3, 4, 7, 16])
+def test_cutting_and_joining_windows_loses_nothing(window: int) -> None:
+    x = torch.randn(2, 12, 10, 5)
+    layout = Layout(12, 10, window)
+    assert torch.equal(layout.join(layout.cut(x)), x)
+
+
+def test_positions_follow_the_weights() -> None:
+    model, _ = networks("nano", torch.float32)
+    trunk = model.image_encoder.trunk
+    with torch.no_grad():
+        before = trunk.positions(64, 64).clone()
+        assert trunk.positions(64, 64) is trunk.positions(64, 64)
+        trunk.pos_embed.data = trunk.pos_embed.data + 1
+        assert torch.allclose(trunk.positions(64, 64), before + 1, atol=1e-5)
+        trunk.pos_embed.add_(1)
+        assert torch.allclose(trunk.positions(64, 64), before + 2, atol=1e-5)
