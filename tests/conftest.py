@@ -155,7 +155,7 @@ class VideoMaker:
     def ten_bit(self, name: str = "ten_bit.mkv") -> Path:
         """10-bit H.265."""
         return self.make(
-            name, "libx265", count=8, pixel_format="yuv420p10le", options={"x265-params": "log-level=none"}
+            name, "libx265", count=8, pixel_format="yuv420p10le", options={"x265-params": "log-level=none:cutree=0"}
         )
 
     def motion_jpeg(self, name: str = "mjpeg.avi") -> Path:

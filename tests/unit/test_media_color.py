@@ -127,7 +127,7 @@ def test_hdr_video_is_tone_mapped(transfer, code, white, make_video):
         count=len(colors),
         pixel_format="yuv420p10le",
         planes=lambda n: flat_frame(round(64 + 876 * colors[n][0]), *colors[n][1:], 96, 64, "yuv420p10le"),
-        options={"x265-params": "log-level=none:lossless=1"},
+        options={"x265-params": "log-level=none:cutree=0:lossless=1"},
         context={"colorspace": 9, "color_primaries": 9, "color_trc": code, "color_range": 1},
     )
     with open_media(path) as reader:
@@ -150,7 +150,7 @@ def test_wide_gamut_without_hdr_keeps_greys_and_deepens_colours(make_video):
         count=2,
         pixel_format="yuv420p10le",
         planes=lambda n: flat_frame(*colors[n], 96, 64, "yuv420p10le"),
-        options={"x265-params": "log-level=none:lossless=1"},
+        options={"x265-params": "log-level=none:cutree=0:lossless=1"},
         context={"colorspace": 9, "color_primaries": 9, "color_trc": 14, "color_range": 1},
     )
     with open_media(path) as reader:

@@ -22,7 +22,7 @@ KINDS = {
     "mp4, H.264, intra refresh": ("c.mp4", "libx264", {"x264-params": "keyint=16:intra-refresh=1:bframes=0"}),
     "ts, H.264": ("d.ts", "libx264", OPEN_GOP),
     "raw H.264": ("e.h264", "libx264", {"x264-params": "keyint=20:bframes=2"}),
-    "mkv, H.265": ("f.mkv", "libx265", {"x265-params": "keyint=20:bframes=4:log-level=none"}),
+    "mkv, H.265": ("f.mkv", "libx265", {"x265-params": "keyint=20:bframes=4:log-level=none:cutree=0"}),
     "avi, MPEG-4, B-frames": ("g.avi", "mpeg4", {"bf": "2", "g": "15"}),
     "ts, MPEG-2": ("h.ts", "mpeg2video", {"bf": "2", "g": "12"}),
     "mpg, MPEG-2": ("i.mpg", "mpeg2video", {"bf": "2", "g": "12"}),

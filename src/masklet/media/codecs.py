@@ -27,6 +27,7 @@ class Codec:
         pixel_formats: what the encoder may be given; the first is the default.
         alpha_formats: the same with transparency; empty if there is none.
         odd_format: for sizes with an odd side, if the default can't hold those.
+        even_width: whether an odd width is impossible.
         lossless: whether RGB (and alpha) come back exactly.
         options: encoder options for (quality 0–100, speed).
     """
@@ -39,6 +40,7 @@ class Codec:
     options: Callable[[int, Speed], Mapping[str, str]]
     alpha_formats: tuple[str, ...] = ()
     odd_format: str | None = None
+    even_width: bool = False
     lossless: bool = False
 
     def pixel_format(self, width: int, height: int, alpha: bool, wanted: str | None) -> str:
@@ -50,6 +52,8 @@ class Codec:
         choices = self.alpha_formats if alpha else self.pixel_formats
         if not choices:
             raise InputError(f"{self.name} has no alpha channel; use {', '.join(n for n in CODECS if alpha_of(n))}.")
+        if self.even_width and width % 2:
+            raise InputError(f"{self.name} needs an even width, this is {width}×{height}; use prores4444.")
         odd = bool(width % 2 or height % 2)
         if wanted is None:
             return self.odd_format if odd and self.odd_format and not alpha else choices[0]
@@ -68,7 +72,9 @@ def _x264(quality: int, speed: Speed) -> dict[str, str]:
 
 def _x265(quality: int, speed: Speed) -> dict[str, str]:
     preset = {"fast": "ultrafast", "balanced": "veryfast", "small": "medium"}[speed]
-    return {"crf": f"{_between(47, 14, quality):.1f}", "preset": preset, "x265-params": "log-level=none"}
+    # "cutree" writes past a buffer of x265 4.1 for narrow pictures, which ends the process.
+    params = "log-level=none:cutree=0"
+    return {"crf": f"{_between(47, 14, quality):.1f}", "preset": preset, "x265-params": params}
 
 
 def _vp9(quality: int, speed: Speed) -> dict[str, str]:
@@ -124,7 +130,10 @@ CODECS: Mapping[str, Codec] = {
             _prores4444,
             alpha_formats=("yuva444p10le",),
         ),
-        Codec("prores422", "prores_ks", "ProRes 422 (HQ)", (".mov", ".mkv"), ("yuv422p10le",), _prores422),
+        # FFmpeg's encoder of 4:2:2 spoils odd widths, and writes past its buffers.
+        Codec(
+            "prores422", "prores_ks", "ProRes 422 (HQ)", (".mov", ".mkv"), ("yuv422p10le",), _prores422, even_width=True
+        ),
         Codec(
             "vp9",
             "libvpx-vp9",
