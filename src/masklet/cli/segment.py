@@ -169,12 +169,13 @@ def segment(
         search=search,
         overwrite=overwrite,
     )
-    failed = 0
+    done = failed = 0
     with _Display() as display:
         for report in run(request, display.show):
             _tell(report, display.console)
+            done += report.problem is None
             failed += report.problem is not None
-    if (request.model or "nano") == "nano" and request.checkpoint is None:
+    if done and (request.model or "nano") == "nano" and request.checkpoint is None:
         _point_to_sharper(request)
     if failed:
         raise typer.Exit(2)

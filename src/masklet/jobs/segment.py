@@ -172,7 +172,7 @@ class _Run:
             stem = stems[thing.id]
             self._write(report, _with(stem, "_mask.png"), answer.mask)
             self._write(report, _with(stem, "_cutout.png"), cutout(image_hwc, answer.mask, clear_outside=True))
-            if self.request.candidates:
+            if self.request.candidates and len(answer) > 1:
                 for i, candidate in enumerate(answer):
                     self._write(report, _with(stem, f"_candidate{i + 1}.png"), candidate.mask)
             report.scores[thing.name] = answer.predicted_iou
