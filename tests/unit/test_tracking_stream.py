@@ -1,4 +1,4 @@
-"""A stream gives the same masks as the same file tracked offline, bit for bit, and keeps only what it may read again."""
+"""A stream gives the masks of the same file tracked offline, bit for bit, and keeps only what it may read again."""
 
 from __future__ import annotations
 

@@ -52,9 +52,10 @@ class Samurai:
         best = int(np.argmax(ious))
         if motion.filter is None or motion.stable_frames == 0:
             box = box_of(best)
-            # Nothing to start from in an empty mask: wait for one that shows the object.
-            started = MotionState(BoxFilter.start(box), 1) if box is not None else MotionState()
-            return Choice(best, started, None, tuple(ious))
+            if box is None:  # nothing to start from in an empty mask: wait for one that shows the object
+                waiting = MotionState(None if motion.filter is None else motion.filter.predict(), 0)
+                return Choice(best, waiting, None, tuple(ious))
+            return Choice(best, MotionState(BoxFilter.start(box), 1), None, tuple(ious))
 
         expected = motion.filter.predict()
         scores: tuple[float, ...] | None = None

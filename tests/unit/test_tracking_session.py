@@ -1,0 +1,403 @@
+"""Sessions: prompts on any frame for any object, propagation in any direction, corrections, and what stays bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from masklet.errors import InputError, PromptError, UnknownObjectError
+from masklet.loading import load_model
+from masklet.models import SAM2
+from masklet.tracking import FrameMasks, ObjectMask, Session
+
+BOX = (60, 70, 170, 215)
+P, Q, R = (110, 130), (24, 120), (200, 40)
+SIZE = 128
+POLICIES = pytest.mark.parametrize("policy", ["samurai", "recency"])
+
+
+@pytest.fixture(scope="module")
+def nano() -> SAM2:
+    return load_model("nano", device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def frames(clip_256_frames: list[np.ndarray]) -> np.ndarray:
+    return np.stack(clip_256_frames)
+
+
+@pytest.fixture
+def make_session(nano: SAM2, frames: np.ndarray) -> Any:
+    def make(count: int = 16, **settings: Any) -> Session:
+        return Session(frames[:count], nano, **{"resolution": SIZE, **settings})
+
+    return make
+
+
+def run(session: Session, *args: Any, **kwargs: Any) -> dict[int, FrameMasks]:
+    return {masks.index: masks for masks in session.propagate(*args, **kwargs)}
+
+
+def same(a: FrameMasks, b: FrameMasks) -> bool:
+    """Whether two frames' masks and scores are equal bit for bit."""
+    if a.index != b.index or list(a.objects) != list(b.objects):
+        return False
+    return all(
+        torch.equal(x.low_res_logits_hw, y.low_res_logits_hw)
+        and (x.object_score, x.predicted_iou, x.motion_score, x.candidate, x.is_prompt)
+        == (y.object_score, y.predicted_iou, y.motion_score, y.candidate, y.is_prompt)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def close(a: ObjectMask, b: ObjectMask) -> bool:
+    """Equal but for the rounding of another batch size, which memories in bfloat16 amplify."""
+    error = (a.low_res_logits_hw - b.low_res_logits_hw).abs()
+    return bool(error.mean() < 0.01) and bool(error.max() < 0.1)
+
+
+# --- directions and ranges -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, range(3, 8)),
+        ({"start": 5}, range(5, 8)),
+        ({"start": 5, "stop": 6}, range(5, 7)),
+        ({"start": 5, "stop": 5}, range(5, 6)),
+        ({"stop": 4}, range(3, 5)),
+        ({"start": 0}, range(8)),
+        ({"direction": "backward"}, range(6, -1, -1)),
+        ({"direction": "backward", "start": 5, "stop": 2}, range(5, 1, -1)),
+        ({"direction": "backward", "start": 0}, range(0, 1)),
+        ({"direction": "both"}, [*range(3, 8), *range(2, -1, -1)]),
+        ({"direction": "both", "start": 5}, [*range(5, 8), *range(4, -1, -1)]),
+        ({"direction": "both", "start": 0}, range(8)),
+        ({"direction": "both", "start": 7}, range(7, -1, -1)),
+    ],
+)
+def test_frames_in_order(make_session: Any, given: dict[str, Any], expected: Any) -> None:
+    session = make_session(8, resolution=64)
+    session.add_prompt(3, 1, box=BOX)
+    session.add_prompt(6, 2, points=[Q])
+    seen = list(session.propagate(**given))
+    assert [masks.index for masks in seen] == list(expected)
+    assert all(list(masks.objects) == [1, 2] for masks in seen)
+    assert all(masks.time == session.video.time_of(masks.index) for masks in seen)
+    assert set(session.tracked_frames(1)) == {*expected, 3}
+
+
+@POLICIES
+def test_backwards_is_forwards_through_the_reversed_video(
+    make_session: Any, nano: SAM2, frames: np.ndarray, policy: str
+) -> None:
+    backwards = make_session(10, policy=policy)
+    backwards.add_prompt(9, 1, points=[P])
+    forwards = Session(frames[9::-1].copy(), nano, resolution=SIZE, policy=policy)
+    forwards.add_prompt(0, 1, points=[P])
+    for a, b in zip(backwards.propagate(direction="backward"), forwards.propagate(), strict=True):
+        assert (a.index, b.index) in [(9 - i, i) for i in range(10)]
+        assert torch.equal(a[1].low_res_logits_hw, b[1].low_res_logits_hw)
+
+
+def test_both_is_forwards_and_then_backwards(make_session: Any) -> None:
+    both = make_session(12)
+    both.add_prompt(5, 1, box=BOX)
+    masks = run(both, direction="both")
+    in_turn = make_session(12)
+    in_turn.add_prompt(5, 1, box=BOX)
+    expected = run(in_turn) | run(in_turn, direction="backward")
+    assert masks.keys() == expected.keys()
+    assert all(same(masks[i], expected[i]) for i in masks)
+
+
+def test_each_object_can_go_its_own_way(make_session: Any) -> None:
+    session = make_session(10)
+    session.add_prompt(0, 1, box=BOX)
+    session.add_prompt(9, 2, points=[Q])
+    first = run(session, objects=[1])
+    second = run(session, objects=[2], direction="backward")
+    assert all(list(masks.objects) == [1] for masks in first.values())
+    assert all(list(masks.objects) == [2] for masks in second.values())
+    alone = make_session(10)
+    alone.add_prompt(0, 1, box=BOX)
+    assert all(same(first[i], masks) for i, masks in run(alone).items())
+    assert list(session.masks(4).objects) == [1, 2]
+    assert same(FrameMasks(4, {1: session.masks(4)[1]}), first[4])
+
+
+# --- several objects -----------------------------------------------------------------------------------------------
+
+
+@POLICIES
+def test_several_objects_equal_each_alone(make_session: Any, policy: str) -> None:
+    prompts = {4: {"box": BOX}, 2: {"points": [Q]}, 7: {"points": [R, P], "labels": [1, 0]}}
+    together = make_session(12, policy=policy)
+    for object_id, prompt in prompts.items():
+        together.add_prompt(0, object_id, **prompt)
+    masks = run(together)
+    assert together.object_ids == [4, 2, 7]
+    in_pairs = make_session(12, policy=policy)
+    in_pairs.engine.objects_at_once = 2
+    for object_id, prompt in prompts.items():
+        in_pairs.add_prompt(0, object_id, **prompt)
+    paired = run(in_pairs)
+    for object_id, prompt in prompts.items():
+        alone = make_session(12, policy=policy)
+        alone.add_prompt(0, object_id, **prompt)
+        for index, own in run(alone).items():
+            assert close(own[object_id], masks[index][object_id]), (object_id, index)
+            assert close(own[object_id], paired[index][object_id]), (object_id, index)
+
+
+def test_objects_share_one_image_encoding(make_session: Any, monkeypatch: pytest.MonkeyPatch, nano: SAM2) -> None:
+    encoded = []
+    encode = nano.encode_image
+    monkeypatch.setattr(nano, "encode_image", lambda pixels: encoded.append(1) or encode(pixels))
+    session = make_session(6, resolution=64)
+    for object_id in range(3):
+        session.add_prompt(0, object_id, points=[P])
+    run(session)
+    assert len(encoded) == 6
+
+
+def test_objects_come_and_go_while_tracking(make_session: Any) -> None:
+    """Between two frames of a running propagation: a new object, a correction, an object less."""
+    session = make_session(12)
+    session.add_prompt(0, 1, box=BOX)
+    ids = {}
+    for masks in session.propagate():
+        ids[masks.index] = list(masks.objects)
+        if masks.index == 3:
+            session.add_prompt(3, 2, points=[Q])
+        if masks.index == 5:
+            session.add_prompt(9, 1, points=[P])
+        if masks.index == 7:
+            session.remove_object(2)
+    assert ids == {i: [1, 2] if 4 <= i <= 7 else [1] for i in range(12)}
+    assert session.masks(9)[1].is_prompt
+    assert session.masks(8).objects.keys() == {1}
+
+    in_steps = make_session(12)
+    in_steps.add_prompt(0, 1, box=BOX)
+    run(in_steps, stop=3)
+    in_steps.add_prompt(3, 2, points=[Q])
+    run(in_steps, 4, 5)
+    in_steps.add_prompt(9, 1, points=[P])
+    run(in_steps, 6, 7)
+    in_steps.remove_object(2)
+    run(in_steps, 8)
+    assert all(same(session.masks(i), in_steps.masks(i)) for i in range(12))
+
+
+def test_the_last_object_gone_ends_a_propagation(make_session: Any) -> None:
+    session = make_session(6, resolution=64)
+    session.add_prompt(0, 1, box=BOX)
+    seen = []
+    for masks in session.propagate():
+        seen.append(masks.index)
+        if masks.index == 2:
+            session.remove_object(1)
+    assert seen == [0, 1, 2]
+
+
+def test_removing_an_object_changes_nothing_for_the_others(make_session: Any) -> None:
+    session = make_session(10)
+    session.add_prompt(0, 1, box=BOX)
+    session.add_prompt(0, 2, points=[Q])
+    run(session, stop=4)
+    session.remove_object(1)
+    rest = run(session, 5)
+    alone = make_session(10)
+    alone.add_prompt(0, 2, points=[Q])
+    expected = run(alone)
+    assert all(close(rest[i][2], expected[i][2]) for i in rest)
+    assert 1 not in session.masks(2).objects
+    with pytest.raises(UnknownObjectError):
+        session.tracked_frames(1)
+
+
+# --- corrections ---------------------------------------------------------------------------------------------------
+
+
+@POLICIES
+def test_a_correction_decides_its_frame_and_steers_what_follows(make_session: Any, policy: str) -> None:
+    session = make_session(12, policy=policy)
+    session.add_prompt(0, 1, points=[P])
+    before = run(session)
+    corrected = session.add_prompt(6, 1, points=[Q], labels=[0])
+    assert not same(corrected, before[6])
+    assert corrected[1].is_prompt
+    # Nothing but its own frame has changed yet; earlier frames never do.
+    assert all(same(session.masks(i), before[i]) for i in range(12) if i != 6)
+    after = run(session, 6)
+    assert same(after[6], corrected)
+    assert all(not same(after[i], before[i]) for i in range(7, 12))
+    assert all(same(session.masks(i), before[i]) for i in range(6))
+    # Passing over it again, from either side, leaves it as it is.
+    assert same(run(session)[6], corrected)
+    assert same(run(session, 11, direction="backward")[6], corrected)
+
+
+def test_a_second_click_on_a_corrected_frame_adds_to_the_first(make_session: Any) -> None:
+    session = make_session(8)
+    session.add_prompt(0, 1, points=[P])
+    run(session)
+    session.add_prompt(4, 1, points=[Q], labels=[0])
+    session.add_prompt(4, 1, points=[R], labels=[0])
+    assert session.prompts(1)[4].points_n2.tolist() == [list(Q), list(R)]
+    assert list(session.prompts(1)) == [0, 4]
+    session.add_prompt(4, 1, points=[P], replace=True)
+    assert session.prompts(1)[4].points_n2.tolist() == [list(P)]
+    session.add_prompt(4, 1, mask=np.ones((256, 256), bool))
+    assert session.masks(4)[1].mask.all()
+    assert session.prompts(1)[4].point_count == 0
+
+
+def test_a_click_on_an_untracked_frame_stands_alone(make_session: Any) -> None:
+    session = make_session(8)
+    session.add_prompt(0, 1, box=BOX)
+    ahead = session.add_prompt(5, 1, points=[Q])
+    alone = make_session(8)
+    assert same(alone.add_prompt(5, 1, points=[Q]), ahead)
+
+
+def test_earlier_clicks_count_again_when_a_correction_is_taken_back(make_session: Any) -> None:
+    session = make_session(10)
+    session.add_prompt(0, 1, points=[P])
+    before = run(session)
+    session.add_prompt(5, 1, points=[Q], labels=[0])
+    run(session, 5)
+    restored = session.clear_prompts(5, 1)
+    assert same(restored, before[5])
+    again = run(session, 5)
+    assert all(same(again[i], before[i]) for i in again)
+    assert list(session.prompts(1)) == [0]
+
+
+def test_without_prompts_an_object_has_no_masks_but_its_id(make_session: Any) -> None:
+    session = make_session(6, resolution=64)
+    session.add_prompt(0, 1, box=BOX)
+    session.add_prompt(0, 2, points=[Q])
+    run(session)
+    assert list(session.clear_prompts(0, 1).objects) == [2]
+    assert session.object_ids == [1, 2]
+    assert session.tracked_frames(1) == []
+    assert all(list(masks.objects) == [2] for masks in run(session).values())
+    session.clear_prompts(0, 2)
+    with pytest.raises(InputError, match="nothing to track"):
+        session.propagate()
+    # It can be prompted again, and then it is as good as new.
+    session.add_prompt(2, 1, box=BOX)
+    fresh = make_session(6, resolution=64)
+    fresh.add_prompt(2, 1, box=BOX)
+    expected = run(fresh)
+    assert all(same(masks, expected[i]) for i, masks in run(session).items())
+
+
+def test_reset(make_session: Any) -> None:
+    session = make_session(8)
+    session.add_prompt(0, 1, points=[Q])
+    session.add_prompt(3, 2, points=[P])
+    run(session)
+    session.reset()
+    assert session.object_ids == []
+    assert len(session.masks(3)) == 0
+    session.add_prompt(0, 1, box=BOX)
+    fresh = make_session(8)
+    fresh.add_prompt(0, 1, box=BOX)
+    expected = run(fresh)
+    assert all(same(masks, expected[i]) for i, masks in run(session).items())
+
+
+def test_an_empty_mask_says_that_the_object_is_not_here(make_session: Any) -> None:
+    session = make_session(8)
+    empty = np.zeros((256, 256), bool)
+    with pytest.raises(PromptError, match="nothing else shows the object"):
+        session.add_prompt(0, 1, mask=empty)
+    assert session.object_ids == []
+    session.add_prompt(0, 1, box=BOX)
+    run(session)
+    gone = session.add_prompt(4, 1, mask=empty)
+    assert gone[1].lost
+    assert not gone[1].mask.any()
+    assert gone[1].box_xyxy is None
+    assert same(run(session, 4)[4], gone)
+
+
+# --- going on ------------------------------------------------------------------------------------------------------
+
+
+@POLICIES
+def test_tracking_goes_on_from_anywhere_as_if_never_stopped(make_session: Any, policy: str) -> None:
+    """Memories that left the bank come back from disk, so the second half is the same bit for bit."""
+    straight, stopped = make_session(20, policy=policy), make_session(20, policy=policy)
+    for session in (straight, stopped):
+        session.add_prompt(0, 1, points=[P])
+        session.add_prompt(3, 2, points=[Q])
+    expected = run(straight)
+    run(stopped, stop=17)
+    run(stopped, 2, 5)  # elsewhere in between
+    for again in (11, 4, 17):
+        resumed = run(stopped, again, min(again + 8, 19))
+        assert all(same(masks, expected[i]) for i, masks in resumed.items()), again
+    assert all(same(stopped.masks(i), expected[i]) for i in range(20))
+
+
+@POLICIES
+def test_in_two_parts(make_session: Any, policy: str) -> None:
+    straight, parts = make_session(21, policy=policy), make_session(21, policy=policy)
+    for session in (straight, parts):
+        session.add_prompt(0, 1, box=BOX)
+    expected = run(straight, 0, 20)
+    found = run(parts, 0, 10) | run(parts, 11, 20)
+    assert all(same(found[i], expected[i]) for i in range(21))
+
+
+def test_an_abandoned_propagation_leaves_a_usable_session(make_session: Any) -> None:
+    session = make_session(10)
+    session.add_prompt(0, 1, box=BOX)
+    for masks in session.propagate():
+        if masks.index == 4:
+            break
+    assert session.tracked_frames(1) == [0, 1, 2, 3, 4]
+    straight = make_session(10)
+    straight.add_prompt(0, 1, box=BOX)
+    expected = run(straight)
+    assert all(same(masks, expected[i]) for i, masks in run(session, 5).items())
+
+
+_FRESH = """
+import sys, numpy as np, torch
+from masklet.loading import load_model
+from masklet.tracking import Session
+torch.set_num_threads(int(sys.argv[3]))
+session = Session(np.load(sys.argv[1]), load_model("nano", device="cpu", dtype="float32"), resolution=128)
+session.add_prompt(0, 1, points=[(110, 130)])
+np.save(sys.argv[2], np.stack([m[1].low_res_logits_hw.numpy() for m in session.propagate()]))
+"""
+
+
+def test_a_second_video_in_a_process_is_like_the_first_in_a_fresh_one(
+    make_session: Any, nano: SAM2, frames: np.ndarray, tmp_path: Path
+) -> None:
+    first = make_session(20)
+    first.add_prompt(0, 1, box=BOX)
+    first.add_prompt(0, 2, points=[Q])
+    run(first)
+    second = frames[20:38, ::-1].copy()
+    session = Session(second, nano, resolution=SIZE)
+    session.add_prompt(0, 1, points=[P])
+    found = np.stack([masks[1].low_res_logits_hw.numpy() for masks in session.propagate()])
+
+    np.save(tmp_path / "video.npy", second)
+    arguments = [str(tmp_path / "video.npy"), str(tmp_path / "masks.npy"), str(torch.get_num_threads())]
+    subprocess.run([sys.executable, "-c", _FRESH, *arguments], check=True, timeout=600)
+    np.testing.assert_array_equal(found, np.load(tmp_path / "masks.npy"))
