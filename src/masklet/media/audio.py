@@ -29,6 +29,7 @@ _ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
 _OPUS_RATE = 48000
 _BIT_RATE_PER_CHANNEL = 96_000
 _ORIGIN_PACKETS = 64
+_GAP_SECONDS = 0.01
 
 
 class SoundTrack:
@@ -143,12 +144,13 @@ class SoundTrack:
         yield from self._target.encode(None)
 
     def _trimmed(self) -> Iterator[Any]:
-        """Decoded sound between the two times, cut to the sample; time stamps count from the start."""
+        """Decoded sound between the two times, cut to the sample; time stamps count from the start, gaps are silent."""
+        expected: int | None = None
         for packet in packets(self._input, self._source):
             try:
                 frames = self._source.decode(packet)
             except (av.error.FFmpegError, OSError):
-                continue  # a damaged packet is a short silence
+                continue
             for frame in frames:
                 if frame.pts is None:
                     continue
@@ -161,7 +163,26 @@ class SoundTrack:
                     keep = min(keep, round((self._until - begin) * frame.sample_rate))
                 if skip >= keep:
                     continue
-                yield _cut(frame, skip, keep, round((begin - self._from) * frame.sample_rate) + skip)
+                cut = _cut(frame, skip, keep, round((begin - self._from) * frame.sample_rate) + skip)
+                if expected is not None and cut.pts - expected > _GAP_SECONDS * frame.sample_rate:
+                    yield _silence(cut, expected)  # what is missing must not pull the rest forwards
+                expected = cut.pts + cut.samples
+                yield cut
+
+
+def _silence(like: Any, first: int) -> Any:
+    """A silent frame from sample `first` to the beginning of `like`."""
+    channels = len(like.layout.channels)
+    planar = like.format.is_planar
+    samples = int(like.pts) - first
+    shape = (channels, samples) if planar else (1, samples * channels)
+    template = like.to_ndarray()
+    middle = 128 if template.dtype == np.uint8 else 0
+    frame = av.AudioFrame.from_ndarray(
+        np.full(shape, middle, template.dtype), format=like.format.name, layout=like.layout.name
+    )
+    frame.sample_rate, frame.pts, frame.time_base = like.sample_rate, first, Fraction(1, like.sample_rate)
+    return frame
 
 
 def _cut(frame: Any, first: int, end: int, pts: int) -> Any:
