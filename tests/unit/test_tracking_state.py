@@ -1,0 +1,150 @@
+"""Tracking that goes on in another session, from bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from masklet.errors import InputError
+from masklet.tracking import Session
+from masklet.tracking.state import export_state, import_state
+
+FRAMES = 10
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def open_session(video: np.ndarray, **settings: Any) -> Session:
+    return Session(video, "nano", device="cpu", dtype="float32", resolution=128, **settings)
+
+
+@pytest.fixture(scope="module")
+def moving_clip() -> np.ndarray:
+    """Ten frames of a ball that goes right over the demo clip's first frames: uint8 (10, 72, 128, 3)."""
+    import av
+
+    demo = Path(__file__).parents[2] / "src" / "masklet" / "data" / "bunny.mp4"
+    images = []
+    with av.open(str(demo)) as container:
+        for frame in container.decode(video=0):
+            images.append(frame.reformat(128, 72, format="rgb24").to_ndarray())
+            if len(images) == FRAMES:
+                break
+    y, x = np.mgrid[:72, :128]
+    for index, image in enumerate(images):
+        image[((x - 20 - 6 * index) ** 2 + (y - 40) ** 2) < 144] = (250, 40, 30)
+    return np.stack(images)
+
+
+def session_with_prompts(video: np.ndarray, **settings: Any) -> Session:
+    session = open_session(video, **settings)
+    session.add_prompt(2, 1, points=[(32, 40)])
+    session.add_prompt(2, 1, points=[(100, 10)], labels=[0])
+    session.add_prompt(2, 2, box=(60, 5, 100, 30))
+    session.add_prompt(6, 2, mask=np.pad(np.ones((20, 30), bool), ((10, 42), (60, 38))))
+    return session
+
+
+def all_masks(found: Iterator[Any]) -> list[tuple[int, dict[int, tuple[bytes, float, float, float | None]]]]:
+    return [
+        (
+            masks.index,
+            {
+                one.object_id: (one.logits.tobytes(), one.object_score, one.predicted_iou, one.motion_score)
+                for one in masks
+            },
+        )
+        for masks in found
+    ]
+
+
+@pytest.mark.parametrize(("policy", "cut"), [("samurai", 3), ("samurai", 7), ("recency", 1)])
+def test_tracking_goes_on_with_the_same_masks_to_the_bit(moving_clip: np.ndarray, policy: str, cut: int) -> None:
+    settings: dict[str, Any] = {"policy": policy}
+    if policy == "samurai":
+        settings["stable_frames_threshold"] = 3  # so that motion has a say within a few frames
+    with session_with_prompts(moving_clip, **settings) as whole:
+        wanted = all_masks(whole.propagate(2)) + all_masks(whole.propagate(1, direction="backward"))
+    with session_with_prompts(moving_clip, **settings) as first:
+        run = first.propagate(2)
+        begun = all_masks(next(run) for _ in range(cut))
+        state = export_state(first, [(2 + cut, 1), (1, -1)])
+    with open_session(moving_clip, **settings) as second:
+        import_state(second, state)
+        rest = all_masks(second.propagate(2 + cut)) + all_masks(second.propagate(1, direction="backward"))
+    assert begun + rest == wanted
+    if policy == "samurai":
+        assert any(one[3] is not None for _, objects in rest for one in objects.values())
+
+
+def test_a_state_holds_only_what_is_still_read(moving_clip: np.ndarray) -> None:
+    with session_with_prompts(np.concatenate([moving_clip] * 2), policy="recency") as session:
+        sizes = [len(export_state(session, [(3, 1)]))]
+        for masks in session.propagate(2):
+            sizes.append(len(export_state(session, [(masks.index + 1, 1)])))
+    assert max(sizes) < 300_000
+    assert sizes[-1] - sizes[-2] < 1000  # it stops growing once the oldest memories are out of reach
+
+
+def test_a_state_of_other_settings_is_refused(moving_clip: np.ndarray) -> None:
+    with session_with_prompts(moving_clip) as session:
+        state = export_state(session, [(3, 1)])
+    with open_session(moving_clip, policy="recency") as other:
+        other.add_prompt(0, 5, points=[(20, 40)])
+        with pytest.raises(InputError, match="policy: samurai then, recency now"):
+            import_state(other, state)
+        assert other.object_ids == [5]  # and what was there stays
+    with (
+        open_session(moving_clip[:, ::2, ::2].copy()) as small,
+        pytest.raises(InputError, match="frame"),
+    ):
+        import_state(small, state)
+
+
+def rewritten(state: bytes, change: Any) -> bytes:
+    (length,) = struct.unpack_from("<Q", state, 16)
+    header = json.loads(state[24 : 24 + length])
+    change(header)
+    packed = json.dumps(header).encode()
+    return state[:16] + struct.pack("<Q", len(packed)) + packed + state[24 + length :]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h["lengths"].append(-5),
+        lambda h: h["lengths"].__setitem__(0, h["lengths"][0] + 1),
+        lambda h: h["objects"][0].update(prompted=[999]),
+        lambda h: h["objects"][0].update(remembered=[]),
+        lambda h: h["objects"][0].update(id="x"),
+        lambda h: h["objects"][0]["prompts"][0].update(points=[[1e9, 0]], labels=[1]),
+        lambda h: h["objects"][1]["prompts"][1].update(mask={"size": [72, 128], "counts": "PPPP"}),
+        lambda h: h.pop("objects"),
+        lambda h: h.update(objects=7),
+    ],
+)
+def test_damaged_states_are_refused(moving_clip: np.ndarray, change: Any) -> None:
+    with session_with_prompts(moving_clip) as session:
+        state = export_state(session, [(3, 1)])
+        with pytest.raises(InputError):
+            import_state(session, rewritten(state, change))
+        for cut in (0, 10, 20, len(state) // 2, len(state) - 1):
+            with pytest.raises(InputError, match="damaged"):
+                import_state(session, state[:cut])
+        assert session.object_ids == [1, 2]
+        import_state(session, state)
+        assert session.object_ids == [1, 2]
