@@ -1,16 +1,19 @@
 """Outlines that follow the picture: a coarse mask pulled to the edges that the full-resolution frame shows.
 
-Only a band along the outline is decided anew. Each of its pixels asks pixels near it what they are, and listens
-most to those of its own colour (the mean-field form of a dense CRF with a joint bilateral kernel, Krähenbühl and
-Koltun 2011), while how deep it lies in the given mask holds it back. From coarse to fine: first on a small copy
-on which the band is a few pixels wide, then on copies twice the size each with half the freedom, so that the cost
-depends on the length of the outline and hardly on how coarse the mask was.
+Only a band along the outline is decided anew, by a small convolutional network that is told the picture and how
+deep each pixel lies in the given mask, counted in how far off that mask may be. It was trained on made scenes for
+which the truth is known (tools/train_edges.py) and has learned where in the band an object's edge runs; there is
+nothing in it about what objects are. It works from coarse to fine, as cascades for high-resolution segmentation
+do (CascadePSP, Cheng et al. 2020): first on a small copy on which the band is a few pixels wide, then on copies of
+twice the size each, with less freedom. So the cost depends on the length of the outline and hardly on how coarse
+the mask was.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from importlib import resources
 from typing import Any
 
 import cv2
@@ -19,20 +22,26 @@ from numpy.typing import NDArray
 
 from masklet.errors import InputError
 from masklet.masks._arrays import ByteArray, as_bytes, as_image, same_size
+from masklet.masks.boxes import mask_slices
 from masklet.masks.distance import signed_distance
 
-_COARSE_RADIUS = 6.0
-"""Width in pixels, on the smallest copy, that the band has to each side."""
-_NEIGHBOURS = 40
-_REACH = 0.4
-"""Sigma of the neighbours' distance, as a share of the radius."""
-_COLOUR = 8.0
-"""Sigma of the colour difference, in units of OpenCV's 8-bit Lab."""
-_LISTEN = 4.0
-"""Weight of the neighbours against the given mask."""
-_HOLD = 3.0
-"""Logit of the given mask at the edge of the band."""
-_ROUNDS = 3
+WIDTH = 24
+"""Channels of the network's layers."""
+DILATIONS = (1, 2, 4, 2, 1)
+"""Dilations of the layers between the first and the last one."""
+
+_HALO = 2 * (2 + sum(DILATIONS))
+"""Pixels around a pixel that the network sees, to each side."""
+_TILE = 64
+_AT_ONCE = 4
+_COARSE_RADIUS = 5.0
+"""Radius in pixels that the network likes to start from."""
+_LESS_FREEDOM = 0.45
+"""What is left of the radius after one look."""
+_SMALLEST_RADIUS = 1.2
+_BATCH_BYTES = 1 << 22
+
+Float = NDArray[np.float32]
 
 
 def radius_for(height: int, width: int, cells: int | None = None) -> float:
@@ -43,82 +52,120 @@ def radius_for(height: int, width: int, cells: int | None = None) -> float:
     return max(1.0, math.sqrt(height * width) / (cells or 256))
 
 
-def follow_picture(mask_hw: Any, image_hwc: Any, radius: float, strength: float = 1.0) -> NDArray[np.float32]:
+def follow_picture(mask_hw: Any, image_hwc: Any, radius: float, strength: float = 1.0) -> Float:
     """A soft mask, float32 (h, w) 0..1, whose outline (at 0.5) follows the picture's edges.
 
     Args:
         mask_hw: boolean (h, w).
         image_hwc: the picture, uint8 RGB (h, w, 3).
-        radius: how far in pixels the outline may move; further from it the mask stays as it is.
-        strength: 0 leaves the mask alone, 1 follows the picture as far as measurements say is good.
+        radius: how far off in pixels the outline may be; beyond twice that the mask stays as it is.
+        strength: how much of the network's advice to take, 0 to 1.
 
     Raises InputError for sizes that differ, a radius that isn't above 0 or a strength outside 0..1.
     """
     mask, image = as_bytes(mask_hw), as_image(image_hwc)
     same_size(image, mask)
-    if not radius > 0 or not 0 <= strength <= 1:
+    if not 0 < radius < math.inf or not 0 <= strength <= 1:
         raise InputError(f"A radius of {radius} pixels and a strength of {strength} can't be used.")
     soft = mask.astype(np.float32)
     if strength == 0 or cv2.countNonZero(mask) in (0, mask.size):
         return soft
-    height, width = mask.shape
     steps = max(0, round(math.log2(radius / _COARSE_RADIUS)))
-    freedom = radius
-    for step in range(steps, -1, -1):
-        scale = 2**step
-        size = (max(1, -(-width // scale)), max(1, -(-height // scale)))
-        picture = image if step == 0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        how = cv2.INTER_AREA if step == steps else cv2.INTER_CUBIC
-        small = soft if soft.shape == size[::-1] else cv2.resize(soft, size, interpolation=how)
-        soft = _decide(np.asarray(small, np.float32), picture, max(1.0, freedom / scale), strength)
-        freedom /= 2
+    where = mask_slices(mask, math.ceil(2 * radius) + (_HALO << steps))
+    assert where is not None
+    soft[where] = _coarse_to_fine(mask[where], image[where], radius, steps, strength)
     return soft
 
 
-def _decide(soft: NDArray[np.float32], image: ByteArray, radius: float, strength: float) -> NDArray[np.float32]:
-    """One scale: the pixels within `radius` of the outline, decided by their neighbours."""
-    depth = signed_distance(soft > 0.5, soft - np.float32(0.5)) / np.float32(radius)
-    opinion = np.where(depth > 0, np.float32(1), np.float32(-1))
-    band = np.flatnonzero(np.abs(depth) < max(1.0, 1.5 / radius))
-    if not band.size:
-        return (opinion + 1) / 2
-    pad = max(2, math.ceil(2 * _REACH * radius))
-    offsets = _offsets(max(0.8, _REACH * radius), pad)
-    width = depth.shape[1]
-    stride = width + 2 * pad
-    padded = np.pad(opinion, pad, mode="edge").reshape(-1)
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
-    colours = cv2.copyMakeBorder(lab, pad, pad, pad, pad, cv2.BORDER_REPLICATE).reshape(-1, 3)
-    rows, columns = np.divmod(band, width)
-    here = (rows + pad) * stride + columns + pad
-    own = colours[here].astype(np.int16)
-    weights = np.empty((len(offsets), band.size), np.float32)
-    around = np.empty((len(offsets), band.size), np.int64)
-    for k, (dy, dx) in enumerate(offsets):
-        np.add(here, dy * stride + dx, out=around[k])
-        difference = (colours[around[k]] - own).astype(np.float32)
-        weights[k] = np.einsum("nc,nc->n", difference, difference)
-    np.exp(weights * np.float32(-0.5 / _COLOUR**2), out=weights)
-    weights += np.float32(1e-4)  # a colour found nowhere near listens to everyone alike
-    weights *= np.float32(_LISTEN * strength) / weights.sum(axis=0)
-    hold = np.clip(depth.reshape(-1)[band] * np.float32(_HOLD), -6, 6)
-    padded[here] = np.tanh(hold / 2)
-    for _ in range(_ROUNDS):
-        heard = np.einsum("kn,kn->n", weights, padded[around])
-        padded[here] = np.tanh((hold + heard) / 2)
-    opinion.reshape(-1)[band] = padded[here]
-    return np.asarray((opinion + 1) / 2, np.float32)
+def _coarse_to_fine(mask: ByteArray, image: ByteArray, radius: float, steps: int, strength: float) -> Float:
+    height, width = mask.shape
+    field = mask.astype(np.float32) - np.float32(0.5)
+    for step in range(steps, -1, -1):
+        scale = 2**step
+        size = (max(2, -(-width // scale)), max(2, -(-height // scale)))
+        picture, small = image, field
+        if size != (width, height):
+            picture = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+        if field.shape != size[::-1]:
+            how = cv2.INTER_AREA if step == steps else cv2.INTER_CUBIC
+            small = np.asarray(cv2.resize(field, size, interpolation=how), np.float32)
+        field = _decide(small > 0, picture, max(_SMALLEST_RADIUS, radius / scale), strength)
+        radius *= _LESS_FREEDOM
+    if field.shape != mask.shape:  # a frame of a single row or column
+        field = np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    return 1 / (1 + np.exp(-field))
 
 
-@lru_cache(maxsize=64)
-def _offsets(sigma: float, limit: int) -> tuple[tuple[int, int], ...]:
-    """Places of neighbours: a sunflower spiral as dense as a Gaussian, so that all of them weigh the same."""
-    k = np.arange(_NEIGHBOURS) + 0.5
-    distance = sigma * np.sqrt(-2 * np.log(1 - k / _NEIGHBOURS * 0.865))
-    turn = k * math.pi * (3 - math.sqrt(5))
-    places = {
-        (int(y), int(x))
-        for y, x in np.rint(np.column_stack((distance * np.sin(turn), distance * np.cos(turn))))
-        if max(abs(y), abs(x)) <= limit
-    }
-    return tuple(sorted(places - {(0, 0)}))
+def _decide(inside: NDArray[np.bool_], image: ByteArray, radius: float, strength: float) -> Float:
+    """One scale: logits, positive inside. Computed in tiles, where the band passes through them."""
+    depth = np.clip(signed_distance(inside) / np.float32(2 * radius), -1, 1)
+    field = np.where(inside, np.float32(6), np.float32(-6))
+    band = np.abs(depth) < 1
+    height, width = depth.shape
+    bottom, right = (_HALO + -side % _TILE for side in (height, width))
+    edge = cv2.BORDER_REPLICATE
+    around = cv2.copyMakeBorder(image, _HALO, bottom, _HALO, right, edge)
+    deep = cv2.copyMakeBorder(depth, _HALO, bottom, _HALO, right, edge)
+    corners = [
+        (y, x)
+        for y in range(0, height, _TILE)
+        for x in range(0, width, _TILE)
+        if band[y : y + _TILE, x : x + _TILE].any()
+    ]
+    reach = _TILE + 2 * _HALO
+    for begin in range(0, len(corners), _AT_ONCE):
+        group = corners[begin : begin + _AT_ONCE]
+        given = np.empty((4, len(group), reach, reach), np.float32)
+        for k, (y, x) in enumerate(group):
+            part = around[y : y + reach, x : x + reach].transpose(2, 0, 1)
+            given[:3, k] = (part * np.float32(1 / 255) - np.float32(0.5)) * 4
+            given[3, k] = deep[y : y + reach, x : x + reach]
+        advice = _network(given)
+        for k, (y, x) in enumerate(group):
+            rows, columns = slice(y, min(y + _TILE, height)), slice(x, min(x + _TILE, width))
+            tile = advice[k, : rows.stop - y, : columns.stop - x]
+            logits = 4 * depth[rows, columns] + np.float32(strength) * tile
+            field[rows, columns] = np.where(band[rows, columns], logits, field[rows, columns])
+    return np.clip(field, -6, 6)
+
+
+def _network(given: Float) -> Float:
+    """What the network adds to the logits: (n, h, w) of (4, n, h + 2 halos, w + 2 halos)."""
+    layers = _weights()
+    _, count, height, width = given.shape
+    # Four neighbouring pixels become channels: half the grid, a quarter of the work.
+    folded = given.reshape(4, count, height // 2, 2, width // 2, 2).transpose(0, 3, 5, 1, 2, 4)
+    hidden = folded.reshape(16, count, height // 2, width // 2)
+    hidden = np.maximum(_convolve(hidden, *layers[0], 1), 0)
+    for dilation, (weight, bias) in zip(DILATIONS, layers[1:-1], strict=True):
+        same = hidden[:, :, dilation:-dilation, dilation:-dilation]
+        hidden = np.maximum(_convolve(hidden, weight, bias, dilation) + same, 0)
+    out = _convolve(hidden, *layers[-1], 1)
+    _, count, height, width = out.shape
+    unfolded = out.reshape(2, 2, count, height, width).transpose(2, 3, 0, 4, 1)
+    return unfolded.reshape(count, 2 * height, 2 * width)
+
+
+def _convolve(given: Float, weight: Float, bias: Float, dilation: int) -> Float:
+    """A 3x3 convolution without padding: (channels out, n, h - 2d, w - 2d) of (channels, n, h, w)."""
+    channels, count, height, width = given.shape
+    high, wide = height - 2 * dilation, width - 2 * dilation
+    columns = np.empty((9, channels, count, high, wide), np.float32)
+    for k in range(9):
+        y, x = k // 3 * dilation, k % 3 * dilation
+        columns[k] = given[:, :, y : y + high, x : x + wide]
+    out = weight @ columns.reshape(9 * channels, -1)
+    out += bias
+    return out.reshape(-1, count, high, wide)
+
+
+@lru_cache(maxsize=1)
+def _weights() -> list[tuple[Float, Float]]:
+    """Per layer a matrix (channels out, 9 x channels in) and a column of biases."""
+    with resources.files("masklet.masks").joinpath("edges.npz").open("rb") as file, np.load(file) as stored:
+        layers = []
+        for k in range(len(DILATIONS) + 2):
+            weight = stored[f"weight{k}"].astype(np.float32)
+            matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1).reshape(len(weight), -1))
+            layers.append((matrix, stored[f"bias{k}"].astype(np.float32)[:, None]))
+        return layers

@@ -153,13 +153,19 @@ def _aligned(small: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[
     room = (cv2.getOptimalDFTSize(2 * height), cv2.getOptimalDFTSize(2 * width))
     spectra = (np.fft.rfft2(np.maximum(mask, 0), room) for mask in (small, other))
     overlap = np.fft.irfft2(next(spectra) * np.conj(next(spectra)), room)
-    dy, dx = (int(index) for index in np.unravel_index(int(overlap.argmax()), room))
-    dy, dx = (dy - room[0] if dy > height else dy), (dx - room[1] if dx > width else dx)
-    if (dy, dx) == (0, 0):
-        return other
+    peak = np.unravel_index(int(overlap.argmax()), room)
+    dy, dx = (_between(np.take(overlap, peak[1 - axis], axis=1 - axis), int(peak[axis])) for axis in (0, 1))
     matrix = np.array([[1.0, 0, dx], [0, 1, dy]])
     moved = cv2.warpAffine(other, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.float32)
+
+
+def _between(line: NDArray[Any], peak: int) -> float:
+    """Where between its samples a line has its peak, by a parabola; what lies past the middle is negative."""
+    before, at, after = (float(line[(peak + k) % len(line)]) for k in (-1, 0, 1))
+    bend = before - 2 * at + after
+    place = peak + (0.5 * (before - after) / bend if bend < 0 else 0.0)
+    return place - len(line) if place > len(line) / 2 else place
 
 
 def _carry(own: Field, change: NDArray[np.float32]) -> Field:
