@@ -226,10 +226,10 @@ class AutomaticMaskGenerator:
             window = upsampler.above(logits, level - offset)
             if window is None:
                 continue
-            possible = int((window.logits_hw > level - offset).sum())
-            certain = int((window.logits_hw > level + offset).sum())
-            stability = certain / max(1, possible)
-            inside_hw = (window.logits_hw > level).numpy()
+            logits_hw = window.logits_hw.numpy()  # whose counting is far quicker than PyTorch's
+            possible = int(np.count_nonzero(logits_hw > level - offset))
+            stability = int(np.count_nonzero(logits_hw > level + offset)) / max(1, possible)
+            inside_hw = logits_hw > level
             if stability < self.stability_score_thresh or not inside_hw.any():
                 continue
             point = (x1 + x * (x2 - x1), y1 + y * (y2 - y1))
