@@ -1,0 +1,55 @@
+# make demo    track the bunny in the clip that comes with masklet
+# make test    style, types and tests
+# make bench   measure this machine
+# PYTHON=/path/to/python3 chooses the Python; otherwise scripts/find-python.sh does.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := out/demo
+CLIP := src/masklet/data/bunny.mp4
+
+.PHONY: help demo test lint bench setup setup-dev clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+# A stamp is newer than what it depends on, so that a second run installs nothing.
+$(BIN)/python:
+	@python=$$(PYTHON="$(PYTHON)" sh scripts/find-python.sh) && echo "Setting up $(VENV) with $$python" && "$$python" -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.system-packages: scripts/system-packages.sh | $(BIN)/python
+	@sh scripts/system-packages.sh
+	@touch $@
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+demo: setup
+	@$(BIN)/masklet track $(CLIP) --mask bunny:src/masklet/data/bunny_frame48.png --frame 48 --direction both \
+		--output $(DEMO) --overwrite
+	@echo "Watch $(CURDIR)/$(DEMO)/overlay.mp4"
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint $(VENV)/.system-packages
+	$(BIN)/pytest
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
