@@ -49,7 +49,10 @@ def remove_specks(mask_hw: Any, max_area: float) -> MaskArray:
     drop = areas <= max_area
     drop[0] = False
     if count > 1:
-        drop[1 + int(areas[1:].argmax())] = False
+        largest = 1 + np.flatnonzero(areas[1:] == areas[1:].max())
+        # OpenCV numbers pieces in no promised order.
+        tie = len(largest) > 1
+        drop[labels.ravel()[np.isin(labels, largest).argmax()] if tie else largest[0]] = False
     if drop.any():
         region[drop[labels]] = 0
     return mask.view(np.bool_)
