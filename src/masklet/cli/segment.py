@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -172,7 +174,8 @@ def segment(
     done = failed = 0
     with _Display() as display:
         for report in run(request, display.show):
-            _tell(report, display.console)
+            with display.away():
+                _tell(report)
             done += report.problem is None
             failed += report.problem is not None
     if done and (request.model or "nano") == "nano" and request.checkpoint is None:
@@ -185,8 +188,7 @@ class _Display:
     """A progress bar that appears when the work has taken two seconds."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
-        errors = Console(stderr=True, highlight=False)
+        console = Console(stderr=True, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
@@ -194,9 +196,11 @@ class _Display:
             TimeElapsedColumn(),
             TextColumn("left:"),
             TimeRemainingColumn(),
-            console=errors,
+            console=console,
             transient=True,
-            disable=not errors.is_terminal,
+            redirect_stdout=False,  # it would send to the terminal what belongs into a file
+            redirect_stderr=False,
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("loading", total=None, state="")
         self._timer = threading.Timer(_QUIET_SECONDS, self._bar.start)
@@ -209,7 +213,18 @@ class _Display:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         self._timer.join()
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Take the bar off the screen while something is printed."""
+        shown = self._bar.live.is_started
+        if shown:
+            self._bar.stop()
+        yield
+        if shown:
+            self._bar.start()
 
     def show(self, done: int, pictures: int, share: float) -> None:
         known = pictures > 1 or share > 0
@@ -223,7 +238,7 @@ class _Display:
         )
 
 
-def _tell(report: PictureReport, console: Console) -> None:
+def _tell(report: PictureReport) -> None:
     if report.problem is not None:
         say("error", str(report.problem), "red")
         return
@@ -231,8 +246,8 @@ def _tell(report: PictureReport, console: Console) -> None:
         found = f"{report.count} masks" if report.count != 1 else "1 mask"
     else:
         found = ", ".join(f"{name} (predicted IoU {score:.2f})" for name, score in report.scores.items())
-    lines: list[Any] = [f"{report.image}: {found}", *(f"  {path}" for path in report.files)]
-    console.print("\n".join(lines), soft_wrap=True, markup=False)
+    lines = [f"{report.image}: {found}", *(f"  {path}" for path in report.files)]
+    typer.echo("\n".join(lines))
     for note in report.notes:
         say("note", f"{report.image}: {note}", "yellow")
 
