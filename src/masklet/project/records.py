@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from masklet.errors import InputError, ProjectError
 from masklet.masks import rle
@@ -234,54 +234,78 @@ class TrackSettings(BaseModel):
     dtype: str | None = Field(default=None, max_length=20, description="Number format, such as float32 or bfloat16")
 
 
-class Leg(BaseModel):
-    """One way through the video that a run still has to go: `next_frame`, then on to `last_frame`, both
-    included.
+class RunLeg(BaseModel):
+    """One way through the video, from `first` to `last`, both included, forwards (`step` 1) or backwards (-1).
+
+    Masks are kept from `keep_from` on; the frames before it only lead there.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    direction: Literal["forward", "backward"]
-    first_frame: int = Field(ge=0, lt=_INTEGER)
-    last_frame: int = Field(ge=0, lt=_INTEGER)
-    next_frame: int = Field(ge=0, lt=_INTEGER)
-
-    @property
-    def frames_left(self) -> int:
-        """How many frames have no mask yet."""
-        ahead = self.last_frame - self.next_frame if self.direction == "forward" else self.next_frame - self.last_frame
-        return max(0, ahead + 1)
+    step: Literal[1, -1]
+    first: int = Field(ge=0, lt=_INTEGER)
+    last: int = Field(ge=0, lt=_INTEGER)
+    object_ids: tuple[int, ...] = Field(max_length=100_000)
+    keep_from: int = Field(ge=0, lt=_INTEGER)
 
     @property
-    def frames_total(self) -> int:
-        """How many frames this leg has."""
-        return abs(self.last_frame - self.first_frame) + 1
+    def frames(self) -> range:
+        """The frames in the order in which they are tracked."""
+        return range(self.first, self.last + self.step, self.step)
+
+
+class RunPlace(BaseModel):
+    """Where a run stands: the leg that it is on, and the frame of it that comes next."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    leg: int = Field(default=0, ge=0)
+    frame: int = Field(ge=0, lt=_INTEGER)
 
 
 class Run(BaseModel):
     """A tracking run that is going on, or was interrupted and can be gone on with.
 
-    `legs` are gone one after the other; those that are done are kept, with no frames left. `object_ids` are
-    the objects it tracks (None: all). `state_frame` is the frame after which the stored tracker state was
-    taken, None when there is none; the frames from there on are tracked again when the run goes on.
+    `place` is where its masks end, `state_place` where the stored tracker state stands; between the two, frames are
+    tracked a second time when the run goes on. `dtype` is what the network computed in.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str = Field(default="Track", max_length=_NAME_LENGTH)
-    legs: list[Leg] = Field(max_length=16)
-    object_ids: list[int] | None = Field(default=None, max_length=100_000)
-    leg: int = Field(default=0, ge=0)
-    state_leg: int | None = Field(default=None, ge=0)
-    state_frame: int | None = Field(default=None, ge=0, lt=_INTEGER)
+    legs: tuple[RunLeg, ...] = Field(min_length=1, max_length=100_000)
+    place: RunPlace
+    state_place: RunPlace | None = None
+    dtype: str | None = Field(default=None, max_length=20)
 
-    @property
-    def frames_left(self) -> int:
-        return sum(leg.frames_left for leg in self.legs)
+    @model_validator(mode="after")
+    def _places_are_on_the_way(self) -> Run:
+        for place in (self.place, self.state_place):
+            if place is not None and (place.leg >= len(self.legs) or place.frame not in self.legs[place.leg].frames):
+                raise ValueError("a place of the run is not on its way")
+        return self
 
     @property
     def frames_total(self) -> int:
-        return sum(leg.frames_total for leg in self.legs)
+        return sum(len(leg.frames) for leg in self.legs)
+
+    @property
+    def frames_left(self) -> int:
+        return self.frames_after(self.place)
+
+    def frames_after(self, place: RunPlace) -> int:
+        """How many frames are still to be tracked from there on."""
+        here = self.legs[place.leg]
+        return abs(here.last - place.frame) + 1 + sum(len(leg.frames) for leg in self.legs[place.leg + 1 :])
+
+    def after(self, place: RunPlace) -> RunPlace | None:
+        """The place after this one; None at the end."""
+        here = self.legs[place.leg]
+        if place.frame != here.last:
+            return RunPlace(leg=place.leg, frame=place.frame + here.step)
+        if place.leg + 1 == len(self.legs):
+            return None
+        return RunPlace(leg=place.leg + 1, frame=self.legs[place.leg + 1].first)
 
 
 def parse(model: type[BaseModel], text: Any, what: str) -> Any:

@@ -432,9 +432,9 @@ class Project:
     # History
 
     @contextmanager
-    def edit(self, label: str) -> Iterator[None]:
+    def edit(self, label: str, step: int | None = None) -> Iterator[None]:
         """Groups edits into one step of undo: all or nothing, durable at the end. Inside another one it joins
-        that.
+        that. `step` is one of `begin_step` that the edits belong to, unless there were others since.
 
         with project.edit("Add the dog"):
             dog = project.add_object(name="dog")
@@ -445,10 +445,12 @@ class Project:
                 yield
                 return
             with self._database.writing():
-                self._step = self._history.begin(label)
+                goes_on = step is not None and self._history.newest() == step
+                self._step = mine = step if goes_on and step is not None else self._history.begin(label)
                 try:
                     yield
-                    self._history.discard_if_empty(self._step)
+                    if not goes_on:
+                        self._history.discard_if_empty(mine)
                 finally:
                     self._step = None
 

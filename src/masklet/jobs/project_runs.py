@@ -1,0 +1,375 @@
+"""Tracking that is kept in a project: begun, stopped and gone on with, and corrected.
+
+Masks are in the file half a second after they were found, and with them what the tracker needs to go on: a run that was
+killed gives the masks that it would have given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from masklet.errors import InputError, ProjectError
+from masklet.jobs.objects import FramePrompt, TrackedObject
+from masklet.jobs.plan import Leg, Range, make_legs
+from masklet.jobs.request import ObjectReport, TrackProgress
+from masklet.masks import rle
+from masklet.project.records import MaskRecord, PromptRecord, Run, RunLeg, RunPlace
+from masklet.tracking.state import export_state, import_state
+
+if TYPE_CHECKING:
+    from masklet.project.store import Project
+    from masklet.tracking import FrameMasks, Session
+
+Progress = Callable[[TrackProgress], None]
+Stopped = Callable[[], bool]
+
+#: Frames before a correction that are tracked again, so that its clicks meet the memories that they are to correct.
+LEAD_IN = 32
+_STATE_SECONDS = 0.5
+_STATE_SHARE = 10  # a state may cost a tenth of the time
+_STATE_BYTES_PER_SECOND = 4 << 20
+
+
+@dataclass
+class RunReport:
+    """What a run did: `frames` tracked in `seconds`; `complete` when nothing is left of it."""
+
+    model: str
+    frames: int = 0
+    seconds: float = 0.0
+    complete: bool = False
+    objects: dict[int, ObjectReport] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def track(
+    project: Project,
+    *,
+    objects: Sequence[int] | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    direction: str = "forward",
+    device: str | None = None,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+) -> RunReport:
+    """Tracks a project's prompted objects, and keeps the masks of frames `start` to `end`, both included.
+
+    Locked objects and painted frames are left alone. An unfinished run is forgotten: this one takes its place.
+
+    Raises:
+        InputError: nothing is prompted, a range that makes no sense, an unknown direction.
+        ProjectError: the source isn't found, or the file can't be written.
+    """
+    last = project.source.frame_count - 1
+    kept = Range(0 if start is None else start, last if end is None else end)
+    if not 0 <= kept.first <= kept.last <= last:
+        raise InputError(f"frames {kept.first} to {kept.last} can't be tracked: there are frames 0 to {last}")
+    chosen, notes = _prompted(project, objects)
+    legs = make_legs(chosen, kept, direction)
+    with _open_session(project, device) as session:
+        _add_prompts(session, project, [thing.id for thing in chosen])
+        run = Run(
+            label="Track",
+            legs=tuple(_kept_leg(leg) for leg in legs),
+            place=RunPlace(leg=0, frame=legs[0].first),
+            dtype=_dtype(session),
+        )
+        report = _Runner(project, session, progress, stopped).go(run, project.begin_step(run.label))
+    report.notes += notes
+    return report
+
+
+def resume(
+    project: Project, *, device: str | None = None, progress: Progress | None = None, stopped: Stopped | None = None
+) -> RunReport:
+    """Goes on with the run that was stopped or killed, exactly where it was.
+
+    Raises:
+        ProjectError: there is no unfinished run, or the source isn't found.
+    """
+    run = project.run
+    if run is None:
+        raise ProjectError(f"{project.path.name} has no unfinished run: there is nothing to go on with.")
+    with _open_session(project, device, run.dtype) as session:
+        place = _restore(session, project, run)
+        steps = [step for step in project.history() if not step.undone]
+        # The same step of undo, unless something else was done since.
+        same = bool(steps) and steps[-1].label == run.label
+        step = steps[-1].id if same else project.begin_step(run.label)
+        return _Runner(project, session, progress, stopped).go(run.model_copy(update={"place": place}), step)
+
+
+def correct(
+    project: Project,
+    frame: int,
+    object_id: int,
+    *,
+    points: Sequence[Sequence[float]] | None = None,
+    labels: Sequence[int] | None = None,
+    box: Sequence[float] | None = None,
+    mask: np.ndarray | None = None,
+    direction: str | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+) -> RunReport:
+    """Corrects an object on a frame, and tracks it again from there to its next prompt, or as far as it was tracked.
+
+    Clicks add to those that the frame has; on a tracked frame they correct the mask that memory gives. `direction` is
+    away from the object's earlier prompts unless it is said: forward, backward or both. The prompt and all that follows
+    from it are one step of undo. An unfinished run goes on after it.
+
+    Raises:
+        UnknownObjectError, InputError, PromptError: no such object or frame, it is locked, or the prompt can't be used.
+        ProjectError: the source isn't found, or the file can't be written.
+    """
+    thing = project.get_object(object_id)
+    if thing.locked:
+        raise InputError(f"{thing.name} is locked: unlock it to change its masks")
+    prompted = sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
+    directions: dict[str, tuple[Literal[1, -1], ...]] = {"forward": (1,), "backward": (-1,), "both": (1, -1)}
+    if direction is None:
+        direction = "backward" if prompted and frame < prompted[0] else "forward"
+    if direction not in directions:
+        raise InputError(f"there is no direction {direction!r}; choose one of: {', '.join(directions)}")
+    steps: tuple[Literal[1, -1], ...] = directions[direction]
+    unfinished = project.run
+    with _open_session(project, device, unfinished.dtype if unfinished else None) as session:
+        if unfinished is not None:
+            place = _restore(session, project, unfinished)
+        if object_id not in session.object_ids:
+            _add_prompts(session, project, [object_id])
+        if project.mask(frame, object_id) is not None:
+            _lead_in(session, project, object_id, frame, steps[0], prompted)
+        answer = session.add_prompt(frame, object_id, points=points, labels=labels, box=box, mask=mask)
+        label = f"Correct {thing.name} on frame {frame}"[:100]
+        step = project.begin_step(label)
+        with project.edit(label, step):
+            project.add_prompt(
+                frame, object_id, points=points, labels=labels, box=box, mask=mask, clear_old=mask is not None
+            )
+        project.record_masks(step, label, [_record(answer, object_id)], durable=True)
+        legs = [
+            RunLeg(step=way, first=first, last=last, object_ids=(object_id,), keep_from=first)
+            for way in steps
+            for first, last in [_reach(project, object_id, frame, way, prompted)]
+        ]
+        if unfinished is not None:
+            here = unfinished.legs[place.leg]
+            legs += [here.model_copy(update={"first": place.frame}), *unfinished.legs[place.leg + 1 :]]
+        run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
+        return _Runner(project, session, progress, stopped).go(run, step)
+
+
+class _Runner:
+    """Carries out a run: tracks, writes masks as they come, and saves the tracker's state now and then."""
+
+    def __init__(self, project: Project, session: Session, progress: Progress | None, stopped: Stopped | None) -> None:
+        self.project, self.session = project, session
+        self.tell = progress or (lambda state: None)
+        self.stopped = stopped or (lambda: False)
+        self._saved_at = 0.0
+        self._pause = _STATE_SECONDS
+
+    def go(self, run: Run, step: int) -> RunReport:
+        """Tracks from the run's place to its end, or until it is stopped."""
+        project, session = self.project, self.session
+        names = {thing.id: thing.name for thing in project.objects()}
+        report = RunReport(session.model.spec.name, notes=[*session.video.info.notes])
+        report.objects = {i: ObjectReport(names[i], "") for leg in run.legs for i in leg.object_ids if i in names}
+        total = run.frames_after(run.place)
+        self._save(run)
+        self.tell(TrackProgress("track", 0, total))
+        began = time.perf_counter()
+        project.recording = True
+        place: RunPlace | None = run.place
+        try:
+            for number in range(run.place.leg, len(run.legs)):
+                assert place is not None
+                leg = run.legs[number]
+                direction = "forward" if leg.step > 0 else "backward"
+                for masks in session.propagate(
+                    place.frame, leg.last, direction=direction, objects=[i for i in leg.object_ids if i in names]
+                ):
+                    if (masks.index - leg.keep_from) * leg.step >= 0:
+                        records = [_record(masks, one.object_id) for one in masks]
+                        step = project.record_masks(step, run.label, records)
+                    place = run.after(RunPlace(leg=number, frame=masks.index))
+                    if place is not None:
+                        run = run.model_copy(update={"place": place})
+                        self._keep_up(run)
+                    lost = [report.objects[one.object_id] for one in masks if one.lost]
+                    for thing in lost:
+                        thing.add_lost(masks.index)
+                    report.frames += 1
+                    report.seconds = time.perf_counter() - began
+                    self.tell(TrackProgress("track", report.frames, total, tuple(thing.name for thing in lost)))
+                    if place is not None and self.stopped():
+                        self._save(run)
+                        return self._finished(report)
+            project.finish_run()
+            report.complete = True
+            return self._finished(report)
+        finally:
+            project.recording = False
+            project.end_step(step)
+
+    def _keep_up(self, run: Run) -> None:
+        if time.monotonic() - self._saved_at >= self._pause:
+            self._save(run)
+        else:
+            self.project.save_run(run, durable=False)
+
+    def _save(self, run: Run) -> None:
+        """Masks so far, the place, and the tracker's state there, all at once."""
+        began = time.monotonic()
+        place = run.place
+        later = [(leg.first, leg.step) for leg in run.legs[place.leg + 1 :]]
+        state = export_state(self.session, [(place.frame, run.legs[place.leg].step), *later])
+        self.project.save_run(run.model_copy(update={"state_place": place}), state)
+        self._saved_at = time.monotonic()
+        cost = self._saved_at - began
+        self._pause = max(_STATE_SECONDS, cost * _STATE_SHARE, len(state) / _STATE_BYTES_PER_SECOND)
+
+    def _finished(self, report: RunReport) -> RunReport:
+        if damaged := list(self.session.video.damaged):
+            shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
+            report.notes.append(f"{len(damaged)} damaged frames were replaced by their neighbours: {shown}")
+        return report
+
+
+def _open_session(project: Project, device: str | None, dtype: str | None = None) -> Session:
+    from masklet.tracking import Session
+
+    settings = project.track_settings
+    options: dict[str, Any] = dict(settings.policy_options)
+    return Session(
+        project.open_source(),
+        settings.model,
+        policy=settings.policy,
+        resolution=settings.resolution,
+        device=device,
+        dtype=dtype or settings.dtype,
+        checkpoint=settings.checkpoint,
+        **options,
+    )
+
+
+def _restore(session: Session, project: Project, run: Run) -> RunPlace:
+    """Brings a session to where the run's state was saved, or else to its beginning; returns that place."""
+    state = project.tracker_state
+    if state is not None and run.state_place is not None:
+        import_state(session, state)
+        return run.state_place
+    _add_prompts(session, project, sorted({i for leg in run.legs for i in leg.object_ids}))
+    return RunPlace(leg=0, frame=run.legs[0].first)
+
+
+def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[TrackedObject], list[str]]:
+    """The objects to track, with the frames of their prompts; and what to say about those that aren't."""
+    there = project.objects() if wanted is None else [project.get_object(number) for number in wanted]
+    found, notes = [], []
+    for thing in there:
+        frames = {prompt.frame: FramePrompt() for prompt in project.prompts(object_id=thing.id)}
+        if thing.locked:
+            notes.append(f"{thing.name} is locked and was left as it is.")
+        elif frames:
+            found.append(TrackedObject(thing.id, thing.name, dict(sorted(frames.items()))))
+        else:
+            notes.append(f"{thing.name} has no point, box or mask on any frame, so it was not tracked.")
+    if not found:
+        reason = " ".join(notes) or "There are no objects."
+        raise InputError(f"There is nothing to track in {project.path.name}. {reason}")
+    return found, notes
+
+
+def _add_prompts(session: Session, project: Project, object_ids: Iterable[int]) -> None:
+    wanted = set(object_ids)
+    for prompt in project.prompts():
+        if prompt.object_id in wanted:
+            session.add_prompt(prompt.frame, prompt.object_id, **_arguments(prompt))
+
+
+def _arguments(prompt: PromptRecord) -> dict[str, Any]:
+    if prompt.mask is not None:
+        return {"mask": rle.decode(prompt.mask)}
+    return {"points": prompt.points or None, "labels": prompt.labels or None, "box": prompt.box}
+
+
+def _lead_in(
+    session: Session, project: Project, object_id: int, frame: int, step: int, prompted: Sequence[int]
+) -> None:
+    """Tracks up to a frame without keeping anything, so that it is known there what memory says.
+
+    It starts from the object's last prompt before the frame; where that is far, from a mask that is nearer.
+    """
+    behind = [t for t in prompted if (frame - t) * step >= 0]
+    if not behind:
+        return
+    start = max(behind) if step > 0 else min(behind)
+    near = frame - step * LEAD_IN
+    if (near - start) * step > 0:
+        found = _seen(project, object_id, near, start, step)
+        if found is not None:
+            start = found.frame
+            session.add_prompt(start, object_id, mask=found.mask_hw())
+    if start == frame:
+        return
+    direction = "forward" if step > 0 else "backward"
+    for _ in session.propagate(start, frame, direction=direction, objects=[object_id]):
+        pass
+
+
+def _seen(project: Project, object_id: int, frame: int, start: int, step: int) -> MaskRecord | None:
+    """The mask on the last frame at or before `frame`, but after `start`, that shows the object."""
+    for index in range(frame, start, -step):
+        found = project.mask(index, object_id)
+        if found is not None and found.area and not found.lost:
+            return found
+    return None
+
+
+def _reach(project: Project, object_id: int, frame: int, step: int, prompted: Sequence[int]) -> tuple[int, int]:
+    """First and last frame that follow from a correction: up to before the next prompt, else all that was tracked."""
+    tracked = [t for t in project.tracked_frames(object_id) if (t - frame) * step > 0]
+    ahead = [t for t in prompted if (t - frame) * step > 0]
+    if ahead:
+        return frame, (min(ahead) - 1 if step > 0 else max(ahead) + 1)
+    if not tracked:
+        return frame, frame
+    return frame, max(tracked) if step > 0 else min(tracked)
+
+
+def _kept_leg(leg: Leg) -> RunLeg:
+    return RunLeg(
+        step=1 if leg.step > 0 else -1,
+        first=leg.first,
+        last=leg.last,
+        object_ids=leg.object_ids,
+        keep_from=leg.keep_from,
+    )
+
+
+def _record(masks: FrameMasks, object_id: int) -> MaskRecord:
+    one = masks[object_id]
+    return MaskRecord(
+        frame=masks.index,
+        object_id=object_id,
+        rle=rle.encode(one.mask),
+        object_score=one.object_score,
+        predicted_iou=one.predicted_iou,
+        motion_score=one.motion_score,
+        candidate=one.candidate,
+        lost=one.lost,
+        is_prompt=one.is_prompt,
+    )
+
+
+def _dtype(session: Session) -> str:
+    return str(session.model.dtype).removeprefix("torch.")

@@ -1,0 +1,331 @@
+"""Tracking kept in a project: killed and gone on with to the bit, stopped, corrected, undone."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from masklet.errors import InputError, PromptError, UnknownObjectError
+from masklet.jobs import project_runs
+from masklet.jobs.project_runs import correct, resume, track
+from masklet.masks import rle
+from masklet.project import MaskRecord, Project, TrackSettings
+
+SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
+FRAMES = 24
+
+# Tracks a project with one thread, which gives the same bits as the test's own process.
+_TRACKER = """
+import sys, torch
+from masklet.jobs.project_runs import resume, track
+from masklet.project import Project
+torch.set_num_threads(1)
+project = Project.open(sys.argv[1])
+def progress(state):
+    print(state.done, flush=True)
+    if sys.argv[2] == "pause" and state.done:
+        import time; time.sleep(0.03)
+if project.run is None:
+    track(project, direction="both", start=2, device="cpu", progress=progress)
+else:
+    resume(project, device="cpu", progress=progress)
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def ball_clip(tmp_path_factory: pytest.TempPathFactory, clip_writer) -> Path:
+    """A red ball that goes right over the demo clip, 24 frames of 128x72, without loss."""
+    demo = Path(__file__).parents[2] / "src" / "masklet" / "data" / "bunny.mp4"
+    images = []
+    with av.open(str(demo)) as container:
+        for frame in container.decode(video=0):
+            images.append(frame.reformat(128, 72, format="rgb24").to_ndarray())
+            if len(images) == FRAMES:
+                break
+    y, x = np.mgrid[:72, :128]
+    for index, image in enumerate(images):
+        image[((x - 16 - 4 * index) ** 2 + (y - 40) ** 2) < 121] = (250, 40, 30)
+    return clip_writer(tmp_path_factory.mktemp("ball") / "ball.mkv", np.stack(images))
+
+
+@pytest.fixture
+def make(tmp_path: Path, ball_clip: Path) -> Iterator[Any]:
+    made: list[Project] = []
+
+    def build(name: str = "ball.masklet") -> Project:
+        project = Project.create(tmp_path / name, ball_clip, settings=SETTINGS)
+        made.append(project)
+        project.add_object(1, "ball")
+        project.add_object(2, "hill")
+        project.add_prompt(6, 1, points=[(40, 40)])
+        project.add_prompt(6, 1, points=[(100, 60)], labels=[0], clear_old=False)
+        project.add_prompt(4, 2, box=(60, 5, 110, 35))
+        return project
+
+    yield build
+    for project in made:
+        project.close()
+
+
+def masks_of(project: Project) -> list[MaskRecord]:
+    return list(project.masks())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[MaskRecord]:
+    """What a run that nobody interrupts gives."""
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("whole") / "whole.masklet"
+    with Project.create(path, ball_clip, settings=SETTINGS) as project:
+        project.add_object(1, "ball")
+        project.add_object(2, "hill")
+        project.add_prompt(6, 1, points=[(40, 40)])
+        project.add_prompt(6, 1, points=[(100, 60)], labels=[0], clear_old=False)
+        project.add_prompt(4, 2, box=(60, 5, 110, 35))
+        report = track(project, direction="both", start=2, device="cpu")
+        assert report.complete and project.run is None and project.tracker_state is None
+        return list(project.masks())
+
+
+def test_tracking_fills_the_project(whole: list[MaskRecord]) -> None:
+    frames = {number: [r.frame for r in whole if r.object_id == number] for number in (1, 2)}
+    assert frames == {1: list(range(2, FRAMES)), 2: list(range(2, FRAMES))}
+    prompts = {(r.frame, r.object_id) for r in whole if r.is_prompt}
+    assert prompts == {(6, 1), (4, 2)}
+    y, x = np.mgrid[:72, :128]
+    overlaps = []
+    for record in whole:
+        if record.object_id == 1:
+            ball = ((x - 16 - 4 * record.frame) ** 2 + (y - 40) ** 2) < 121
+            mask = record.mask_hw()
+            overlaps.append((mask & ball).sum() / (mask | ball).sum())
+    assert np.mean(overlaps) > 0.5
+
+
+def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[MaskRecord]) -> None:
+    project = make()
+    project.close()
+    chance = random.Random(7)
+    kills = 0
+    for _ in range(20):
+        tracker = subprocess.Popen(
+            [sys.executable, "-c", _TRACKER, str(project.path), "pause" if kills < 3 else ""],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert tracker.stdout is not None
+        if kills < 3:
+            wanted = chance.randrange(4, 12)
+            for line in tracker.stdout:
+                if int(line) >= wanted:
+                    break
+            time.sleep(chance.random() * 0.03)
+            os.kill(tracker.pid, signal.SIGKILL)
+            kills += 1
+        tracker.communicate()
+        with Project.open(project.path, read_only=True) as state:
+            if state.run is None:
+                break
+    with Project.open(project.path) as done:
+        assert kills == 3 and done.run is None
+        assert masks_of(done) == whole
+        assert done.undo() == "Track"
+        assert masks_of(done) == []
+
+
+@pytest.mark.parametrize("after", [1, 15, 19, 23])
+def test_a_stopped_run_goes_on_in_another_session(make, whole: list[MaskRecord], after: int) -> None:
+    project = make()
+    seen: list[int] = []
+    report = track(
+        project,
+        direction="both",
+        start=2,
+        device="cpu",
+        progress=lambda s: seen.append(s.done),
+        stopped=lambda: seen[-1] >= after,
+    )
+    assert not report.complete and report.frames == after and project.run is not None
+    left = project.run.frames_left
+    assert project.run.frames_total == after + left
+    project.close()
+    with Project.open(project.path) as again:
+        rest = resume(again, device="cpu")
+        assert rest.complete and rest.frames == left
+        assert masks_of(again) == whole
+        with pytest.raises(Exception, match="nothing to go on with"):
+            resume(again)
+
+
+def test_states_are_saved_seldom_where_they_are_dear(make, whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make()
+    sizes = []
+    exported = project_runs.export_state
+
+    def counted(session: Any, places: Any) -> bytes:
+        sizes.append(1)
+        return exported(session, places)
+
+    monkeypatch.setattr(project_runs, "export_state", counted)
+    monkeypatch.setattr(project_runs, "_STATE_BYTES_PER_SECOND", 1)
+    track(project, direction="both", start=2, device="cpu")
+    assert len(sizes) == 1
+    assert masks_of(project) == whole
+
+
+def test_a_run_without_a_state_begins_again(make, whole: list[MaskRecord]) -> None:
+    project = make()
+    seen: list[int] = []
+    track(
+        project,
+        direction="both",
+        start=2,
+        device="cpu",
+        progress=lambda s: seen.append(s.done),
+        stopped=lambda: seen[-1] >= 5,
+    )
+    project._database.execute("DELETE FROM tracker_state")
+    assert project.run is not None
+    project.save_run(project.run.model_copy(update={"state_place": None}))
+    assert resume(project, device="cpu").complete
+    assert masks_of(project) == whole
+
+
+def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
+    project = make()
+    track(project, objects=[1], device="cpu")
+    before = masks_of(project)
+    report = correct(project, 14, 1, points=[(72, 40), (72, 20)], labels=[1, 0], device="cpu")
+    assert report.complete and report.frames == FRAMES - 14
+    after = masks_of(project)
+    assert [r for r in after if r.frame < 14] == [r for r in before if r.frame < 14]
+    assert project.mask(14, 1).is_prompt
+    assert [r for r in after if r.frame > 14] != [r for r in before if r.frame > 14]
+    assert len(project.prompts(14, 1)) == 1
+    # One step back takes the prompt and all that followed from it.
+    assert project.undo() == "Correct ball on frame 14"
+    assert masks_of(project) == before and project.prompts(14, 1) == []
+    assert project.redo() == "Correct ball on frame 14"
+    assert masks_of(project) == after and len(project.prompts(14, 1)) == 1
+
+
+def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A negative click alone can only take away from the mask that memory gives: it must have been there."""
+    project = make()
+    track(project, objects=[1], device="cpu")
+    found = project.mask(14, 1).mask_hw()
+    correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
+    corrected = project.mask(14, 1).mask_hw()
+    assert (found & corrected).sum() / (found | corrected).sum() > 0.5
+    # Also where the last prompt is too far away to track all the way from it.
+    project.undo()
+    monkeypatch.setattr(project_runs, "LEAD_IN", 3)
+    correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
+    corrected = project.mask(14, 1).mask_hw()
+    assert (found & corrected).sum() / (found | corrected).sum() > 0.5
+    assert project.prompts(11, 1) == []
+
+
+def test_a_correction_ends_before_the_next_prompt_and_spares_painted_frames(make) -> None:
+    project = make()
+    track(project, objects=[1], device="cpu")
+    correct(project, 18, 1, points=[(88, 40)], device="cpu")
+    hand = np.zeros((72, 128), bool)
+    hand[:9] = True
+    project.paint_mask(15, 1, hand)
+    before = {r.frame: r for r in masks_of(project)}
+    report = correct(project, 12, 1, box=(50, 28, 78, 52), device="cpu")
+    assert report.frames == 6  # 12 to 17
+    after = {r.frame: r for r in masks_of(project)}
+    assert all(after[frame] == before[frame] for frame in range(18, FRAMES))
+    assert after[15] == before[15] and after[15].painted
+    assert after[12] != before[12]
+
+
+def test_a_correction_before_the_first_prompt_goes_backwards(make) -> None:
+    project = make()
+    track(project, objects=[1], direction="both", device="cpu")
+    before = {r.frame: r for r in masks_of(project)}
+    report = correct(project, 3, 1, points=[(28, 40)], device="cpu")
+    assert report.frames == 4  # 3, 2, 1, 0
+    after = {r.frame: r for r in masks_of(project)}
+    assert all(after[frame] == before[frame] for frame in range(4, FRAMES))
+    assert after[3].is_prompt
+
+
+def test_an_unfinished_run_goes_on_after_a_correction(make) -> None:
+    project = make()
+    seen: list[int] = []
+    track(project, device="cpu", progress=lambda s: seen.append(s.done), stopped=lambda: seen[-1] >= 12)
+    assert project.run.place.frame == 16
+    correct(project, 10, 1, points=[(56, 40)], device="cpu")
+    assert project.run is None
+    assert project.tracked_frames(1) == list(range(6, FRAMES)) and project.tracked_frames(2) == list(range(4, FRAMES))
+
+
+def test_locked_objects_are_left_alone(make) -> None:
+    project = make()
+    project.update_object(2, locked=True)
+    report = track(project, device="cpu", end=8)
+    assert "hill is locked and was left as it is." in report.notes
+    assert project.tracked_frames(2) == [] and project.tracked_frames(1) == [6, 7, 8]
+    with pytest.raises(InputError, match="hill is locked"):
+        correct(project, 5, 2, points=[(70, 20)])
+    project.update_object(1, locked=True)
+    with pytest.raises(InputError, match=r"nothing to track .*hill is locked"):
+        track(project)
+
+
+def test_what_can_not_be_tracked_is_said_and_changes_nothing(make) -> None:
+    project = make()
+    track(project, objects=[1], device="cpu", end=8)
+    before = masks_of(project), project.prompts(), project.history()
+    with pytest.raises(UnknownObjectError):
+        correct(project, 5, 9, points=[(1, 1)])
+    with pytest.raises(PromptError, match="outside the frame"):
+        correct(project, 7, 1, points=[(500, 1)])
+    with pytest.raises(InputError, match="no direction"):
+        correct(project, 7, 1, points=[(50, 40)], direction="sideways")
+    with pytest.raises(InputError, match="not in the video"):
+        correct(project, 99, 1, points=[(50, 40)])
+    with pytest.raises(InputError, match="can't be tracked"):
+        track(project, start=5, end=99)
+    with pytest.raises(InputError, match="no direction"):
+        track(project, direction="sideways")
+    third = project.add_object(name="third")
+    with pytest.raises(InputError, match="third has no point, box or mask"):
+        track(project, objects=[third.id])
+    project.undo()
+    assert (masks_of(project), project.prompts(), project.history()[:-1]) == before
+
+
+def test_painted_masks_can_be_tracked_on_from(make) -> None:
+    project = make()
+    y, x = np.mgrid[:72, :128]
+    ball = ((x - 56) ** 2 + (y - 40) ** 2) < 121
+    third = project.add_object(name="painted")
+    project.add_prompt(10, third.id, mask=ball)
+    track(project, objects=[third.id], device="cpu", end=14)
+    assert rle.iou([project.mask(10, third.id).rle], [rle.encode(ball)])[0, 0] > 0.9
+    assert project.tracked_frames(third.id) == [10, 11, 12, 13, 14]
