@@ -322,3 +322,8 @@ def test_thresholds_are_those_of_the_network(model: SAM2, photo: np.ndarray) -> 
 def test_settings_that_cannot_be_used(model: SAM2, setting: str, value: Any) -> None:
     with pytest.raises(InputError, match=setting.rstrip("s").replace("_", ".")):
         AutomaticMaskGenerator(model, **{setting: value})
+
+
+def test_a_predictor_has_its_own_settings(model: SAM2) -> None:
+    with pytest.raises(InputError, match="ImagePredictor"):
+        AutomaticMaskGenerator(ImagePredictor(model), resolution=512)

@@ -128,7 +128,7 @@ def segment(
     left corner. Several pictures are all prompted alike.
 
     \b
-    One object, one click:
+    Examples. One object, one click:
       masklet segment photo.jpg --point 320,240
     A box, and a place that does not belong to it:
       masklet segment photo.jpg --box 120,80,400,330 --negative 130,300 -o out/

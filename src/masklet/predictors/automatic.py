@@ -83,7 +83,7 @@ class AutomaticMaskGenerator:
     stable, and of masks with overlapping boxes the best. Crops in layers find small things in large pictures.
 
     Args:
-        model: a network, its name (``nano`` by default), or an :class:`ImagePredictor` (whose pictures are replaced).
+        model: a network, its name (``nano`` by default), or an :class:`ImagePredictor` (which forgets its pictures).
         points_per_side: points along one side of the grid.
         points_per_batch: points that go through the network together.
         pred_iou_thresh: lowest predicted IoU. By default 0.8, and less for ``nano``, whose scores are lower.
@@ -141,6 +141,10 @@ class AutomaticMaskGenerator:
                 f"crop_overlap_ratio is a share from 0 up to (not including) 1, not {crop_overlap_ratio!r}"
             )
         if isinstance(model, ImagePredictor):
+            if any(value is not None for value in (resolution, device, dtype, checkpoint)):
+                raise InputError(
+                    "resolution, device, dtype and checkpoint are those of the ImagePredictor: set them there"
+                )
             self.predictor = model
         else:
             self.predictor = ImagePredictor(
