@@ -21,8 +21,8 @@ from pycocotools.coco import COCO
 
 from masklet.errors import ExportError
 from masklet.export import write
-from masklet.export.formats.cvat import runs_by_row
-from masklet.export.formats.label_studio import pack_brush
+from masklet.export.writers.cvat import runs_by_row
+from masklet.export.writers.label_studio import pack_brush
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import MaskRecord

@@ -52,9 +52,7 @@ def test_mask_to_box(mask: np.ndarray) -> None:
 @given(whole_boxes, whole_boxes)
 def test_iou_counts_pixels(first: list, second: list) -> None:
     found = boxes.box_iou_xyxy(np.array(first), np.array(second))
-    expected = [
-        [(painted(a) & painted(b)).sum() / (painted(a) | painted(b)).sum() for b in second] for a in first
-    ]
+    expected = [[(painted(a) & painted(b)).sum() / (painted(a) | painted(b)).sum() for b in second] for a in first]
     assert found.dtype == np.float32
     assert np.allclose(found, expected)
 

@@ -59,9 +59,7 @@ def test_filling_is_even_odd_at_pixel_centres(ring: np.ndarray, height: int, wid
         passed = (np.minimum(y1, y2) <= row + 0.5) & (row + 0.5 < np.maximum(y1, y2))
         crossings = x1[passed] + (row + 0.5 - y1[passed]) / (y2[passed] - y1[passed]) * (x2 - x1)[passed]
         for column in range(width):
-            if (
-                np.abs(crossings - column - 0.5).min(initial=1) > 1e-6
-            ):  # rounding may decide either way on the line
+            if np.abs(crossings - column - 0.5).min(initial=1) > 1e-6:  # rounding may decide either way on the line
                 assert found[row, column] == ((crossings <= column + 0.5).sum() % 2 == 1)
 
 

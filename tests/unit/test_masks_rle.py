@@ -66,9 +66,7 @@ def test_set_operations_are_those_of_numpy(pair: tuple[np.ndarray, np.ndarray]) 
 @given(pairs)
 def test_runs_of_length_zero_inside_do_not_mislead(pair: tuple[np.ndarray, np.ndarray]) -> None:
     def stuttering(mask: np.ndarray) -> dict:
-        runs = [
-            part for run in rle.counts(rle.encode(mask)).tolist() for part in (run // 2, 0, run - run // 2)
-        ]
+        runs = [part for run in rle.counts(rle.encode(mask)).tolist() for part in (run // 2, 0, run - run // 2)]
         return {"size": list(mask.shape), "counts": runs}
 
     a, b = pair

@@ -20,6 +20,11 @@ COMMANDS: dict[str, Command] = {
     # name: Command("module:function or typer app", "one line for the help", heading)
     "track": Command("masklet.cli.track:track", "Follow objects through a video.", CUT_OUT),
     "segment": Command("masklet.cli.segment:segment", "Cut objects out of pictures.", CUT_OUT),
+    "export": Command("masklet.cli.export:export", "Write a project's masks for the next tool.", PROJECTS),
+    "formats": Command("masklet.cli.export:formats", "List the formats that export writes.", PROJECTS),
+    "status": Command("masklet.cli.project:status", "Show what a project holds.", PROJECTS),
+    "resume": Command("masklet.cli.project:resume", "Go on with a run that was stopped or killed.", PROJECTS),
+    "correct": Command("masklet.cli.project:correct", "Put a mask right and track on from there.", PROJECTS),
     "models": Command("masklet.cli.models:app", "List, fetch, convert and remove model weights.", SET_UP),
     "doctor": Command("masklet.cli.doctor:doctor", "Show what this machine can do.", SET_UP),
 }

@@ -12,7 +12,7 @@
 | `finishing` | the mask settings applied, the same as in a preview |
 | `names`, `output` | file names from templates; files that appear complete or not at all |
 | `labels`, `imaging` | label pictures, picture files |
-| `formats/` | one module per idea |
+| `writers/` | one module per idea |
 """
 
 from __future__ import annotations

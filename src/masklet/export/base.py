@@ -12,7 +12,7 @@ from masklet.errors import ExportError
 if TYPE_CHECKING:
     from masklet.export.job import Job
 
-Group = Literal["video", "sequence", "dataset", "table", "still", "animation"]
+Group = Literal["video", "sequence", "dataset", "still", "animation"]
 
 
 class Options(BaseModel):

@@ -17,7 +17,7 @@ from masklet.export.names import NameTemplate
 from masklet.export.output import Output
 from masklet.project.store import Project
 
-_FORMATS = "masklet.export.formats"
+_FORMATS = "masklet.export.writers"
 
 #: Name of a format: where its class is. In the order in which they are shown.
 REGISTRY: dict[str, str] = {

@@ -6,19 +6,28 @@ killed gives the masks that it would have given.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from masklet.errors import InputError, ProjectError
-from masklet.jobs.objects import FramePrompt, TrackedObject
+from masklet.jobs.objects import FramePrompt, TrackedObject, collect_objects
 from masklet.jobs.plan import Leg, Range, make_legs
-from masklet.jobs.request import ObjectReport, TrackProgress
+from masklet.jobs.request import (
+    DEFAULT_DIRECTION,
+    DEFAULT_MODEL,
+    DEFAULT_POLICY,
+    ObjectReport,
+    TrackProgress,
+    TrackRequest,
+)
 from masklet.masks import rle
-from masklet.project.records import MaskRecord, PromptRecord, Run, RunLeg, RunPlace
+from masklet.project.records import MaskRecord, PromptRecord, Run, RunLeg, RunPlace, TrackSettings
 from masklet.tracking.state import export_state, import_state
 
 if TYPE_CHECKING:
@@ -47,6 +56,68 @@ class RunReport:
     notes: list[str] = field(default_factory=list)
 
 
+def begin(
+    path: str | os.PathLike[str],
+    request: TrackRequest,
+    *,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+) -> RunReport:
+    """Makes a project of what `masklet track` was asked for, and tracks it; `request.output` is not used.
+
+    Raises:
+        ProjectError: there is a project already (unless `request.overwrite`), or it can't be written.
+        MaskletError: what was asked for can't be used. Nothing is left behind then.
+    """
+    from masklet.media import open_media, parse_position
+    from masklet.models import get_spec
+    from masklet.project.store import Project
+    from masklet.tracking import make_policy
+
+    reader = open_media(request.source, rate=request.rate)
+    with reader:
+        start, end = (None if text is None else parse_position(text, reader) for text in (request.start, request.end))
+        direction = request.direction or DEFAULT_DIRECTION
+        place = (len(reader) - 1 if end is None else end) if direction == "backward" else start or 0
+        if request.frame is not None:
+            place = parse_position(request.frame, reader)
+        things = collect_objects(request.prompts, reader, place)
+        if not things:
+            raise InputError("say what to track: --point 640,300, --box 153,219,571,558 or --mask first.png")
+        settings = TrackSettings(
+            model=request.model or DEFAULT_MODEL,
+            checkpoint=None if request.checkpoint is None else str(request.checkpoint.absolute()),
+            policy=request.policy or DEFAULT_POLICY,
+            policy_options=dict(request.policy_settings),
+            resolution=request.resolution,
+            dtype=request.dtype,
+        )
+        # All that can be wrong is found out before an older project may be overwritten.
+        make_policy(settings.policy, get_spec(settings.model), **settings.policy_options)
+        make_legs(things, _range(len(reader), start, end), direction)
+        project = Project.create(path, reader, settings=settings, overwrite=request.overwrite)
+        try:
+            with project:
+                with project.edit("Prompts"):
+                    for thing in things:
+                        project.add_object(thing.id, thing.name)
+                        for frame, prompt in thing.prompts.items():
+                            project.add_prompt(frame, thing.id, **prompt.arguments())
+                return track(
+                    project,
+                    start=start,
+                    end=end,
+                    direction=direction,
+                    device=request.device,
+                    progress=progress,
+                    stopped=stopped,
+                )
+        except BaseException:
+            if _is_empty(Path(path)):
+                Path(path).unlink(missing_ok=True)
+            raise
+
+
 def track(
     project: Project,
     *,
@@ -66,10 +137,7 @@ def track(
         InputError: nothing is prompted, a range that makes no sense, an unknown direction.
         ProjectError: the source isn't found, or the file can't be written.
     """
-    last = project.source.frame_count - 1
-    kept = Range(0 if start is None else start, last if end is None else end)
-    if not 0 <= kept.first <= kept.last <= last:
-        raise InputError(f"frames {kept.first} to {kept.last} can't be tracked: there are frames 0 to {last}")
+    kept = _range(project.source.frame_count, start, end)
     chosen, notes = _prompted(project, objects)
     legs = make_legs(chosen, kept, direction)
     with _open_session(project, device) as session:
@@ -242,6 +310,21 @@ class _Runner:
             shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
             report.notes.append(f"{len(damaged)} damaged frames were replaced by their neighbours: {shown}")
         return report
+
+
+def _range(count: int, start: int | None, end: int | None) -> Range:
+    kept = Range(0 if start is None else start, count - 1 if end is None else end)
+    if not 0 <= kept.first <= kept.last < count:
+        raise InputError(f"frames {kept.first} to {kept.last} can't be tracked: there are frames 0 to {count - 1}")
+    return kept
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a project has no mask and no run that could be gone on with."""
+    from masklet.project.store import Project
+
+    with Project.open(path, read_only=True) as project:
+        return project.run is None and next(project.masks(), None) is None
 
 
 def _open_session(project: Project, device: str | None, dtype: str | None = None) -> Session:

@@ -139,7 +139,7 @@ def describe(reader: MediaReader, project: Path) -> SourceReference:
     Raises InputError for frames that are not in a file, because a project could never find them again.
     """
     info = reader.info
-    if not _is_there(Path(info.path)):
+    if not is_there(Path(info.path)):
         raise InputError(
             "A project needs a source that is a file, a folder or a pattern such as shot.####.png: "
             "frames in memory or in a list can't be found again."
@@ -212,7 +212,7 @@ def _candidates(source: SourceReference, project: Path) -> Iterator[Path]:
         folder / was.name,
     ]
     for candidate in first:
-        if candidate not in seen and _is_there(candidate):
+        if candidate not in seen and is_there(candidate):
             seen.add(candidate)
             yield candidate
     try:
@@ -226,7 +226,7 @@ def _candidates(source: SourceReference, project: Path) -> Iterator[Path]:
         fits = candidate.is_dir() if source.kind == "sequence" else candidate.suffix.lower() == was.suffix.lower()
         if fits:
             yield candidate
-            if candidate.is_dir() and _is_there(candidate / was.name):
+            if candidate.is_dir() and is_there(candidate / was.name):
                 yield candidate / was.name
 
 
@@ -242,7 +242,8 @@ def _open(path: Path, source: SourceReference) -> MediaReader | None:
         return None
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether a source could be at this place: a file, a folder, or a pattern in a folder."""
     from masklet.media.patterns import is_pattern
 
     # Nothing but files and folders: a project from a stranger may name a device or a pipe that never ends.

@@ -27,7 +27,7 @@ class Csv(Exporter):
     name = "csv"
     title = "CSV table"
     description = "One row per object and frame: box, area, centroid and scores, in pixels of the source"
-    group = "table"
+    group = "dataset"
     soft = False
     extensions = (".csv",)
     options: ClassVar[type[CsvOptions]] = CsvOptions

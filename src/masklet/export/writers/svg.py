@@ -10,8 +10,8 @@ from pydantic import Field
 
 from masklet.errors import ExportError
 from masklet.export.base import Exporter
-from masklet.export.formats.cutout import StillOptions, still
 from masklet.export.job import Job
+from masklet.export.writers.cutout import StillOptions, still
 from masklet.masks import polygons
 
 

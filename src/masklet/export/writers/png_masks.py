@@ -51,7 +51,7 @@ class PngMask(MaskSequence):
 class Png16(MaskSequence):
     name = "png16"
     title = "16-bit PNG masks"
-    description = "16-bit grey PNG per object and frame, for soft edges without steps"
+    description = "16-bit grey PNG per object and frame, for tools that want 16 bits"
 
     def write_alpha(self, job: Job, name, alpha_hw: np.ndarray, options: SequenceOptions) -> None:
         write_picture(job.output.file(name), to_16_bit(alpha_hw))

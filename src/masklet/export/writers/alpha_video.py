@@ -56,7 +56,7 @@ class _AlphaVideo(Exporter):
 class ProRes4444(_AlphaVideo):
     name = "prores4444"
     title = "ProRes 4444"
-    description = "QuickTime with 10-bit colour and 16-bit alpha, for After Effects, Resolve, Nuke, Final Cut"
+    description = "QuickTime with 10-bit colour and alpha, for After Effects, Resolve, Nuke, Final Cut"
     extensions = (".mov",)
     codec = "prores4444"
 

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from masklet.export.base import Exporter
-from masklet.export.formats.png_masks import SequenceOptions, alphas
 from masklet.export.imaging import to_16_bit, write_picture
 from masklet.export.job import Job
+from masklet.export.writers.png_masks import SequenceOptions, alphas
 from masklet.masks import render
 
 

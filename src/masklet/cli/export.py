@@ -1,0 +1,283 @@
+"""`masklet export` and `masklet formats`: masks of a project as files for the next tool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from masklet.errors import InputError
+
+if TYPE_CHECKING:
+    from masklet.export import Exporter
+    from masklet.project import Project
+
+_WHAT, _WHERE, _HOW = "What to export", "Where to write it", "How it looks"
+
+
+def export(
+    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="A clip.masklet.")],
+    *,
+    format: Annotated[
+        str, typer.Option("--format", "-f", metavar="NAME", help="One of `masklet formats`.", rich_help_panel=_WHAT)
+    ],
+    objects: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--object",
+            metavar="NAME|ID",
+            help="Only this object; may be repeated.",
+            show_default="all visible",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="N|TIME", help="First frame.", show_default="the first", rich_help_panel=_WHAT),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="N|TIME", help="Last frame.", show_default="the last", rich_help_panel=_WHAT),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the video is now, if it moved.", rich_help_panel=_WHAT),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File or folder.",
+            show_default="beside the project",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="File names, such as {clip}_{object}_{frame:05d}.", rich_help_panel=_WHERE),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_WHERE)
+    ] = False,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-O",
+            metavar="NAME=VALUE",
+            help="An option of the format (`masklet formats NAME` lists them); may be repeated.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    finish: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--finish",
+            metavar="NAME=VALUE",
+            help="A mask setting for this export, such as feather=2, grow=-1, refine=1; may be repeated.",
+            show_default="those of the project",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+) -> None:
+    """Write a project's masks as video, sequence, data set or still.
+
+    \b
+    For compositing, with alpha:
+      masklet export clip.masklet --format prores4444 -o bunny.mov
+    One float layer per object, for Nuke:
+      masklet export clip.masklet --format exr -o layers/
+    A data set, every tenth frame, polygons:
+      masklet export clip.masklet --format coco -O every=10 -O segmentation=polygons -o coco/
+    One object before a green screen, with a softer edge:
+      masklet export clip.masklet --format screen --object bunny --finish feather=3 -o green.mp4
+    """
+    from masklet.export import get, write
+    from masklet.project import Project
+
+    exporter = get(format)
+    options = _pairs(option, "--option")
+    notes: list[str] = []
+    with Project.open(project, read_only=True) as opened, _bar() as bar:
+        if source is not None:
+            opened.open_source(source)
+        task = bar.add_task(f"writing {exporter.title}", total=None)
+        paths = write(
+            opened,
+            format,
+            output if output is not None else _beside(project, exporter),
+            objects=objects,
+            start=_frame(start, opened),
+            end=_frame(end, opened),
+            settings=_settings(finish),
+            template=template,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            notes=notes,
+            **options,
+        )
+    if len(paths) == 1:
+        typer.echo(str(paths[0]))
+    else:
+        shared = _shared_folder(paths)
+        typer.echo(f"{len(paths)} files in {shared}")
+    for note in notes:
+        typer.echo(f"note: {note}")
+
+
+def formats(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One format, with its options.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the formats that `masklet export` writes; with a name, that format's options.
+
+    \b
+    Examples:
+      masklet formats
+      masklet formats coco
+    """
+    from masklet.export import formats as every
+    from masklet.export import get
+
+    chosen = every() if name is None else [get(name)]
+    if as_json:
+        rows = [_described(exporter) for exporter in chosen]
+        typer.echo(json.dumps(rows if name is None else rows[0], indent=2))
+        return
+    console = Console(highlight=False)
+    if name is not None:
+        _show_one(console, chosen[0])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("format", no_wrap=True)
+    table.add_column("writes", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    group = None
+    for exporter in chosen:
+        if exporter.group != group:
+            group = exporter.group
+            table.add_row(f"[bold]{group}[/bold]", "", "")
+        table.add_row(f"  {exporter.name}", _writes(exporter), exporter.description)
+    console.print(table)
+    console.print("\n`masklet formats NAME` shows a format's options.", markup=False)
+
+
+def _show_one(console: Console, exporter: Exporter) -> None:
+    console.print(f"[bold]{exporter.name}[/bold] — {exporter.title}: {exporter.description}")
+    console.print(f"Writes {_writes(exporter)}.", markup=False)
+    if not exporter.options.model_fields:
+        console.print("It has no options.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("option", "default", "values"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it does", overflow="fold")
+    for name, field in exporter.options.model_json_schema()["properties"].items():
+        default = "required" if "default" not in field else _plain(field["default"])
+        table.add_row(name, default, _values(field), field.get("description", ""))
+    console.print(table)
+
+
+def _described(exporter: Exporter) -> dict[str, Any]:
+    return {
+        "name": exporter.name,
+        "title": exporter.title,
+        "description": exporter.description,
+        "group": exporter.group,
+        "extensions": list(exporter.extensions),
+        "template": exporter.template,
+        "options": exporter.options.model_json_schema().get("properties", {}),
+    }
+
+
+def _writes(exporter: Exporter) -> str:
+    return " ".join(exporter.extensions) or "a folder"
+
+
+def _values(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " ".join(_plain(value) for value in field["enum"])
+    kind = field.get("type") or "/".join(one.get("type", "") for one in field.get("anyOf", ()) if one.get("type"))
+    low, high = field.get("minimum"), field.get("maximum")
+    if low is not None and high is not None:
+        return f"{low}…{high}"
+    names = {"boolean": "true false", "integer": "number", "number": "number", "string": "text", "object": "JSON"}
+    return names.get(kind, kind.replace("/null", "").replace("integer", "number"))
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == {}:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _pairs(texts: Sequence[str] | None, where: str) -> dict[str, Any]:
+    """NAME=VALUE texts as a dict; a value that begins like JSON is read as that."""
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"{where} takes NAME=VALUE, such as quality=90, not {text!r}.")
+        key = name.strip().replace("-", "_")
+        if value.startswith(("{", "[")):
+            try:
+                found[key] = json.loads(value)
+            except ValueError as problem:
+                raise InputError(f"The value of {where} {key} is not JSON: {problem}.") from problem
+        else:
+            found[key] = value
+    return found
+
+
+def _settings(texts: Sequence[str] | None) -> dict[str, Any] | None:
+    """Mask settings, numbers and true/false read as such."""
+    if not texts:
+        return None
+    found = {}
+    for name, value in _pairs(texts, "--finish").items():
+        try:
+            found[name] = json.loads(value.lower())
+        except (ValueError, AttributeError):
+            found[name] = value
+    return found
+
+
+def _frame(text: str | None, project: Project) -> int | None:
+    if text is None or text.strip().isdecimal():
+        return None if text is None else int(text)
+    from masklet.media import parse_position
+
+    return parse_position(text, project.open_source())
+
+
+def _beside(project: Path, exporter: Exporter) -> Path:
+    return project.with_name(f"{project.stem}_{exporter.name}{exporter.extensions[0] if exporter.extensions else ''}")
+
+
+def _shared_folder(paths: Sequence[Path]) -> Path:
+    folder = paths[0].parent
+    while not all(path.is_relative_to(folder) for path in paths):
+        folder = folder.parent
+    return folder
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True, highlight=False)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,246 @@
+"""`masklet status`, `masklet resume` and `masklet correct`: work on a saved project."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from masklet.errors import InputError, PromptError
+
+if TYPE_CHECKING:
+    from masklet.jobs.project_runs import RunReport
+    from masklet.project import Project
+
+_Project = Annotated[Path, typer.Argument(metavar="PROJECT", help="A clip.masklet.")]
+_Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Where the video is now, if it moved.")]
+_Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", show_default="the best there is")
+]
+_WHAT = "What to correct"
+
+
+def status(
+    project: _Project,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show what a project holds: video, objects, what was tracked and where they were lost.
+
+    Works while another process tracks. Example: `masklet status clip.masklet`
+    """
+    from masklet.project import Project
+
+    with Project.open(project, read_only=True) as opened:
+        found = _describe(opened)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    source, settings = found["source"], found["settings"]
+    console = Console(highlight=False)
+    missing = "" if source["there"] else "  (not there; --source says where it is)"
+    console.print(f"{project}", markup=False, style="bold", soft_wrap=True)
+    console.print(f"video    {source['path']}{missing}", markup=False, soft_wrap=True)
+    console.print(
+        f"         {source['width']}×{source['height']}, {source['frame_count']} frames, {source['rate']:g} frames/s"
+        + (" on average" if source["variable_rate"] else ""),
+    )
+    resolution = f" at {settings['resolution']}" if settings["resolution"] else ""
+    console.print(f"tracking {settings['model']}{resolution}, {settings['policy']}", markup=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("id", "object", "prompts", "frames", "lost", ""):
+        table.add_column(heading, no_wrap=heading != "lost", overflow="fold")
+    for thing in found["objects"]:
+        marks = [word for word in ("locked", "hidden") if thing[word]]
+        painted = [f"{len(thing['painted'])} painted"] if thing["painted"] else []
+        prompts = ", ".join(map(str, thing["prompted"][:8])) + (" …" if len(thing["prompted"]) > 8 else "")
+        table.add_row(
+            str(thing["id"]), thing["name"], prompts, _ranges(thing["tracked"]), _ranges(thing["lost"]),
+            ", ".join([*marks, *painted]),
+        )  # fmt: skip
+    console.print(table if found["objects"] else "No objects yet.")
+    if found["run"]:
+        console.print(
+            f"An unfinished run stands at frame {found['run']['frame']}; {found['run']['frames_left']} are left:\n"
+            f"  masklet resume {project}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def resume(project: _Project, source: _Source = None, device: _Device = None) -> None:
+    """Go on with a tracking run that was stopped or killed, exactly where it was.
+
+    Example: `masklet resume clip.masklet`
+    """
+    from masklet.cli.track import _Display
+    from masklet.jobs.project_runs import resume as go_on
+    from masklet.project import Project
+
+    with Project.open(project) as opened:
+        if source is not None:
+            opened.open_source(source)
+        with _Display() as display:
+            report = go_on(opened, device=device, progress=display.show, stopped=lambda: display.stopped)
+    _summarise(report, project)
+
+
+def correct(
+    project: _Project,
+    *,
+    frame: Annotated[
+        str, typer.Option(metavar="N|TIME", help="The frame: 120, 4.8s, 00:00:04:20.", rich_help_panel=_WHAT)
+    ],
+    thing: Annotated[
+        str | None,
+        typer.Option("--object", metavar="NAME|ID", help="Needed where there are several.", rich_help_panel=_WHAT),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y", help="A point on the object. May be repeated.", rich_help_panel=_WHAT),
+    ] = None,
+    negative: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y", help="A point that is not on the object.", rich_help_panel=_WHAT),
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box around the object.", rich_help_panel=_WHAT)
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A picture of its mask, white on black.", rich_help_panel=_WHAT),
+    ] = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(
+            help="forward, backward or both.", show_default="away from earlier prompts", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    source: _Source = None,
+    device: _Device = None,
+) -> None:
+    """Correct an object on a frame, and track it again from there to its next prompt.
+
+    Locked objects and painted frames stay as they are, and so does everything before the frame. The studio's undo takes
+    a correction back as a whole.
+
+    \b
+    Something that does not belong to it:
+      masklet correct clip.masklet --frame 120 --object 2 --negative 400,310
+    It was lost; here it is:
+      masklet correct clip.masklet --frame 4.8s --object bunny --box 120,80,330,400
+    """
+    from masklet.cli.track import _Display
+    from masklet.jobs.project_runs import correct as put_right
+    from masklet.jobs.prompt_text import parse_box, parse_point
+    from masklet.media import parse_position, read_mask
+    from masklet.project import Project
+
+    clicks = [*map(parse_point, point or ()), *(parse_point(text, positive=False) for text in negative or ())]
+    corners = None if box is None else parse_box(box)
+    if any(text.object or text.frame for text in [*clicks, *([corners] if corners else [])]):
+        raise PromptError("a correction is for one object on one frame: say them with --object and --frame")
+    if not clicks and corners is None and mask is None:
+        raise PromptError(
+            "say what is right: --point 640,300, --negative 400,310, --box 153,219,571,558 or --mask FILE"
+        )
+    with Project.open(project) as opened:
+        reader = opened.open_source(source)
+        place = parse_position(frame, reader)
+        number = _object_id(opened, thing)
+        with _Display() as display:
+            report = put_right(
+                opened,
+                place,
+                number,
+                points=[text.point for text in clicks if text.point] or None,
+                labels=[int(text.positive) for text in clicks] or None,
+                box=None if corners is None else corners.box,
+                mask=None if mask is None else read_mask(mask),
+                direction=direction,
+                device=device,
+                progress=display.show,
+                stopped=lambda: display.stopped,
+            )
+    _summarise(report, project)
+
+
+def _object_id(project: Project, wanted: str | None) -> int:
+    there = project.objects()
+    if wanted is None:
+        if len(there) == 1:
+            return there[0].id
+        raise InputError(
+            "say which object: " + (", ".join(f"--object {o.id} ({o.name})" for o in there) or "there is none")
+        )
+    from masklet.export.job import choose_objects
+
+    [chosen, *others] = choose_objects(project, [wanted])
+    if others:
+        raise InputError(f"several objects are called {wanted}: say --object with the number")
+    return chosen.id
+
+
+def _describe(project: Project) -> dict[str, Any]:
+    from masklet.project.source import is_there
+
+    source, run = project.source, project.run
+    prompts = project.prompts()
+    objects = []
+    for thing in project.objects():
+        scores = project.scores(thing.id)
+        objects.append(
+            {
+                "id": thing.id,
+                "name": thing.name,
+                "locked": thing.locked,
+                "hidden": not thing.visible,
+                "prompted": sorted({prompt.frame for prompt in prompts if prompt.object_id == thing.id}),
+                "tracked": [row["frame"] for row in scores],
+                "lost": [row["frame"] for row in scores if row["lost"]],
+                "painted": [row["frame"] for row in scores if row["painted"]],
+            }
+        )
+    return {
+        "source": {
+            "path": source.path,
+            "there": is_there(Path(source.path)),
+            "width": source.width,
+            "height": source.height,
+            "frame_count": source.frame_count,
+            "rate": float(source.rate),
+            "variable_rate": source.variable_rate,
+        },
+        "settings": project.track_settings.model_dump(),
+        "objects": objects,
+        "run": None if run is None else {"frame": run.place.frame, "frames_left": run.frames_left, "label": run.label},
+    }
+
+
+def _ranges(frames: list[int]) -> str:
+    """0–5, 9, 12–40 out of the frames."""
+    if not frames:
+        return "-"
+    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(frames), start=1) if b != a + 1), len(frames)]
+    parts = [(frames[a], frames[b - 1]) for a, b in pairwise(breaks)]
+    shown = [str(a) if a == b else f"{a}–{b}" for a, b in parts[:6]]
+    return ", ".join(shown) + (f" and {len(parts) - 6} more" if len(parts) > 6 else "")
+
+
+def _summarise(report: RunReport, project: Path) -> None:
+    speed = f" ({report.frames / report.seconds:.1f} frames/s)" if report.seconds > 0 else ""
+    state = "" if report.complete else ", then stopped"
+    typer.echo(f"{report.frames} frames tracked with {report.model} in {report.seconds:.1f} s{speed}{state}.")
+    for thing in report.objects.values():
+        if thing.lost:
+            stretches = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in sorted(thing.lost))
+            typer.echo(f"{thing.name} could not be seen on frames {stretches}.")
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    if not report.complete:
+        typer.echo(f"Go on from there:\n  masklet resume {project}")
+        raise typer.Exit(130)
