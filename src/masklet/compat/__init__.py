@@ -1,1 +1,1 @@
-"""See DESIGN: filled by its module."""
+"""Other packages' interfaces over masklet, so that code written for them runs by changing an import."""
