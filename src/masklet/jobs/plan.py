@@ -126,7 +126,7 @@ def _split(starts: dict[int, int], end: int, keep_from: int, step: int) -> list[
     """Legs from the starts of the objects to `end`, each with the objects that have started."""
     legs = []
     places = sorted(set(starts.values()), reverse=step < 0)
-    for place, after in zip(places, [*places[1:], end + step], strict=True):
+    for place, after in pairwise([*places, end + step]):
         under_way = tuple(i for i, start in starts.items() if (place - start) * step >= 0)
         legs.append(Leg(step, place, after - step, under_way, keep_from))
     return legs

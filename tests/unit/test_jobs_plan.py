@@ -1,0 +1,101 @@
+"""Which frames a run goes through: for any prompts, range and direction, and after it was stopped anywhere."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from masklet.errors import InputError
+from masklet.jobs.objects import FramePrompt, TrackedObject
+from masklet.jobs.plan import Leg, Range, ascending, make_legs, resume_legs
+
+LAST = 14
+frames = st.integers(0, LAST)
+ranges = st.tuples(frames, frames).map(lambda ends: Range(min(ends), max(ends)))
+objects = st.lists(st.sets(frames, min_size=1, max_size=3), min_size=1, max_size=3).map(
+    lambda prompts: [
+        TrackedObject(number, f"object {number}", {frame: FramePrompt([(1, 1)], [1]) for frame in sorted(where)})
+        for number, where in enumerate(prompts, 1)
+    ]
+)
+
+
+def walk(legs: list[Leg]) -> list[tuple[int, int]]:
+    """(frame, object) in the order in which they are kept."""
+    return [(frame, i) for leg in legs for frame in leg.frames if leg.keeps(frame) for i in leg.object_ids]
+
+
+def expected(thing: TrackedObject, kept: Range, direction: str) -> set[int]:
+    """The frames that an object has to have."""
+    everything = set(range(kept.first, kept.last + 1))
+    if direction == "both":
+        return everything
+    if direction == "forward":
+        return {frame for frame in everything if frame >= min(thing.prompts)}
+    return {frame for frame in everything if frame <= max(thing.prompts)}
+
+
+@given(objects, ranges, st.sampled_from(["forward", "backward", "both"]))
+def test_every_object_gets_every_frame_that_its_prompts_reach_once(
+    things: list[TrackedObject], kept: Range, direction: str
+) -> None:
+    wanted = {thing.id: expected(thing, kept, direction) for thing in things}
+    if not all(wanted.values()):
+        with pytest.raises(InputError, match="is prompted on frame"):
+            make_legs(things, kept, direction)
+        return
+    legs = make_legs(things, kept, direction)
+    walked = walk(legs)
+    assert len(walked) == len(set(walked))
+    assert set(walked) == {(frame, i) for i, where in wanted.items() for frame in where}
+    if direction == "forward":
+        assert ascending(legs)
+    for leg in legs:  # an object is never under way before it was prompted, seen in the direction of the leg
+        for i in leg.object_ids:
+            prompts = things[i - 1].prompts
+            assert any((leg.first - frame) * leg.step >= 0 for frame in prompts)
+
+
+@given(objects, ranges, st.sampled_from(["forward", "backward", "both"]), st.data())
+def test_a_run_that_was_stopped_anywhere_goes_on_without_a_gap(
+    things: list[TrackedObject], kept: Range, direction: str, data: st.DataObject
+) -> None:
+    assume(all(expected(thing, kept, direction) for thing in things))
+    legs = make_legs(things, kept, direction)
+    steps = [(leg, frame) for leg in legs for frame in leg.frames]
+    stopped = data.draw(st.integers(0, len(steps)))
+    done = {(frame, i) for leg, frame in steps[:stopped] if leg.keeps(frame) for i in leg.object_ids}
+
+    def last_seen(leg: Leg, frame: int, object_id: int) -> int:
+        back = data.draw(st.integers(0, 3))
+        seen = frame - leg.step * back
+        return seen if (seen - leg.first) * leg.step >= 0 else leg.first
+
+    left = resume_legs(legs, lambda frame, i: (frame, i) in done, last_seen)
+    assert set(walk(left)) | done == set(walk(legs))
+    assert not set(walk(left)) & done
+    if stopped == len(steps):
+        assert not left
+
+
+def test_later_prompts_join_on_the_way() -> None:
+    things = [
+        TrackedObject(1, "a", {2: FramePrompt(), 9: FramePrompt()}),
+        TrackedObject(2, "b", {5: FramePrompt()}),
+    ]
+    assert make_legs(things, Range(0, 9), "both") == [
+        Leg(1, 2, 4, (1,), 0),
+        Leg(1, 5, 9, (1, 2), 0),
+        Leg(-1, 4, 2, (2,), 9),
+        Leg(-1, 1, 0, (1, 2), 9),
+    ]
+
+
+def test_tracking_starts_at_a_prompt_before_the_range() -> None:
+    thing = TrackedObject(1, "a", {0: FramePrompt(), 3: FramePrompt(), 8: FramePrompt()})
+    [leg] = make_legs([thing], Range(5, 9), "forward")
+    assert (leg.first, leg.last, leg.keep_from) == (3, 9, 5)
+    assert [frame for frame in leg.frames if leg.keeps(frame)] == [5, 6, 7, 8, 9]
+    with pytest.raises(InputError, match="no direction"):
+        make_legs([thing], Range(0, 9), "sideways")
