@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import av.filter
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from masklet.media.hdr import cube_text, needs_mapping
 from masklet.media.types import ColorInfo, ImageArray
@@ -31,7 +31,10 @@ MATRICES = {
     0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
     10: "bt2020c",
 }  # fmt: skip
-# Their numbers in swscale.
+# Flags of swscale (older PyAV has no names for some of them).
+BILINEAR, AREA, FULL_CHROMA, ACCURATE_ROUNDING = 0x2, 0x20, 0x2000, 0x40000
+
+# Matrices by their numbers in swscale.
 _SWS_MATRIX = {
     "bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7, "bt2020nc": 9, "bt2020c": 9,
 }  # fmt: skip
@@ -81,7 +84,7 @@ class RgbConverter:
 
     def __init__(self, width: int, height: int, color: ColorInfo, codec: str, exact: bool = False) -> None:
         self._size = (width, height)
-        self._matrix = sws_matrix(assumed_matrix(color, width, height))
+        self._matrix = code_of(MATRICES, assumed_matrix(color, width, height))
         full = color.range == "full" or (color.range is None and codec in _FULL_RANGE_CODECS)
         self._range = ColorRange.JPEG if full else ColorRange.MPEG
         self._exact = exact
@@ -102,20 +105,21 @@ class RgbConverter:
     def _reformat(self, frame: VideoFrame, to: str) -> VideoFrame:
         name = frame.format.name
         yuv = name.startswith(("yuv", "nv", "p0", "p2", "uyvy", "yuyv", "y2"))
-        interpolation = Interpolation.BILINEAR
+        interpolation = BILINEAR
         if (self._exact and yuv) or self._maps:
-            interpolation |= Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+            interpolation |= ACCURATE_ROUNDING | FULL_CHROMA
         width, height = self._size
         options: dict[str, Any] = {}
         if yuv:
             # A frame's own range (it may change, or be implied by yuvj420p) counts more than the file's.
             own = int(frame.color_range)
             full = own == ColorRange.JPEG or name.startswith("yuvj")
-            options["src_colorspace"] = self._matrix
+            # Set on the frame: as an argument, older PyAV leaves BT.2020 out.
+            frame.colorspace = self._matrix
             options["src_color_range"] = ColorRange.JPEG if full else own or self._range
             options["dst_color_range"] = ColorRange.JPEG
         return self._reformatter.reformat(
-            frame, width=width, height=height, format=to, interpolation=int(interpolation), **options
+            frame, width=width, height=height, format=to, interpolation=interpolation, **options
         )
 
     def _map(self, frame: VideoFrame) -> ImageArray:

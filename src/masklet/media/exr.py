@@ -1,7 +1,7 @@
 """OpenEXR: scene-linear float pictures and layers.
 
-Reads with the OpenEXR package where it is installed (every compression, any layer), else with FFmpeg. Writing needs
-the package: `pip install "masklet[exr]"`.
+Reads with the OpenEXR package (every compression, any layer); where that can't be imported, with FFmpeg. Writing needs
+the package.
 """
 
 from __future__ import annotations
@@ -94,8 +94,7 @@ def _read_with_ffmpeg(path: Path) -> FloatImage:
             array = frame.to_ndarray(format="gbrapf32le" if alpha else "gbrpf32le")
     except (av.error.FFmpegError, OSError, StopIteration, IndexError, ValueError) as error:
         raise MediaError(
-            f"{path} can't be read as OpenEXR ({error}). The OpenEXR package reads more kinds: "
-            'pip install "masklet[exr]".'
+            f"{path} can't be read as OpenEXR ({error}). The OpenEXR package reads more kinds: pip install OpenEXR."
         ) from error
     return np.ascontiguousarray(array, np.float32)
 
@@ -132,7 +131,7 @@ def write_exr(
     try:
         import OpenEXR
     except ImportError:
-        raise MediaError('Writing OpenEXR needs its package: pip install "masklet[exr]".') from None
+        raise MediaError("Writing OpenEXR needs its package: pip install OpenEXR.") from None
     arrays = {name: np.ascontiguousarray(c, np.float16 if half else np.float32) for name, c in channels.items()}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:

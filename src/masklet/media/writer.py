@@ -14,19 +14,20 @@ import av
 import av.error
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from masklet.errors import InputError, MediaError
 from masklet.media.atomic import publish, refuse_existing, temporary_name
 from masklet.media.audio import SoundTrack
 from masklet.media.codecs import DEFAULT_QUALITY, Codec, Speed, alpha_of, find_codec
-from masklet.media.color import MATRICES, PRIMARIES, TRANSFERS, code_of, sws_matrix
+from masklet.media.color import AREA, MATRICES, PRIMARIES, TRANSFERS, code_of, sws_matrix
 from masklet.media.rates import to_rate
 from masklet.media.types import ColorInfo
 
 _VARIABLE_CLOCK = Fraction(1, 90_000)
 _MATROSKA_CLOCK = Fraction(1, 1000)  # all that the container can hold
 _MAX_SIDE = 16384
+_SECONDS_PER_KEY_FRAME = 2  # so that players can jump quickly
 # Written unless the caller says otherwise.
 _BT709 = ColorInfo("bt709", "bt709", "bt709", "limited")
 _RGB = ColorInfo("bt709", "iec61966-2-1", "rgb", "full")
@@ -153,6 +154,8 @@ class VideoWriter:
         context.time_base = self._clock
         context.sample_aspect_ratio = pixel_aspect
         context.thread_type = "AUTO"
+        if self._spec.name in {"h264", "h265", "vp9"}:
+            context.gop_size = max(1, round(self.rate * _SECONDS_PER_KEY_FRAME))
         context.color_primaries = code_of(PRIMARIES, self.color.primaries)
         context.color_trc = code_of(TRANSFERS, self.color.transfer)
         context.colorspace = code_of(MATRICES, self.color.matrix)
@@ -206,9 +209,7 @@ class VideoWriter:
         if not self._spec.lossless:
             options["dst_colorspace"] = sws_matrix(self.color.matrix or "bt709")
             options["dst_color_range"] = ColorRange.JPEG if self.color.range == "full" else ColorRange.MPEG
-        converted: Any = self._reformatter.reformat(
-            frame, format=self.pixel_format, interpolation=int(Interpolation.AREA), **options
-        )
+        converted: Any = self._reformatter.reformat(frame, format=self.pixel_format, interpolation=AREA, **options)
         # Some encoders (ProRes) write the tags of the frame, not the stream's.
         with suppress(AttributeError):
             converted.color_primaries = code_of(PRIMARIES, self.color.primaries)
