@@ -147,7 +147,7 @@ CODECS: Mapping[str, Codec] = {
             "ffv1",
             "ffv1",
             "FFV1: lossless RGB with alpha, for archives",
-            (".mkv", ".mov"),
+            (".mkv",),
             ("bgr0",),
             _ffv1,
             alpha_formats=("bgra",),
