@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_RATE = Fraction(25)
 _ATTACHED_PICTURE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
+_EARLIER_ENTRIES = 3  # to be tried before decoding from the start
 _MAX_THREADS = 8  # each one holds a frame
 # FFmpeg shows text files as films of a terminal; nobody means that.
 _TEXT_FORMATS = {"tty", "bin", "adf", "idf", "xbin"}
@@ -250,7 +251,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         """Start at the entry point for `index`; at an earlier one if the seek or that key frame fails."""
         number = self._index.entry_number(index)
         if not self._index.by_count:
-            for back in range(min(3, number)):
+            for back in range(min(_EARLIER_ENTRIES, number)):
                 entry = self._index.entries[number - back]
                 for stamp in dict.fromkeys((entry.pts, entry.dts)):
                     if self._seek(stamp, entry.frame):
@@ -258,7 +259,11 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         self._reopen()
 
     def _seek(self, stamp: int, frame: int) -> bool:
-        """Seek; True if the first usable frame that comes out is `frame`, and it is whole."""
+        """Seek; True if the first usable frame that comes out is `frame`, and it is whole.
+
+        A decoder that begins later builds its pictures up step by step (intra refresh): such frames are close to
+        those of sequential decoding, but not the same.
+        """
         assert self._container is not None
         try:
             self._container.seek(stamp, stream=self._stream, backward=True)
