@@ -318,14 +318,22 @@ def save(net: EdgeNet, path: Path, about: dict[str, object]) -> None:
     np.savez_compressed(path, **arrays)
 
 
+def load(net: EdgeNet, path: Path) -> None:
+    with np.load(path) as stored, torch.no_grad():
+        for k, layer in enumerate([net.first, *net.blocks, net.last]):
+            layer.weight.copy_(torch.from_numpy(stored[f"weight{k}"].astype(np.float32)))
+            layer.bias.copy_(torch.from_numpy(stored[f"bias{k}"].astype(np.float32)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=Path, required=True, help="folder of packs")
     parser.add_argument("--output", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--scenes", type=int, default=6000)
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--start", type=Path, help="weights to go on from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -338,6 +346,8 @@ def main() -> None:
     held_out = max(1, len(images) // 20)
     checks = [make_batch(rng, images[-held_out:], masks[-held_out:], 32) for _ in range(8)]
     net = EdgeNet()
+    if arguments.start is not None:
+        load(net, arguments.start)
     optimizer = torch.optim.AdamW(net.parameters(), arguments.rate, weight_decay=1e-4)
     losses, begin = [], time.monotonic()
     for step in range(arguments.steps):
