@@ -7,14 +7,18 @@ the results are the same.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masklet.models import SAM2, ImageFeatures
 from masklet.models.hiera import Hiera, HieraBlock
+from masklet.models.layers import MLP
 from masklet.models.memory_attention import MemoryAttention, RotaryAttention
 from masklet.models.positions import rotary_table
+from masklet.models.products import Linear
 
 
 class Straightforward(SAM2):
@@ -26,6 +30,11 @@ class Straightforward(SAM2):
         with torch.device("meta"):
             plain = cls(model.spec)
         plain.load_state_dict(model.state_dict(), strict=True, assign=True)
+        for module in plain.modules():
+            if isinstance(module, Linear):
+                module.forward = partial(nn.Linear.forward, module)  # type: ignore[method-assign]
+            elif isinstance(module, MLP):
+                module.forward = partial(_plain_mlp, module)  # type: ignore[method-assign]
         plain.memory_attention.forward = _PlainMemoryAttention(plain.memory_attention)  # type: ignore[method-assign]
         return plain.eval().requires_grad_(False)
 
@@ -36,6 +45,14 @@ class Straightforward(SAM2):
         embedding = laterals[2] + F.interpolate(laterals[3], scale_factor=2.0, mode="nearest")
         high_res = decoder.conv_s0(laterals[0]), decoder.conv_s1(laterals[1])
         return ImageFeatures(embedding, high_res, image_size=image_bchw.shape[-1])
+
+
+def _plain_mlp(mlp: MLP, x: Tensor) -> Tensor:
+    activation = F.gelu if mlp.activation == "gelu" else F.relu
+    for layer in mlp.layers[:-1]:
+        x = activation(layer(x))
+    x = mlp.layers[-1](x)
+    return torch.sigmoid(x) if mlp.sigmoid else x
 
 
 def _plain_trunk(trunk: Hiera, image_bchw: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 BUNNY = Path(__file__).resolve().parent.parent / "src" / "masklet" / "data" / "bunny.mp4"
-BUNNY_BOX = (480, 120, 900, 700)
+BUNNY_BOX = (153, 219, 571, 558)
 
 
 def _masklet(*arguments: str) -> list[str]:
@@ -54,7 +54,7 @@ def measure_start_up(rounds: int) -> dict[str, float]:
     """Seconds until ``masklet --help`` has printed, and until a cold process has its first mask of ``nano``."""
     first_mask = (
         "import masklet; s = masklet.Session(__import__('sys').argv[1], 'nano'); "
-        "print(s.add_prompt(0, box=(480, 120, 900, 700))[1].mask.sum())"
+        "print(s.add_prompt(0, box=(153, 219, 571, 558))[1].mask.sum())"
     )
     commands = {"help": _masklet("--help"), "first mask": [sys.executable, "-c", first_mask, str(BUNNY)]}
     result = {}

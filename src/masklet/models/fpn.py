@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masklet.models.hiera import Hiera, Layout
+from masklet.models.products import linear
 from masklet.models.specs import ModelSpec
 
 
@@ -21,7 +22,7 @@ class Pointwise(nn.Conv2d):
         if after is not None:
             second = after.weight.flatten(1)
             weight, bias = second @ weight, second @ bias + after.bias
-        return F.linear(x, weight, bias)
+        return linear(x, weight, bias)
 
 
 class _Lateral(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from masklet.models.attention import attend
 from masklet.models.layers import MLP
+from masklet.models.products import Linear
 from masklet.models.specs import HieraSpec
 
 
@@ -72,8 +73,8 @@ class HieraAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.pool = pool
-        self.qkv = nn.Linear(in_width, 3 * out_width)
-        self.proj = nn.Linear(out_width, out_width)
+        self.qkv = Linear(in_width, 3 * out_width)
+        self.proj = Linear(out_width, out_width)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         b, h, w, _ = x_bhwc.shape
@@ -99,9 +100,9 @@ class HieraBlock(nn.Module):
         self.norm1 = nn.LayerNorm(in_width, eps=1e-6)
         self.attn = HieraAttention(in_width, out_width, heads, pool)
         self.norm2 = nn.LayerNorm(out_width, eps=1e-6)
-        self.mlp = MLP(out_width, 4 * out_width, out_width, 2, activation=F.gelu)
+        self.mlp = MLP(out_width, 4 * out_width, out_width, 2, activation="gelu")
         if in_width != out_width:
-            self.proj = nn.Linear(in_width, out_width)
+            self.proj = Linear(in_width, out_width)
 
     def forward(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
         """Map tokens in ``layout`` to new ones and the layout that they come out in."""

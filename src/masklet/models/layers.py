@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from masklet.models.products import Linear, linear
 
 
 class LayerNorm2d(nn.Module):
@@ -25,7 +27,7 @@ class LayerNorm2d(nn.Module):
 
 
 class MLP(nn.Module):
-    """``depth`` linear layers with an activation between them, and a sigmoid at the end if asked for."""
+    """``depth`` linear layers with an activation (``relu`` or ``gelu``) between them; at the end a sigmoid if asked for."""
 
     def __init__(
         self,
@@ -33,17 +35,17 @@ class MLP(nn.Module):
         hidden_width: int,
         out_width: int,
         depth: int,
-        activation: Callable[[Tensor], Tensor] = F.relu,
+        activation: str = "relu",
         sigmoid: bool = False,
     ) -> None:
         super().__init__()
         widths = [in_width, *[hidden_width] * (depth - 1), out_width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
         self.activation = activation
         self.sigmoid = sigmoid
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
+            x = linear(x, layer.weight, layer.bias, self.activation)
         x = self.layers[-1](x)
         return torch.sigmoid(x) if self.sigmoid else x

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from masklet.models.attention import attend
 from masklet.models.positions import rotary_table, rotate
+from masklet.models.products import Linear, linear
 from masklet.models.specs import ModelSpec
 
 
@@ -15,10 +15,10 @@ class RotaryAttention(nn.Module):
 
     def __init__(self, width: int, memory_width: int) -> None:
         super().__init__()
-        self.q_proj = nn.Linear(width, width)
-        self.k_proj = nn.Linear(memory_width, width)
-        self.v_proj = nn.Linear(memory_width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.q_proj = Linear(width, width)
+        self.k_proj = Linear(memory_width, width)
+        self.v_proj = Linear(memory_width, width)
+        self.out_proj = Linear(width, width)
 
     def forward(self, q_bnc: Tensor, k_bnc: Tensor, v_bnc: Tensor, table: Tensor, unplaced: int = 0) -> Tensor:
         """Attend; the last ``unplaced`` keys (object pointers) have no place in the picture and aren't turned."""
@@ -30,7 +30,7 @@ class RotaryAttention(nn.Module):
         return self.out_proj(self.v_proj(read))
 
 
-def _paired_halves(projection: nn.Linear, x_bnc: Tensor) -> Tensor:
+def _paired_halves(projection: Linear, x_bnc: Tensor) -> Tensor:
     """Project with the output channels in the order 0, 2, 4, … 1, 3, 5, …
 
     Rotary positions turn pairs of neighbouring channels. With the pairs laid out as two halves that is plain arithmetic on
@@ -38,7 +38,7 @@ def _paired_halves(projection: nn.Linear, x_bnc: Tensor) -> Tensor:
     """
     weight = projection.weight.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
     bias = projection.bias.unflatten(0, (-1, 2)).t().flatten()
-    return F.linear(x_bnc, weight, bias)
+    return linear(x_bnc, weight, bias)
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -47,8 +47,8 @@ class MemoryAttentionLayer(nn.Module):
         width = spec.width
         self.self_attn = RotaryAttention(width, width)
         self.cross_attn_image = RotaryAttention(width, spec.memory_width)
-        self.linear1 = nn.Linear(width, spec.memory_feed_forward)
-        self.linear2 = nn.Linear(spec.memory_feed_forward, width)
+        self.linear1 = Linear(width, spec.memory_feed_forward)
+        self.linear2 = Linear(spec.memory_feed_forward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
@@ -57,7 +57,7 @@ class MemoryAttentionLayer(nn.Module):
         normed = self.norm1(x)
         x = x + self.self_attn(normed, normed, normed, table)
         x = x + self.cross_attn_image(self.norm2(x), memory + memory_pos, memory, table, unplaced)
-        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+        return x + self.linear2(linear(self.norm3(x), self.linear1.weight, self.linear1.bias, "relu"))
 
 
 class MemoryAttention(nn.Module):

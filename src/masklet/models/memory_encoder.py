@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from masklet.models.layers import LayerNorm2d
+from masklet.models.products import Linear, linear
 
 
 class MaskDownsampler(nn.Module):
@@ -36,13 +36,13 @@ class ConvNextBlock(nn.Module):
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, kernel_size=7, padding=3, groups=width)
         self.norm = LayerNorm2d(width)
-        self.pwconv1 = nn.Linear(width, 4 * width)
-        self.pwconv2 = nn.Linear(4 * width, width)
+        self.pwconv1 = Linear(width, 4 * width)
+        self.pwconv2 = Linear(4 * width, width)
         self.gamma = nn.Parameter(torch.full((width,), 1e-6))
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         x = self.norm(self.dwconv(x_bchw)).permute(0, 2, 3, 1)
-        x = self.gamma * self.pwconv2(F.gelu(self.pwconv1(x)))
+        x = self.gamma * self.pwconv2(linear(x, self.pwconv1.weight, self.pwconv1.bias, "gelu"))
         return x_bchw + x.permute(0, 3, 1, 2)
 
 

@@ -15,6 +15,7 @@ from masklet.models.mask_decoder import Candidates, MaskDecoder
 from masklet.models.memory_attention import MemoryAttention
 from masklet.models.memory_encoder import MemoryEncoder
 from masklet.models.positions import sine_of_distance, sine_table
+from masklet.models.products import Linear
 from masklet.models.prompt_encoder import PADDING, PromptEncoder
 from masklet.models.specs import ModelSpec
 
@@ -93,7 +94,7 @@ class SAM2(nn.Module):
         else:
             self.no_obj_embed_spatial = None
         if spec.pointer_time:
-            self.obj_ptr_tpos_proj = nn.Linear(width, memory_width)
+            self.obj_ptr_tpos_proj = Linear(width, memory_width)
 
     @property
     def device(self) -> torch.device:

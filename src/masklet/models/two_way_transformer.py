@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masklet.models.layers import MLP
+from masklet.models.products import Linear
 
 
 class Attention(nn.Module):
@@ -15,10 +16,10 @@ class Attention(nn.Module):
         super().__init__()
         inner_width = inner_width or width
         self.heads = heads
-        self.q_proj = nn.Linear(width, inner_width)
-        self.k_proj = nn.Linear(width, inner_width)
-        self.v_proj = nn.Linear(width, inner_width)
-        self.out_proj = nn.Linear(inner_width, width)
+        self.q_proj = Linear(width, inner_width)
+        self.k_proj = Linear(width, inner_width)
+        self.v_proj = Linear(width, inner_width)
+        self.out_proj = Linear(inner_width, width)
 
     def forward(self, q_bnc: Tensor, k_bnc: Tensor, v_bnc: Tensor) -> Tensor:
         q, k, v = (

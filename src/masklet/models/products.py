@@ -1,0 +1,83 @@
+"""Linear layers and matrix products by whatever library of PyTorch's is quickest on this CPU.
+
+PyTorch sends float32 products to MKL, which knows the vector units of Intel's CPUs only, and lays a bfloat16 weight out
+anew for every call. oneDNN, which PyTorch carries as well, is quicker at the first on other CPUs and can keep the second.
+Everywhere else, and wherever gradients are wanted, these are the plain functions. ``docs/performance.md`` has the numbers.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
+
+#: Below this many rows, looking for a better way costs more than it brings.
+_MANY_ROWS = 256
+
+_ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
+
+# Weight: (its version, the same numbers in oneDNN's own layout). An entry goes with its weight.
+_packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+@lru_cache(maxsize=1)
+def _onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+@lru_cache(maxsize=1)
+def _intel() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    return not cpuinfo.exists() or "GenuineIntel" in cpuinfo.read_text(errors="replace")
+
+
+@lru_cache(maxsize=1)
+def _bfloat16_hardware() -> bool:
+    return _onednn() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _quick(x: Tensor) -> bool:
+    """Whether oneDNN is the better choice for this left-hand side."""
+    if x.device.type != "cpu" or torch.is_grad_enabled() or x.numel() < _MANY_ROWS * x.shape[-1] or not _onednn():
+        return False
+    if x.dtype == torch.bfloat16:
+        return _bfloat16_hardware()
+    return x.dtype == torch.float32 and not _intel()
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """``activation(x weightᵀ + bias)``; the activation is ``none``, ``relu`` or ``gelu``."""
+    if not _quick(x):
+        return _ACTIVATIONS[activation](F.linear(x, weight, bias))
+    if isinstance(weight, nn.Parameter) and x.dtype == torch.bfloat16:
+        weight = _pack(weight, x.numel() // x.shape[-1])
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
+
+
+def times_transposed(a: Tensor, b: Tensor) -> Tensor:
+    """``a bᵀ`` of two matrices."""
+    if _quick(a):
+        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "none")
+    return a @ b.t()
+
+
+def _pack(weight: nn.Parameter, rows: int) -> Tensor:
+    if weight.is_inference():
+        return weight
+    version = (weight._version, weight.data_ptr())
+    kept = _packed.get(weight)
+    if kept is None or kept[0] != version:
+        kept = (version, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows))
+        _packed[weight] = kept
+    return kept[1]
+
+
+class Linear(nn.Linear):
+    """A linear layer that goes through :func:`linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
