@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from fractions import Fraction
@@ -347,6 +348,11 @@ def test_errors_and_aborts_leave_nothing(tmp_path, numbered):
     assert not list(tmp_path.iterdir())
     with pytest.raises(MediaError, match="no frame"), VideoWriter(path, 96, 64, 25):
         pass
+    assert not list(tmp_path.iterdir())
+    forgotten = VideoWriter(path, 96, 64, 25)
+    forgotten.write(numbered(0))
+    del forgotten
+    gc.collect()
     assert not list(tmp_path.iterdir())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
@@ -112,6 +113,8 @@ class VideoWriter:
         self._sound_stop = audio_stop
         refuse_existing(self.path, overwrite)
         self._temporary = temporary_name(self.path)
+        # A writer that is dropped without commit or abort leaves nothing either.
+        weakref.finalize(self, self._temporary.unlink, missing_ok=True)
         try:
             self._open(container, quality, speed, pixel_aspect, metadata or {})
             if audio_from is not None:
