@@ -1,1 +1,4 @@
-"""Measurements: ``python -m benchmarks --help``. Times of one run are compared with each other, never with another day's."""
+"""Measurements: ``python -m benchmarks --help``.
+
+Times of one run are compared with each other, never with another day's.
+"""

@@ -1,8 +1,8 @@
 """The same network computed the plain way, as today's packages do: the yardstick for masklet's own path.
 
-Windows are cut and joined in every block, the position table is stretched for every frame, values are projected before
-the weighted sum, attention is PyTorch's fused kernel, and every pyramid level gets its full width first. The weights and
-the results are the same.
+Windows are cut and joined in every block, the position table is stretched for every frame, values are projected
+before the weighted sum, attention is PyTorch's fused kernel, linear layers are PyTorch's own, and every pyramid level
+gets its full width first. The weights and the results are the same.
 """
 
 from __future__ import annotations

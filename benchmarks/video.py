@@ -38,12 +38,9 @@ def measure_track_command(dtype: str, rounds: int) -> dict[str, Any]:
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
-                subprocess.run(
-                    _masklet("track", str(BUNNY), "--box", ",".join(map(str, BUNNY_BOX)), "--dtype", dtype)
-                    + ["--end", str(stop), "-o", f"{folder}/out"],
-                    check=True,
-                    capture_output=True,
-                )
+                box = ",".join(map(str, BUNNY_BOX))
+                command = _masklet("track", str(BUNNY), "--box", box, "--dtype", dtype, "--end", str(stop))
+                subprocess.run([*command, "-o", f"{folder}/out"], check=True, capture_output=True)
                 runs.append(time.perf_counter() - start)
         seconds[stop] = statistics.median(runs)
     rate = (frames - 1) / (seconds[frames - 1] - seconds[0])

@@ -20,7 +20,17 @@ _LAZY = {
     "open_media": "masklet.media",
 }
 
-__all__ = ["__version__", *_LAZY]  # noqa: PLE0604
+__all__ = [
+    "AutomaticMaskGenerator",
+    "ImagePredictor",
+    "MaskletError",
+    "Prompt",
+    "Session",
+    "VideoTracker",
+    "__version__",
+    "load_model",
+    "open_media",
+]
 
 if TYPE_CHECKING:
     from masklet.errors import MaskletError

@@ -61,7 +61,8 @@ def pick_device(device: str | torch.device | None = None, *, fall_back: bool = F
 def pick_dtype(dtype: str | torch.dtype | None = None, device: torch.device | None = None) -> torch.dtype:
     """The number format to compute in: the one asked for, or (None, "auto") the fastest that the device is made for.
 
-    That is bfloat16 on CPUs with AMX or AVX512-BF16 and on CUDA devices that have it, float16 on other GPUs, else float32.
+    That is bfloat16 on CPUs with AMX or AVX512-BF16 and on CUDA devices that have it, float16 on other GPUs, else
+    float32.
 
     Raises:
         DeviceError: unknown name, or float16 on a CPU.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from benchmarks.straightforward import Straightforward
+
 from masklet.models import SAM2, Memories, get_spec
 from masklet.models.attention import attend
 from masklet.models.hiera import Layout

@@ -1,7 +1,7 @@
 """Scaled dot-product attention, computed in the way that the device at hand is quickest at.
 
-On CPUs, PyTorch's fused kernel runs far below the speed of the matrix products it is made of, most of all in bfloat16. Two
-products with a softmax between them, over blocks of queries whose scores stay in the cache, give the same numbers sooner.
+On CPUs, PyTorch's fused kernel runs far below the speed of the matrix products it is made of, most of all in bfloat16.
+Two products with a softmax between them, over parts whose scores stay in the cache, give the same numbers sooner.
 Measurements are in ``docs/performance.md``.
 """
 

@@ -13,6 +13,8 @@ from masklet.models.specs import ModelSpec
 class Pointwise(nn.Conv2d):
     """A 1 x 1 convolution that also takes tokens with their channels last."""
 
+    bias: nn.Parameter
+
     def __init__(self, in_width: int, out_width: int) -> None:
         super().__init__(in_width, out_width, kernel_size=1)
 
@@ -49,7 +51,7 @@ class Neck(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Map the trunk's levels to ``bchw`` features of strides 4, 8 and 16; the coarsest level is folded in.
 
-        ``after_fine`` and ``after_middle`` are the mask decoder's own 1 x 1 convolutions: nothing else reads these levels.
+        ``after_fine`` and ``after_middle`` are the mask decoder's own 1 x 1 convolutions: only it reads these levels.
         """
         fine, middle, coarse, coarsest = levels
         embedding = self.convs[1](coarse) + F.interpolate(self.convs[0](coarsest), scale_factor=2.0, mode="nearest")

@@ -27,7 +27,7 @@ class LayerNorm2d(nn.Module):
 
 
 class MLP(nn.Module):
-    """``depth`` linear layers with an activation (``relu`` or ``gelu``) between them; at the end a sigmoid if asked for."""
+    """``depth`` linear layers with ``relu`` or ``gelu`` between them; at the end a sigmoid if asked for."""
 
     def __init__(
         self,
@@ -45,7 +45,9 @@ class MLP(nn.Module):
         self.sigmoid = sigmoid
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
+        for i in range(len(self.layers) - 1):
+            layer = self.layers[i]
+            assert isinstance(layer, Linear)
             x = linear(x, layer.weight, layer.bias, self.activation)
         x = self.layers[-1](x)
         return torch.sigmoid(x) if self.sigmoid else x

@@ -33,8 +33,8 @@ class RotaryAttention(nn.Module):
 def _paired_halves(projection: Linear, x_bnc: Tensor) -> Tensor:
     """Project with the output channels in the order 0, 2, 4, … 1, 3, 5, …
 
-    Rotary positions turn pairs of neighbouring channels. With the pairs laid out as two halves that is plain arithmetic on
-    contiguous tensors, and a dot product doesn't mind the order if queries and keys share it.
+    Rotary positions turn pairs of neighbouring channels. With the pairs laid out as two halves that is plain arithmetic
+    on contiguous tensors, and a dot product doesn't mind the order if queries and keys share it.
     """
     weight = projection.weight.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
     bias = projection.bias.unflatten(0, (-1, 2)).t().flatten()

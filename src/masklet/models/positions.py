@@ -64,8 +64,8 @@ def rotary_table(channels: int, height: int, width: int, device: torch.device) -
 def rotate(x_bnc: Tensor, table: Tensor, unplaced: int = 0) -> Tensor:
     """Turn the channel pairs ``(i, i + c / 2)`` of ``x_bnc`` by the angles of :func:`rotary_table`.
 
-    ``n`` may be a multiple of the table's length: the table then repeats, frame after frame. The last ``unplaced`` tokens
-    are left as they are.
+    ``n`` may be a multiple of the table's length: the table then repeats, frame after frame. The last ``unplaced``
+    tokens are left as they are.
     """
     cos, sin = table
     n = x_bnc.shape[1] - unplaced

@@ -1,8 +1,9 @@
 """Linear layers and matrix products by whatever library of PyTorch's is quickest on this CPU.
 
-PyTorch sends float32 products to MKL, which knows the vector units of Intel's CPUs only, and lays a bfloat16 weight out
-anew for every call. oneDNN, which PyTorch carries as well, is quicker at the first on other CPUs and can keep the second.
-Everywhere else, and wherever gradients are wanted, these are the plain functions. ``docs/performance.md`` has the numbers.
+PyTorch sends float32 products to MKL, which makes full use of Intel's vector units only, and lays a bfloat16 weight
+out anew for every call. oneDNN, which PyTorch carries as well, is quicker at the first on other CPUs and can keep the
+second. Everywhere else, and wherever gradients are wanted, these are the plain functions. The numbers are in
+``docs/performance.md``.
 """
 
 from __future__ import annotations

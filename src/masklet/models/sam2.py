@@ -54,7 +54,7 @@ class Memories:
 
     Attributes:
         frames: ``m`` memory frames, each ``[b, memory_width, h, w]``, in the order they are read.
-        slots_bm: temporal slot of each: 0 for the latest frame, 1 for the one before, …; ``num_memories - 1`` for prompts.
+        slots_bm: temporal slot of each: 0 for the latest frame, 1 for the one before, …; the last is for prompts.
         pointers_bpc: object pointers.
         distances_bp: their distance in time from this frame, divided by the longest distance there can be.
     """

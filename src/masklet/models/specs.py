@@ -15,9 +15,9 @@ from masklet.errors import InputError
 class HieraSpec:
     """The image encoder's trunk (Hiera, arXiv 2306.00989, without its pre-training parts).
 
-    ``window_sizes`` holds one side length a stage, in tokens; blocks listed in ``global_blocks`` see the whole picture.
-    ``background_size`` is the side of the coarse position table that is stretched over the picture; a table of the first
-    stage's window is tiled on top of it.
+    ``window_sizes`` holds one side length a stage, in tokens; blocks in ``global_blocks`` see the whole picture.
+    ``background_size`` is the side of the coarse position table that is stretched over the picture; a table of the
+    first stage's window is tiled on top of it.
     """
 
     embed_dim: int
