@@ -20,7 +20,8 @@ class Pointwise(nn.Conv2d):
 
     def tokens(self, x: Tensor, after: Pointwise | None = None) -> Tensor:
         """Map ``[..., in_width]`` to ``[..., out_width]``, and through ``after`` as well: both are one matrix."""
-        weight, bias = self.weight.flatten(1), self.bias
+        weight: Tensor = self.weight.flatten(1)
+        bias: Tensor = self.bias
         if after is not None:
             second = after.weight.flatten(1)
             weight, bias = second @ weight, second @ bias + after.bias
