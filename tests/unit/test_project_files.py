@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -19,7 +18,7 @@ import pytest
 from masklet.errors import ProjectError, ProjectInUseError
 from masklet.masks import rle
 from masklet.project import MaskRecord, Project, schema
-from masklet.project.records import Leg, Run
+from masklet.project.records import Run, RunLeg, RunPlace
 from masklet.project.source import SourceReference
 
 # Writes masks of rising frames as fast as it can, and says after each call which frame it handed over.
@@ -55,11 +54,11 @@ def long_project(path: Path, frames: int) -> None:
     """A project of many frames; its source is never opened."""
     from fractions import Fraction
 
+    from masklet.project.file import write_new
     from masklet.project.records import TrackSettings
-    from masklet.project.store import _write_new
 
     source = SourceReference("gone.mp4", None, "video", "f", 128, 72, frames, Fraction(25))
-    _write_new(path, source, TrackSettings())
+    write_new(path, source, TrackSettings())
     with Project.open(path) as project:
         project.add_object(1)
 
@@ -398,16 +397,42 @@ def test_a_sequence_is_found_again_with_its_rate(tmp_path: Path, demo_images: np
 
 def test_a_run_and_its_state_are_kept_until_they_no_longer_fit(make_project) -> None:
     project = make_project()
-    run = Run(legs=[Leg(direction="forward", first_frame=2, last_frame=7, next_frame=4)], state_leg=0, state_frame=3)
+    legs = (
+        RunLeg(step=1, first=2, last=7, object_ids=(1, 2), keep_from=2),
+        RunLeg(step=-1, first=1, last=0, object_ids=(1,), keep_from=1),
+    )
+    run = Run(legs=legs, place=RunPlace(leg=0, frame=4), state_place=RunPlace(leg=0, frame=3))
     project.save_run(run, b"state")
     project.close()
     with Project.open(project.path) as again:
-        assert again.run == run and again.run.frames_left == 4 and again.run.frames_total == 6
+        assert again.run == run and again.run.frames_left == 6 and again.run.frames_total == 8
         assert again.tracker_state == b"state"
         again.update_object(1, name="still fits")
         assert again.run == run
         again.add_prompt(5, 1, points=[(1, 1)])
         assert again.run is None and again.tracker_state is None
-    back = Leg(direction="backward", first_frame=5, last_frame=0, next_frame=-0)
-    assert back.frames_left == 1 and back.frames_total == 6
-    assert json.loads(run.model_dump_json())["legs"][0]["next_frame"] == 4
+
+
+def test_a_run_goes_leg_by_leg() -> None:
+    legs = (
+        RunLeg(step=1, first=2, last=3, object_ids=(1,), keep_from=2),
+        RunLeg(step=-1, first=1, last=0, object_ids=(1,), keep_from=1),
+    )
+    place: RunPlace | None = RunPlace(leg=0, frame=2)
+    run = Run(legs=legs, place=place)
+    way = []
+    while place is not None:
+        way.append((place.leg, place.frame, run.frames_after(place)))
+        place = run.after(place)
+    assert way == [(0, 2, 4), (0, 3, 3), (1, 1, 2), (1, 0, 1)]
+    with pytest.raises(ValueError, match="not on its way"):
+        Run(legs=legs, place=RunPlace(leg=1, frame=3))
+
+
+def test_undo_waits_for_tracking_to_stop(make_project) -> None:
+    project = make_project()
+    project.recording = True
+    with pytest.raises(ProjectError, match="Stop it before undoing"):
+        project.undo()
+    project.recording = False
+    assert project.undo() == "Set up"

@@ -2,13 +2,14 @@
 
 | module | what it does |
 | --- | --- |
-| `store` | `Project`: create, open, read and edit one `clip.masklet` |
+| `store` | `Project`: read and edit one `clip.masklet` |
+| `file` | making, opening and closing it |
 | `records` | what a project holds, as checked dataclasses |
 | `history` | undo and redo of every edit |
 | `source` | which video the project is about, and where it went when it moved |
 | `schema`, `database`, `lock` | tables and their versions, durable commits, one writer at a time |
-| `recorder` | masks written while tracking goes, so that a killed run loses at most half a second |
-| `runs` | track, go on, and correct: a project and a tracking session together |
+
+Tracking into a project is `masklet.jobs.project_runs`.
 """
 
 from __future__ import annotations

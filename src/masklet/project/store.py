@@ -1,24 +1,18 @@
-"""`Project`: create, open, read and edit one saved session."""
+"""`Project`: read and edit one saved session."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from masklet import __version__
 from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import palette, rle
 from masklet.masks.settings import MaskSettings
-from masklet.project import schema
-from masklet.project.database import Database, explain
+from masklet.project.database import Database
+from masklet.project.file import ProjectFile, sound
 from masklet.project.history import History, Step
 from masklet.project.lock import ProjectLock
 from masklet.project.records import (
@@ -31,152 +25,29 @@ from masklet.project.records import (
     loads,
     parse,
 )
-from masklet.project.source import SourceReference, describe, find, moved_to
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from masklet.media import MediaReader
 
 _MASK_COLUMNS = (
     "object_id, frame, counts, object_score, predicted_iou, motion_score, candidate, lost, is_prompt, painted"
 )
 _CHUNK = 256  # frames read at a time, so that a long video's masks are never in memory together
 
-T = TypeVar("T")
 
-
-class Project:
+class Project(ProjectFile):
     """A saved session: one SQLite file, written as work goes on.
 
-    Every edit is one step of undo and redo and is durable when the call returns. Methods may be called from
-    several threads. Frames count from 0; coordinates are pixels of the source frame.
+    Every edit is one step of undo and redo and is durable when the call returns. Methods may be called from several
+    threads. Frames count from 0; coordinates are pixels of the source frame.
     """
 
     def __init__(self, path: Path, database: Database, lock: ProjectLock | None) -> None:
         """Use `Project.create` or `Project.open`."""
-        self.path = path
-        self._database = database
-        self._lock = lock
-        self._reader: MediaReader | None = None
-        self._step: int | None = None
-        self._mutex = threading.RLock()
-        self.recording = False
-        self.source = self._read_source()
+        super().__init__(path, database, lock)
         self._history = History(database, self.source.size)
-
-    @classmethod
-    def create(
-        cls,
-        path: str | os.PathLike[str],
-        source: MediaReader | str | os.PathLike[str],
-        *,
-        settings: TrackSettings | None = None,
-        overwrite: bool = False,
-    ) -> Project:
-        """Makes a new project about a video, sequence or image, and opens it.
-
-        Raises ProjectError when there is a file already (unless `overwrite`) or none can be written,
-        ProjectInUseError when another process has it open, MediaError when the source can't be read.
-        """
-        path = Path(path).absolute()
-        if path.exists() and not overwrite:
-            raise ProjectError(f"{path} exists already. Open it, choose another name, or allow to overwrite it.")
-        if not path.parent.is_dir():
-            raise ProjectError(f"There is no folder {path.parent} for the project. Make it first.")
-        if isinstance(source, (str, os.PathLike)):
-            from masklet.media import open_media
-
-            reader = open_media(source)
-        else:
-            reader = source
-        reference = describe(reader, path)
-        lock = ProjectLock(path)
-        lock.acquire()
-        try:
-            _write_new(path, reference, settings or TrackSettings())
-            project = cls(path, Database(path), lock)
-        except BaseException:
-            lock.release()
-            raise
-        project._reader = reader
-        return project
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False) -> Project:
-        """Opens a project. One process may write it; others may read it meanwhile with `read_only`.
-
-        Raises ProjectInUseError when another process writes it, and ProjectError for a file that isn't there,
-        isn't a project, is damaged, or was made by a newer masklet.
-        """
-        path = Path(path).absolute()
-        if read_only:
-            return cls._opened(path, read_only, None)
-        from masklet.project.database import check_file
-
-        check_file(path)  # before the lock, which would leave its mark beside a file that isn't ours
-        lock = ProjectLock(path)
-        lock.acquire()
-        try:
-            return cls._opened(path, read_only, lock)
-        except BaseException:
-            lock.release()
-            raise
-
-    @classmethod
-    def _opened(cls, path: Path, read_only: bool, lock: ProjectLock | None) -> Project:
-        database = Database(path, read_only)
-        try:
-            return cls(path, database, lock)
-        except BaseException:
-            database.close()
-            raise
-
-    def close(self) -> None:
-        """Writes what is left and closes the file and the source."""
-        try:
-            self._database.close()
-        finally:
-            if self._reader is not None:
-                self._reader.close()
-                self._reader = None
-            if self._lock is not None:
-                self._lock.release()
-
-    def __enter__(self) -> Project:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def read_only(self) -> bool:
-        """Whether this project was opened for reading only."""
-        return self._database.read_only
-
-    # Source
-
-    def open_source(self, path: str | os.PathLike[str] | None = None) -> MediaReader:
-        """The reader of the source, opened on first use and closed with the project.
-
-        A source that moved is looked for next to the project by its fingerprint; `path` says where it is. The
-        place is remembered. Raises ProjectError when it isn't found, or when `path` is another video.
-        """
-        with self._mutex:
-            if path is None and self._reader is not None:
-                return self._reader
-            reader = find(self.source, self.path, None if path is None else Path(path))
-            found = moved_to(self.source, reader, self.path)
-            if found != self.source and not self.read_only:
-                with self._database.writing():
-                    self._database.execute(
-                        "UPDATE source SET path = ?, relative_path = ?", (found.path, found.relative_path)
-                    )
-            self.source = found
-            if self._reader is not None:
-                self._reader.close()
-            self._reader = reader
-            return reader
+        self._step: int | None = None
+        self.recording = False
 
     # Objects
 
@@ -184,7 +55,7 @@ class Project:
         """All objects in the order that the user gave them."""
         columns = ("id", "name", "color", "visible", "locked", "position", "mask_settings")
         rows = self._database.query(f"SELECT {', '.join(columns)} FROM object ORDER BY position, id")
-        return [_sound(ProjectObject.from_row, dict(zip(columns, row, strict=True))) for row in rows]
+        return [sound(ProjectObject.from_row, dict(zip(columns, row, strict=True))) for row in rows]
 
     def get_object(self, object_id: int) -> ProjectObject:
         """One object. Raises UnknownObjectError."""
@@ -245,7 +116,7 @@ class Project:
             (frame, object_id),
         )
         columns = ("id", "frame", "object_id", "data")
-        return [_sound(PromptRecord.from_row, dict(zip(columns, row, strict=True))) for row in rows]
+        return [sound(PromptRecord.from_row, dict(zip(columns, row, strict=True))) for row in rows]
 
     def add_prompt(
         self,
@@ -549,7 +420,7 @@ class Project:
 
     def _mask_record(self, row: tuple[Any, ...]) -> MaskRecord:
         columns = dict(zip(_MASK_COLUMNS.split(", "), row, strict=True))
-        return _sound(lambda given: MaskRecord.from_row(given, self.source.size), columns)
+        return sound(lambda given: MaskRecord.from_row(given, self.source.size), columns)
 
     def _check_mask(self, record: MaskRecord) -> None:
         self._check_frame(record.frame)
@@ -567,62 +438,3 @@ class Project:
         rows = self._database.query("SELECT value FROM meta WHERE key = 'next_object_id'")
         kept = int(rows[0][0]) if rows and str(rows[0][0]).isdigit() else 1
         return max([kept, *(candidate.id + 1 for candidate in there)])
-
-    def _set_meta(self, key: str, value: object) -> None:
-        self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(value)))
-
-    def _setting(self, key: str) -> str | None:
-        rows = self._database.query("SELECT value FROM setting WHERE key = ?", (key,))
-        return rows[0][0] if rows else None
-
-    def _read_source(self) -> SourceReference:
-        columns = (
-            *("path", "relative_path", "kind", "fingerprint", "width", "height", "frame_count"),
-            *("rate", "pixel_aspect", "has_audio", "tick", "times"),
-        )
-        rows = self._database.query(f"SELECT {', '.join(columns)} FROM source")
-        if len(rows) != 1:
-            raise ProjectError(f"{self.path.name} does not say which video it is about.")
-        return _sound(SourceReference.from_row, dict(zip(columns, rows[0], strict=True)))
-
-
-def _sound(make: Callable[[Mapping[str, Any]], T], row: Mapping[str, Any]) -> T:
-    try:
-        return make(row)
-    except (InputError, TypeError, ValueError, ArithmeticError, zlib.error) as problem:
-        raise ProjectError(f"An entry of this project is damaged: {problem}") from problem
-
-
-def _write_new(path: Path, source: SourceReference, settings: TrackSettings) -> None:
-    """A complete new file, or none at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    temporary.unlink(missing_ok=True)
-    try:
-        connection = sqlite3.connect(temporary, isolation_level=None)
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN")
-            schema.build(connection)
-            row = {"id": 1, **source.row()}
-            connection.execute(
-                f"INSERT INTO source ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
-                list(row.values()),
-            )
-            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            connection.executemany(
-                "INSERT INTO meta (key, value) VALUES (?, ?)", [("created", now), ("masklet", __version__)]
-            )
-            connection.execute("INSERT INTO setting (key, value) VALUES ('track', ?)", (settings.model_dump_json(),))
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-        for suffix in ("-wal", "-shm"):  # an old file's log would be played into the new one
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        temporary.replace(path)
-    except sqlite3.Error as problem:
-        raise explain(problem, path) from problem
-    except OSError as problem:
-        raise ProjectError(f"Can't write {path}: {problem.strerror or problem}.") from problem
-    finally:
-        for suffix in ("", "-journal"):
-            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
