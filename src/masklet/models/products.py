@@ -52,7 +52,7 @@ def _quick(x: Tensor) -> bool:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
     """``activation(x weightᵀ + bias)``; the activation is ``none``, ``relu`` or ``gelu``."""
-    if not _quick(x):
+    if x.dtype != weight.dtype or not _quick(x):
         return _ACTIVATIONS[activation](F.linear(x, weight, bias))
     if isinstance(weight, nn.Parameter) and x.dtype == torch.bfloat16:
         weight = _pack(weight, x.numel() // x.shape[-1])
@@ -61,7 +61,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "no
 
 def times_transposed(a: Tensor, b: Tensor) -> Tensor:
     """``a bᵀ`` of two matrices."""
-    if _quick(a):
+    if a.dtype == b.dtype and _quick(a):
         return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "none")
     return a @ b.t()
 
