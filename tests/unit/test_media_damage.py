@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import av
@@ -145,6 +146,24 @@ def test_things_that_are_no_video(make_video, tmp_path):
     refused(tmp_path / "folder", "no pictures")
 
 
+def test_text_in_an_old_alphabet_does_no_harm(make_video, read_number):
+    path = make_video.make("title.mkv", count=5)
+    whole = make_video.folder / "titled.mp4"
+    with av.open(str(path)) as given, av.open(str(whole), "w") as output:
+        output.metadata["title"] = "Hase XX"
+        target = output.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(given.streams.video[0]):
+            if packet.size:
+                packet.stream = target
+                output.mux(packet)
+    data = whole.read_bytes()
+    whole.write_bytes(data.replace(b"Hase XX", "H\xe4s\xe4 XX".encode("latin-1")))
+    with pytest.raises(UnicodeDecodeError), av.open(str(whole)):
+        pass
+    with open_media(whole) as reader:
+        assert [read_number(f.image_hwc) for f in reader.frames(step=-1)] == [4, 3, 2, 1, 0]
+
+
 def test_sound_alone_is_named_as_such(make_video, tmp_path):
     path = tmp_path / "song.m4a"
     with av.open(str(path), "w", format="mp4") as output:
@@ -247,3 +266,44 @@ def test_damaged_pictures(tmp_path):
         read_image(tmp_path / "none.png")
     with pytest.raises(MediaError, match="folder"):
         read_image(tmp_path)
+
+
+SPOILED = ["mp4", "mkv", "ts", "avi", "gif", "mov"]
+
+
+@pytest.mark.parametrize("kind", [*SPOILED, "png", "jpg", "webp", "tif", "bmp"])
+def test_spoiled_files_never_raise_anything_else(kind, make_video, numbered, tmp_path):
+    """Cut at any place, single bytes and runs of bytes changed: a MediaError, or frames of one size."""
+    from PIL import Image
+
+    if kind == "gif":
+        path = make_video.gif()
+    elif kind in SPOILED:
+        path = make_video.long_gop(f"a.{kind}", count=12, gop=6)
+    else:
+        path = tmp_path / f"a.{kind}"
+        Image.fromarray(numbered(5)).save(path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    random = np.random.default_rng(0)
+    survived = 0
+    for attempt in range(24):
+        data = whole.copy()
+        place = int(random.integers(0, len(data)))
+        if attempt % 3 == 0:
+            data = data[:place]
+        elif attempt % 3 == 1:
+            places = random.integers(0, len(data), 8)
+            data[places] = random.integers(0, 256, 8)
+        else:
+            data[place : place + 100] = random.integers(0, 256)
+        spoiled = tmp_path / f"spoiled.{kind}"
+        spoiled.write_bytes(data.tobytes())
+        try:
+            with open_media(spoiled, sequence=False) as reader:
+                shapes = {frame.image_hwc.shape for frame in itertools.islice(reader.frames(), 30)}
+                assert shapes == {(reader.info.height, reader.info.width, 3)}
+                assert reader.read(len(reader) - 1).image_hwc.dtype == np.uint8
+                survived += 1
+        except MediaError:
+            pass
+    assert survived > 0

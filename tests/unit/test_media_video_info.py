@@ -57,6 +57,14 @@ def test_constant_rates_are_exact_even_where_time_stamps_are_rounded(rate, conta
         assert all(reader.index_at(i / rate) == i for i in range(40))
 
 
+def test_very_slow_videos(make_video):
+    hours = [0, 3600, 10800, 90000]
+    path = make_video.make("slow.mkv", count=4, ticks=[1000 * h for h in hours], time_base=Fraction(1, 1000))
+    with open_media(path) as reader:
+        assert [reader.time_of(i) for i in range(4)] == hours
+        assert reader.info.variable_rate and reader.info.rate == Fraction(3, 90000)
+
+
 def test_a_late_start_counts_from_zero(make_video):
     path = make_video.make("late.mkv", count=5, ticks=[5000, 5040, 5080, 5120, 5160], time_base=Fraction(1, 1000))
     with open_media(path) as reader:

@@ -28,7 +28,7 @@ def is_animated(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return bool(getattr(image, "is_animated", False))
-    except (OSError, ValueError, SyntaxError):
+    except Exception:  # Pillow raises whatever its parsers stumble over; reading it will say what is wrong
         return False
 
 
@@ -52,7 +52,7 @@ class AnimationReader(MediaReader):
                     image.seek(position)
                     image.load()
                     ticks.append(ticks[-1] + (round(image.info.get("duration", 0)) or _DEFAULT_MILLISECONDS))
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
+        except Exception as error:  # Pillow raises whatever its parsers stumble over
             raise MediaError(f"{path} is damaged: {error}.") from error
         count = len(ticks) - 1
         self._index = VideoIndex(np.array(ticks[:-1], np.int64), _CLOCK, ticks[-1] - ticks[-2], (EntryPoint(0, 0, 0),))

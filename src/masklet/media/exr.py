@@ -88,7 +88,7 @@ def _read_with_ffmpeg(path: Path) -> FloatImage:
     import av.error
 
     try:
-        with av.open(f"file:{path}") as container:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             frame = next(container.decode(video=0))
             alpha = any(c.is_alpha for c in frame.format.components)
             array = frame.to_ndarray(format="gbrapf32le" if alpha else "gbrpf32le")

@@ -93,8 +93,8 @@ def read_mask(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
                 return np.asarray(image) != 0
             if image.mode == "1":
                 return np.array(image, np.bool_)
-    except (OSError, ValueError, SyntaxError):
-        pass  # not Pillow's: decided below
+    except Exception:  # Pillow raises whatever its parsers stumble over
+        pass  # decided below
     rgba = read_rgba(file)
     if rgba[..., 3].min() < 255:
         return rgba[..., 3] > 127
@@ -121,7 +121,9 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
                 width, height = image.size
                 turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
                 return (height, width) if turned else (width, height)
-        except (OSError, ValueError, SyntaxError):
+        except Image.DecompressionBombError as error:
+            raise MediaError(f"{file} is too large: {error}.") from error
+        except Exception:  # Pillow raises whatever its parsers stumble over
             pass
     height, width = read_image(file).shape[:2]
     return width, height
@@ -157,7 +159,7 @@ def _read_plain(path: Path) -> ImageArray:
         raise MediaError(f"{path} doesn't fit into memory.") from None
     except (UnidentifiedImageError, NotImplementedError):
         pass
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+    except Exception as error:  # Pillow raises whatever its parsers stumble over
         # A kind of TIFF that Pillow doesn't know is no damage.
         if path.suffix.lower() not in {".tif", ".tiff"}:
             raise MediaError(f"{path} is damaged: {error}.") from error
@@ -263,7 +265,7 @@ def _read_dpx(path: Path, head: bytes) -> ImageArray:
     import av.error
 
     try:
-        with av.open(f"file:{path}") as container:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             frame = next(container.decode(video=0))
             signal = frame.to_ndarray(format="rgb48le")
     except (av.error.FFmpegError, OSError, StopIteration, IndexError, ValueError) as error:

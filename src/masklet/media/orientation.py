@@ -28,6 +28,12 @@ class Orientation:
             return cls(False, a < 0, d < 0)
         return cls(True, c < 0, b < 0)
 
+    @classmethod
+    def from_angle(cls, counter_clockwise: int) -> Orientation:
+        """From an angle in degrees, rounded to a multiple of 90."""
+        quarter = round(counter_clockwise / 90) % 4
+        return cls(quarter % 2 == 1, quarter in {2, 3}, quarter in {1, 2})
+
     @property
     def mirrored(self) -> bool:
         """Whether what comes out is a mirror image of what is stored."""

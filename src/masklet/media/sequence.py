@@ -163,5 +163,5 @@ def _storage(path: Path) -> tuple[int, str]:
         with Image.open(path) as image:
             bits = {"1": 1, "I": 16, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
             return bits, image.mode
-    except (OSError, ValueError, SyntaxError):
+    except Exception:  # Pillow raises whatever its parsers stumble over
         return 8, "rgb"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,17 @@ def _why_unreadable(path: Path, error: BaseException) -> str:
     elif head[4:8] == b"ftyp":
         hint = "It is an MP4 or MOV file that was cut short (its index is missing)."
     return f"{path} can't be read as a video or picture ({reason}). {hint}"
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, Any]]:
+    """A file and the video stream to use, as a context manager.
+
+    Raises:
+        MediaError: it can't be opened, or holds no video.
+    """
+    with open_container(path) as container:
+        yield container, pick_stream(container)
 
 
 def is_cover(stream: Any) -> bool:
@@ -142,11 +155,8 @@ class VideoReader(MediaReader):
         """Time stamps and entry points of all frames; made on first use."""
         with self._index_lock:
             if self._index is None:
-                url = f"file:{self.path}"
-                try:
-                    self._index = build_index(url, pick_stream, next(iter(self._probe.rates), _DEFAULT_RATE))
-                except (av.error.FFmpegError, OSError) as error:
-                    raise MediaError(_why_unreadable(self.path, error)) from error
+                rate = next(iter(self._probe.rates), _DEFAULT_RATE)
+                self._index = build_index(partial(open_video, self.path), rate)
             return self._index
 
     @property
@@ -357,7 +367,11 @@ def _uses_alpha(frame: VideoFrame) -> bool:
 
 def display_matrix(frame: VideoFrame) -> Orientation:
     """How the file asks for this frame to be turned."""
-    side_data: Any = frame.side_data
+    try:
+        side_data: Any = frame.side_data
+    except ValueError:
+        # PyAV doesn't know every kind of side data (EXIF in camera films), and then gives none; the angle it has.
+        return Orientation.from_angle(frame.rotation)
     for position in range(len(side_data)):
         if "DISPLAYMATRIX" in str(side_data[position].type):
             return Orientation.from_display_matrix(bytes(side_data[position]))
@@ -436,9 +450,10 @@ def _rate(index: VideoIndex, candidates: tuple[Fraction, ...]) -> tuple[Fraction
         return default, False
     ticks = index.pts - index.pts[0]
     measured = (count - 1) / (int(ticks[-1]) * index.time_base)
-    for rate in dict.fromkeys((*candidates, measured.limit_denominator(1001))):
+    # Less than a frame in a thousand seconds would be rounded to none.
+    for rate in dict.fromkeys((*candidates, measured.limit_denominator(1001) or measured)):
         per_frame = 1 / (rate * index.time_base)
         expected = np.arange(count) * float(per_frame)
         if np.abs(ticks - expected).max() <= 1.001:
             return rate, False
-    return measured.limit_denominator(1_000_000), True
+    return measured.limit_denominator(1_000_000) or measured, True

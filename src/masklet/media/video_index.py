@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+# Opens the file and picks its video stream.
+Opener = Callable[[], AbstractContextManager[tuple["InputContainer", Any]]]
 
 # Containers whose packets are one frame each, with a time stamp each. For all others that is checked.
 _ONE_FRAME_PER_PACKET = {"mov", "mp4", "matroska", "webm"}
@@ -105,8 +109,8 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
             failures += 1
 
 
-def build_index(path: str, pick_stream: Any, expected_rate: Fraction) -> VideoIndex:
-    """Go through the packets of `path` once (no decoding, unless its time stamps are of no use).
+def build_index(open_video: Opener, expected_rate: Fraction) -> VideoIndex:
+    """Go through the packets of a video once (no decoding, unless its time stamps are of no use).
 
     Raises:
         MediaError: not one packet of video.
@@ -115,8 +119,7 @@ def build_index(path: str, pick_stream: Any, expected_rate: Fraction) -> VideoIn
     key = bytearray()
     shown = bytearray()
     usable = True
-    with av.open(path) as container:
-        stream = pick_stream(container)
+    with open_video() as (container, stream):
         is_vp8 = stream.codec_context.name == "vp8"
         time_base = stream.time_base or Fraction(1, 1000)
         one_per_packet = bool(_ONE_FRAME_PER_PACKET.intersection(container.format.name.split(",")))
@@ -142,9 +145,9 @@ def build_index(path: str, pick_stream: Any, expected_rate: Fraction) -> VideoIn
             np.frombuffer(bytes(shown), np.bool_),
             time_base,
         )
-        if index is not None and (one_per_packet or _agrees_with_decoder(path, pick_stream, index)):
+        if index is not None and (one_per_packet or _agrees_with_decoder(open_video, index)):
             return index
-    return _from_decoding(path, pick_stream, expected_rate)
+    return _from_decoding(open_video, expected_rate)
 
 
 def _from_packets(
@@ -193,28 +196,27 @@ def decoded(container: InputContainer, stream: VideoStream, errors: list[str] | 
                 errors.append(getattr(error, "strerror", None) or str(error))
 
 
-def _agrees_with_decoder(path: str, pick_stream: Any, index: VideoIndex) -> bool:
+def _agrees_with_decoder(open_video: Opener, index: VideoIndex) -> bool:
     """Whether the first frames that are decoded are the first of the index."""
     errors: list[str] = []
     seen: list[int | None] = []
-    with av.open(path) as container:
-        for frame in decoded(container, pick_stream(container), errors):
+    with open_video() as (container, stream):
+        for frame in decoded(container, stream, errors):
             seen.append(frame.pts)
             if len(seen) >= _CHECKED_FRAMES:
                 break
     return bool(errors) or seen == index.pts[: len(seen)].tolist()
 
 
-def _from_decoding(path: str, pick_stream: Any, expected_rate: Fraction) -> VideoIndex:
+def _from_decoding(open_video: Opener, expected_rate: Fraction) -> VideoIndex:
     """Decode all of it once, for files whose packets don't say what they hold (raw H.264, odd transport streams)."""
     stamps: list[int | None] = []
-    with av.open(path) as container:
-        stream = pick_stream(container)
+    with open_video() as (container, stream):
         stream.thread_type = "AUTO"
         time_base = stream.time_base or Fraction(1, 1000)
         stamps.extend(frame.pts for frame in decoded(container, stream))
     if not stamps:
-        raise MediaError(f"{path} holds no frame that can be decoded.")
+        raise MediaError("The video holds no frame that can be decoded.")
     known = [s for s in stamps if s is not None]
     if len(known) == len(stamps) and all(b > a for a, b in pairwise(known)):
         pts = np.array(known, np.int64)
