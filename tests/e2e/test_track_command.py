@@ -373,3 +373,22 @@ def test_a_full_disk_leaves_whole_files_only(
     assert left == ["masklets.json", "masks/object_1/00000.png", "masks/object_1/00001.png"]
     content = read(folder)
     assert not content["complete"] and [entry["frame"] for entry in content["frames"]] == [0, 1]
+
+
+def test_a_project_instead_of_a_folder(
+    bunny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from masklet.project import Project
+
+    monkeypatch.chdir(tmp_path)
+    arguments = ["track", bunny_clip, "--box", "bunny:153,219,571,558", "--end", "3", "--project", "clip.masklet"]
+    assert call(*arguments, "-o", "out") == 2
+    assert "not both" in capsys.readouterr().err
+    assert call(*arguments) == 0
+    assert "masklet export clip.masklet" in capsys.readouterr().out
+    with Project.open("clip.masklet", read_only=True) as project:
+        [thing] = project.objects()
+        assert (thing.name, project.tracked_frames(thing.id)) == ("bunny", [0, 1, 2, 3])
+    assert call(*arguments) == 2
+    assert call("track", bunny_clip, "--point", "9,9") == 2
+    assert "-o FOLDER" in capsys.readouterr().err

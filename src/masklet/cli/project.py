@@ -77,14 +77,14 @@ def resume(project: _Project, source: _Source = None, device: _Device = None) ->
 
     Example: `masklet resume clip.masklet`
     """
-    from masklet.cli.track import _Display
+    from masklet.cli.display import RunDisplay
     from masklet.jobs.project_runs import resume as go_on
     from masklet.project import Project
 
     with Project.open(project) as opened:
         if source is not None:
             opened.open_source(source)
-        with _Display() as display:
+        with RunDisplay() as display:
             report = go_on(opened, device=device, progress=display.show, stopped=lambda: display.stopped)
     _summarise(report, project)
 
@@ -134,7 +134,7 @@ def correct(
     It was lost; here it is:
       masklet correct clip.masklet --frame 4.8s --object bunny --box 120,80,330,400
     """
-    from masklet.cli.track import _Display
+    from masklet.cli.display import RunDisplay
     from masklet.jobs.project_runs import correct as put_right
     from masklet.jobs.prompt_text import parse_box, parse_point
     from masklet.media import parse_position, read_mask
@@ -152,7 +152,7 @@ def correct(
         reader = opened.open_source(source)
         place = parse_position(frame, reader)
         number = _object_id(opened, thing)
-        with _Display() as display:
+        with RunDisplay() as display:
             report = put_right(
                 opened,
                 place,
@@ -232,15 +232,9 @@ def _ranges(frames: list[int]) -> str:
 
 
 def _summarise(report: RunReport, project: Path) -> None:
-    speed = f" ({report.frames / report.seconds:.1f} frames/s)" if report.seconds > 0 else ""
-    state = "" if report.complete else ", then stopped"
-    typer.echo(f"{report.frames} frames tracked with {report.model} in {report.seconds:.1f} s{speed}{state}.")
-    for thing in report.objects.values():
-        if thing.lost:
-            stretches = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in sorted(thing.lost))
-            typer.echo(f"{thing.name} could not be seen on frames {stretches}.")
-    for note in report.notes:
-        typer.echo(f"note: {note}")
+    from masklet.cli.display import show_outcome
+
+    show_outcome(report)
     if not report.complete:
         typer.echo(f"Go on from there:\n  masklet resume {project}")
         raise typer.Exit(130)

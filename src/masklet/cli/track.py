@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Collection
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+
+from masklet.cli.display import RunDisplay, show_outcome
+from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.jobs.request import TrackProgress, TrackReport
+    from masklet.jobs.request import TrackReport, TrackRequest
 
 _WHAT, _WHERE, _MODEL, _MOTION, _FILES = (
     "What to track",
@@ -143,7 +141,17 @@ def track(
         float | None,
         typer.Option(help="Motion score above which it is remembered.", show_default="0", rich_help_panel=_MOTION),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.", rich_help_panel=_FILES)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the results.", rich_help_panel=_FILES)
+    ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.masklet",
+            help="Keep everything in a project instead, to correct and export it.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
     masks: Annotated[
         bool, typer.Option("--masks/--no-masks", help="Write a PNG a frame and object.", rich_help_panel=_FILES)
     ] = True,
@@ -193,9 +201,11 @@ def track(
         "memory_bank_obj_score_threshold": memory_bank_obj_score_threshold,
         "memory_bank_kf_score_threshold": memory_bank_kf_score_threshold,
     }
+    if output is not None and project is not None:
+        raise InputError("give -o or --project, not both: `masklet export` writes files from a project")
     request = TrackRequest(
         source=video,
-        output=output,
+        output=output or Path(),
         prompts=[
             *map(parse_point, point or ()),
             *(parse_point(text, positive=False) for text in negative or ()),
@@ -219,14 +229,22 @@ def track(
         overwrite=overwrite,
         resume=resume,
     )
+    if project is not None:
+        _into_project(project, request)
+        return
+    if output is None:
+        raise InputError("say where the results go: -o FOLDER, or --project clip.masklet")
     from masklet.jobs.track import track as run
 
-    with _Display() as display:
+    with RunDisplay() as display:
         report = run(request, progress=display.show, stopped=lambda: display.stopped)
-    _summarise(report, request.masks, request.overlay)
+    if not report.kept:
+        typer.echo("Stopped before the first frame was done; nothing was written.")
+        raise typer.Exit(130)
+    show_outcome(report, _files_of(report, masks))
     if report.model == "nano" and report.complete and not resume:
         _point_to_sharper(context)
-    if not report.complete and report.kept:
+    if not report.complete:
         again = [] if report.go_on_at is None else ["--start", str(report.go_on_at)]
         typer.echo(f"Go on from there:\n  {_command(context, only=_REPEATED, add=['--resume', *again])}")
     if report.problem is not None:
@@ -235,91 +253,29 @@ def track(
         raise typer.Exit(130)
 
 
-class _Display:
-    """The progress bar, and Ctrl-C while it runs: the first one ends the run well, the second one at once."""
+def _into_project(project: Path, request: TrackRequest) -> None:
+    """Track into a project file instead of a folder of files."""
+    if request.resume:
+        raise InputError(f"to go on with a project: masklet resume {project}")
+    from masklet.jobs.project_runs import begin
 
-    def __init__(self) -> None:
-        self.stopped = False
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            _Speed(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[lost]}", style="yellow", markup=False),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._tasks: dict[str, Any] = {}
-        self._handlers: dict[int, Any] = {}
-
-    def __enter__(self) -> _Display:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-        self._release()
-
-    def show(self, state: TrackProgress) -> None:
-        if state.stage not in self._tasks:
-            name = {"track": "tracking", "overlay": "drawing overlay.mp4"}.get(state.stage, state.stage)
-            self._tasks[state.stage] = self._bar.add_task(name, total=state.total, lost="")
-            if state.stage == "track":
-                self._listen()
-            self._bar.start()
-        lost = f"lost: {', '.join(state.lost)}" if state.lost else ""
-        self._bar.update(self._tasks[state.stage], completed=state.done, total=state.total, lost=lost)
-
-    def _listen(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._handlers[number] = signal.signal(number, self._stop)
-            except ValueError:  # not the main thread: whoever runs this one looks after signals
-                return
-
-    def _release(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
-        self._release()
-        self._bar.console.print("Finishing what is done …", style="yellow")
-
-
-class _Speed(ProgressColumn):
-    """Frames per second, lately."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if not speed else f"{speed:.1f} frames/s", style="cyan")
-
-
-def _summarise(report: TrackReport, masks: bool, overlay: bool) -> None:
-    folder = report.folder
-    many = "" if len(report.objects) == 1 else f" of {len(report.objects)} objects"
-    if not report.kept:
-        typer.echo("Stopped before the first frame was done; nothing was written.")
+    with RunDisplay() as display:
+        report = begin(project, request, progress=display.show, stopped=lambda: display.stopped)
+    show_outcome(report, [str(project)])
+    if report.complete:
+        typer.echo(f"Files for the next tool:\n  masklet export {project} --help")
         return
-    speed = f" ({report.frames / report.seconds:.1f} frames/s)" if report.seconds > 0 else ""
-    state = "" if report.complete else ", then stopped"
-    typer.echo(f"{report.frames} frames{many} tracked with {report.model} in {report.seconds:.1f} s{speed}{state}.")
-    if masks:
-        for thing in report.objects.values():
-            typer.echo(f"  {folder / thing.folder}{'/'}")
-    if overlay and (folder / "overlay.mp4").is_file():
-        typer.echo(f"  {folder / 'overlay.mp4'}")
-    typer.echo(f"  {folder / 'masklets.json'}  ({report.kept} frames)")
-    for thing in report.objects.values():
-        if thing.lost:
-            stretches = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in sorted(thing.lost))
-            typer.echo(f"{thing.name} could not be seen on frames {stretches}.")
-    for note in report.notes:
-        typer.echo(f"note: {note}")
+    typer.echo(f"Go on from there:\n  masklet resume {project}")
+    raise typer.Exit(130)
+
+
+def _files_of(report: TrackReport, masks: bool) -> list[str]:
+    from masklet.jobs.track_files import MASKLETS, OVERLAY
+
+    files = [f"{report.folder / thing.folder}/" for thing in report.objects.values()] if masks else []
+    if (report.folder / OVERLAY).is_file():
+        files.append(str(report.folder / OVERLAY))
+    return [*files, f"{report.folder / MASKLETS}  ({report.kept} frames)"]
 
 
 def _point_to_sharper(context: typer.Context) -> None:

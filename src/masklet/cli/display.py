@@ -1,0 +1,107 @@
+"""What every command that tracks shows: a bar while it runs, Ctrl-C, and how it went."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from masklet.jobs.request import ObjectReport, TrackProgress
+
+
+class RunDisplay:
+    """The progress bar, and Ctrl-C while it runs: the first one ends the run well, the second one at once."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            _Speed(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[lost]}", style="yellow", markup=False),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> RunDisplay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self._release()
+
+    def show(self, state: TrackProgress) -> None:
+        if state.stage not in self._tasks:
+            name = {"track": "tracking", "overlay": "drawing overlay.mp4"}.get(state.stage, state.stage)
+            self._tasks[state.stage] = self._bar.add_task(name, total=state.total, lost="")
+            if state.stage == "track":
+                self._listen()
+            self._bar.start()
+        lost = f"lost: {', '.join(state.lost)}" if state.lost else ""
+        self._bar.update(self._tasks[state.stage], completed=state.done, total=state.total, lost=lost)
+
+    def _listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._handlers[number] = signal.signal(number, self._stop)
+            except ValueError:  # not the main thread: whoever runs this one looks after signals
+                return
+
+    def _release(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        self._release()
+        self._bar.console.print("Finishing what is done …", style="yellow")
+
+
+class _Speed(ProgressColumn):
+    """Frames per second, lately."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed else f"{speed:.1f} frames/s", style="cyan")
+
+
+class Outcome(Protocol):
+    """What reports of runs have in common."""
+
+    model: str
+    frames: int
+    seconds: float
+    complete: bool
+    objects: dict[int, ObjectReport]
+    notes: list[str]
+
+
+def show_outcome(report: Outcome, files: Iterable[str] = ()) -> None:
+    """Say how a run went: frames, speed, files, where objects were lost, and notes."""
+    many = "" if len(report.objects) == 1 else f" of {len(report.objects)} objects"
+    speed = f" ({report.frames / report.seconds:.1f} frames/s)" if report.seconds > 0 else ""
+    state = "" if report.complete else ", then stopped"
+    typer.echo(f"{report.frames} frames{many} tracked with {report.model} in {report.seconds:.1f} s{speed}{state}.")
+    for file in files:
+        typer.echo(f"  {file}")
+    for thing in report.objects.values():
+        if thing.lost:
+            stretches = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in sorted(thing.lost))
+            typer.echo(f"{thing.name} could not be seen on frames {stretches}.")
+    for note in report.notes:
+        typer.echo(f"note: {note}")
