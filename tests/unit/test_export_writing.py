@@ -385,3 +385,28 @@ def test_exports_without_pictures_do_without_the_source(make_project, true_masks
     with pytest.raises(MaskletError, match="--source"):
         write(project.path, "overlay", tmp_path / "a.mp4")
     assert not (tmp_path / "a.mp4").exists()
+
+
+def test_pictures_and_sequences_are_sources_too(tmp_path: Path, demo_images: np.ndarray, true_masks: Masks) -> None:
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    for number, image in enumerate(demo_images[:4]):
+        Image.fromarray(image).save(shots / f"take.{number + 10:04d}.png")
+    with Project.create(tmp_path / "s.masklet", open_media(shots / "take.####.png", rate=30)) as project:
+        project.add_object(1, "bunny")
+        project.put_masks([MaskRecord(frame, 1, rle.encode(true_masks[1](frame))) for frame in range(4)])
+    [video] = write(tmp_path / "s.masklet", "ffv1-alpha", tmp_path / "s.mkv", settings=HARD)
+    with open_media(video) as reader:
+        assert (len(reader), reader.info.rate, reader.info.has_audio) == (4, 30, False)
+    [still, *_] = write(tmp_path / "s.masklet", "png-rgba", tmp_path / "rgba", settings=HARD, start=2)
+    np.testing.assert_array_equal(pixels(still)[..., :3], demo_images[2])
+
+    photo = tmp_path / "photo.png"
+    Image.fromarray(demo_images[5]).save(photo)
+    with Project.create(tmp_path / "p.masklet", photo) as project:
+        project.add_object(1, "bunny")
+        project.put_masks([MaskRecord(0, 1, rle.encode(true_masks[1](5)))])
+        for name, target in (("cutout", "c.png"), ("coco", "coco"), ("h264-matte", "m.mp4"), ("gif", "a.gif")):
+            assert write(project, name, tmp_path / target)
+    with Image.open(tmp_path / "c.png") as image:
+        assert image.mode == "RGBA"

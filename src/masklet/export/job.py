@@ -141,25 +141,20 @@ class Job:
             tracked.update(self.project.tracked_frames(number))
         return [index for index in wanted if index in tracked]
 
-    def pictures(
-        self, indices: Sequence[int] | None = None, *, pixels: bool = True, passes: tuple[int, int] = (0, 1)
-    ) -> Iterator[Picture]:
+    def pictures(self, indices: Sequence[int] | None = None, *, pixels: bool = True) -> Iterator[Picture]:
         """The frames with their finished masks, in order; all of the range by default.
 
-        Reports progress and stops with CancelledError when the caller wants that. `passes` is (this one, of
-        how many), for formats that go through the frames more than once.
+        Reports progress and stops with CancelledError when the caller wants that.
         """
         wanted = self.indices() if indices is None else list(indices)
         if not wanted:
             raise ExportError("There is no frame to export in this range.")
         first = self.source.time_of(wanted[0])
-        total = len(wanted) * passes[1]
-        done = len(wanted) * passes[0]
         for number, (index, image_hwc, layers) in enumerate(self._finishing.layers(wanted, pixels)):
             self.check_cancelled()
             yield Picture(index, number, self.source.time_of(index) - first, layers, self.size, image_hwc)
             if self._progress:
-                self._progress(done + number + 1, total)
+                self._progress(number + 1, len(wanted))
         self.check_cancelled()
         if pixels:
             damaged = sorted(set(self.reader.damaged) & set(wanted))
