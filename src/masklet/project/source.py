@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 2**26
 _MOST_CANDIDATES = 500
-_LONGEST_TIME = 64  # bytes of one time stamp
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,10 @@ class SourceReference:
         if self.times is not None:
             denominator = math.lcm(*(time.denominator for time in self.times))
             ticks = [int(time * denominator) for time in self.times]
-            if ticks[-1] < 2**62:
-                tick = str(Fraction(1, denominator))
-                times = zlib.compress(np.diff(ticks, prepend=0).astype("<i8").tobytes())
-            else:  # no clock that a video has; as text they are exact too
-                times = zlib.compress("\n".join(map(str, self.times)).encode("ascii"))
+            if ticks[-1] >= 2**62:
+                raise InputError("The time stamps of the source are on no common clock, so they can't be kept.")
+            tick = str(Fraction(1, denominator))
+            times = zlib.compress(np.diff(ticks, prepend=0).astype("<i8").tobytes())
         return {
             "path": self.path,
             "relative_path": self.relative_path,
@@ -113,12 +111,9 @@ class SourceReference:
         count = int(row["frame_count"])
         if row["times"] is not None:
             unpacker = zlib.decompressobj()
-            packed = unpacker.decompress(row["times"], _LONGEST_TIME * min(max(count, 1), _MOST_FRAMES))
-            if row["tick"] is None:
-                times = tuple(Fraction(text) for text in packed.decode("ascii").split("\n"))
-            else:
-                tick = Fraction(row["tick"])
-                times = tuple(int(number) * tick for number in np.cumsum(np.frombuffer(packed, "<i8")))
+            packed = unpacker.decompress(row["times"], 8 * min(max(count, 1), _MOST_FRAMES) + 1)
+            tick = Fraction(row["tick"])
+            times = tuple(int(number) * tick for number in np.cumsum(np.frombuffer(packed, "<i8")))
         if not all(isinstance(row[key], str) for key in ("path", "kind", "fingerprint", "rate", "pixel_aspect")):
             raise InputError("The reference to the source is damaged.")
         relative = row["relative_path"]
