@@ -114,7 +114,6 @@ def test_yolo_polygons_fill_to_the_masks(make_project, true_masks: Masks, tmp_pa
             assert (filled ^ truth).sum() <= 12
     text = (tmp_path / "y" / "data.yaml").read_text("utf-8")
     assert text.splitlines() == [
-        "path: .",
         "train: images/train",
         "val: images/val",
         "names:",

@@ -11,6 +11,7 @@ from pydantic import Field
 from masklet.export.base import Options
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from fractions import Fraction
 
     from masklet.export.job import Job, Picture
@@ -49,6 +50,25 @@ def open_writer(job: Job, path: Path, codec: str, options: VideoOptions, *, alph
         audio_from=reader.info.path if sound else None,
         audio_start=source.time_of(job.start),
     )
+
+
+def open_writers(
+    job: Job, stack: ExitStack, codec: str, suffix: str, options: Any, *, alpha: bool = False
+) -> list[tuple[VideoWriter, list[int]]]:
+    """(writer, ids of the objects in it): one for all objects, or with `options.split` one for each.
+
+    The stack gives up what isn't finished when it closes.
+    """
+    if options.split and len(job.objects) > 1:
+        targets = [(job.output.file(job.path(None, chosen, suffix)), [chosen.id]) for chosen in job.objects]
+    else:
+        targets = [(job.output.file(), job.ids)]
+    writers = []
+    for path, ids in targets:
+        writer = open_writer(job, path, codec, options, alpha=alpha)
+        stack.callback(writer.abort)
+        writers.append((writer, ids))
+    return writers
 
 
 def stamp(job: Job, picture: Picture) -> Fraction | None:

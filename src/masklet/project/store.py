@@ -359,7 +359,7 @@ class Project(ProjectFile):
 
     @property
     def tracker_state(self) -> bytes | None:
-        """What the tracker needs to go on with the run exactly (bytes of `Session.export_state`)."""
+        """What the tracker needs to go on with the run exactly (see `masklet.tracking.state`)."""
         rows = self._database.query("SELECT data FROM tracker_state")
         return bytes(rows[0][0]) if rows and isinstance(rows[0][0], (bytes, memoryview)) else None
 

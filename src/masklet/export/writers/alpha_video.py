@@ -9,7 +9,7 @@ from pydantic import Field
 
 from masklet.export.base import Exporter
 from masklet.export.job import Job
-from masklet.export.video import VideoOptions, finish, open_writer, stamp
+from masklet.export.video import VideoOptions, finish, open_writers, stamp
 from masklet.masks import render
 
 
@@ -29,17 +29,8 @@ class _AlphaVideo(Exporter):
     options: ClassVar[type[AlphaVideoOptions]] = AlphaVideoOptions
 
     def write(self, job: Job, options: AlphaVideoOptions) -> None:
-        suffix = self.extensions[0]
         with ExitStack() as stack:
-            if options.split and len(job.objects) > 1:
-                targets = [(job.output.file(job.path(None, chosen, suffix)), [chosen.id]) for chosen in job.objects]
-            else:
-                targets = [(job.output.file(), job.ids)]
-            writers = []
-            for path, ids in targets:
-                writer = open_writer(job, path, self.codec, options, alpha=True)
-                stack.callback(writer.abort)
-                writers.append((writer, ids))
+            writers = open_writers(job, stack, self.codec, self.extensions[0], options, alpha=True)
             for picture in job.pictures():
                 for writer, ids in writers:
                     cut = render.cutout(

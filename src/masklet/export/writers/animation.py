@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
@@ -48,11 +49,13 @@ class _Animation(Exporter):
                 **self.parameters(options),
             )
 
+    @abstractmethod
     def frames(self, job: Job, indices: list[int], options: Any) -> Iterator[Image.Image]:
-        raise NotImplementedError
+        """The pictures of the animation."""
 
+    @abstractmethod
     def parameters(self, options: Any) -> dict[str, Any]:
-        raise NotImplementedError
+        """What Pillow is to be told."""
 
 
 class Gif(_Animation):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from masklet.export.base import Exporter
 from masklet.export.job import Job
-from masklet.export.video import VideoOptions, finish, open_writer, stamp
+from masklet.export.video import VideoOptions, finish, open_writers, stamp
 from masklet.masks import render
 
 
@@ -27,16 +27,7 @@ class _Matte(Exporter):
 
     def write(self, job: Job, options: MatteOptions) -> None:
         with ExitStack() as stack:
-            if options.split and len(job.objects) > 1:
-                suffix = self.extensions[0]
-                targets = [(job.output.file(job.path(None, chosen, suffix)), [chosen.id]) for chosen in job.objects]
-            else:
-                targets = [(job.output.file(), job.ids)]
-            writers = []
-            for path, ids in targets:
-                writer = open_writer(job, path, self.codec, options)
-                stack.callback(writer.abort)
-                writers.append((writer, ids))
+            writers = open_writers(job, stack, self.codec, self.extensions[0], options)
             for picture in job.pictures(pixels=False):
                 for writer, ids in writers:
                     writer.write(render.matte(picture.alpha_hw(ids), channels=3), stamp(job, picture))

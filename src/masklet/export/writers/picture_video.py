@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -43,9 +44,9 @@ class _PictureVideo(Exporter):
                 writer.write(make(picture), stamp(job, picture))
             finish(job, writer)
 
+    @abstractmethod
     def maker(self, job: Job, options: Any, stack: ExitStack) -> Callable[[Picture], np.ndarray]:
         """A function from a frame to the picture for it, uint8 RGB; what it opens is closed by `stack`."""
-        raise NotImplementedError
 
 
 class OverlayOptions(PictureVideoOptions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -18,43 +19,39 @@ class SequenceOptions(Options):
     every: int = Field(default=1, ge=1, description="Take every n-th frame")
 
 
-class MaskSequence(Exporter):
-    """A file per frame and object, or per frame; black where an object has no mask, so that no frame is
-    missing.
-    """
+class _MaskSequence(Exporter):
+    """A file per frame and object, or per frame; black where an object has no mask, so that no frame is missing."""
 
     group = "sequence"
     template = "{clip}_{object}_{frame:05d}"
-    options: ClassVar[type[Options]] = SequenceOptions
+    options: ClassVar[type[SequenceOptions]] = SequenceOptions
 
     def write(self, job: Job, options: SequenceOptions) -> None:
         for picture in job.pictures(job.indices(options.every), pixels=False):
             for chosen, alpha_hw in alphas(job, picture, options.merge):
-                self.write_alpha(job, job.path(picture, chosen, self.suffix(options)), alpha_hw, options)
+                write_picture(job.output.file(job.path(picture, chosen, ".png")), self.stored(alpha_hw))
 
-    def suffix(self, options: SequenceOptions) -> str:
-        return ".png"
-
-    def write_alpha(self, job: Job, name, alpha_hw: np.ndarray, options: SequenceOptions) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def stored(self, alpha_hw: np.ndarray) -> np.ndarray:
+        """Opacity, uint8 0 to 255, as the numbers that go into the file."""
 
 
-class PngMask(MaskSequence):
+class PngMask(_MaskSequence):
     name = "png-mask"
     title = "PNG masks"
     description = "8-bit grey PNG per object and frame: white inside, black outside, grey on soft edges"
 
-    def write_alpha(self, job: Job, name, alpha_hw: np.ndarray, options: SequenceOptions) -> None:
-        write_picture(job.output.file(name), alpha_hw)
+    def stored(self, alpha_hw: np.ndarray) -> np.ndarray:
+        return alpha_hw
 
 
-class Png16(MaskSequence):
+class Png16(_MaskSequence):
     name = "png16"
     title = "16-bit PNG masks"
     description = "16-bit grey PNG per object and frame, for tools that want 16 bits"
 
-    def write_alpha(self, job: Job, name, alpha_hw: np.ndarray, options: SequenceOptions) -> None:
-        write_picture(job.output.file(name), to_16_bit(alpha_hw))
+    def stored(self, alpha_hw: np.ndarray) -> np.ndarray:
+        return to_16_bit(alpha_hw)
 
 
 def alphas(job: Job, picture: Picture, merge: bool) -> list[tuple[ProjectObject | None, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
@@ -67,10 +68,12 @@ class _Yolo(Exporter):
             )
         names = "".join(f"  {number}: {dumps(name)}\n" for name, number in classes.items())
         val = "images/val" if held_back else "images/train"
-        job.output.text("data.yaml", f"path: .\ntrain: images/train\nval: {val}\nnames:\n{names}")
+        # Without a path, trainers look beside data.yaml, wherever the folder is moved to.
+        job.output.text("data.yaml", f"train: images/train\nval: {val}\nnames:\n{names}")
 
+    @abstractmethod
     def _line(self, job: Job, layer: Layer, options: Any) -> str:
-        raise NotImplementedError
+        """The numbers of one object."""
 
 
 class YoloSeg(_Yolo):
