@@ -93,10 +93,12 @@ class Outcome(Protocol):
 
 def show_outcome(report: Outcome, files: Iterable[str] = ()) -> None:
     """Say how a run went: frames, speed, files, where objects were lost, and notes."""
-    many = "" if len(report.objects) == 1 else f" of {len(report.objects)} objects"
-    speed = f" ({report.frames / report.seconds:.1f} frames/s)" if report.seconds > 0 else ""
+    details = [f"{report.frames / report.seconds:.1f} frames/s"] if report.seconds > 0 else []
+    if len(report.objects) > 1:
+        details.append(f"{len(report.objects)} objects")
+    more = f" ({', '.join(details)})" if details else ""
     state = "" if report.complete else ", then stopped"
-    typer.echo(f"{report.frames} frames{many} tracked with {report.model} in {report.seconds:.1f} s{speed}{state}.")
+    typer.echo(f"{report.frames} frames tracked with {report.model} in {report.seconds:.1f} s{more}{state}.")
     for file in files:
         typer.echo(f"  {file}")
     for thing in report.objects.values():
