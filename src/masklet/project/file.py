@@ -55,7 +55,10 @@ class ProjectFile:
         """
         path = Path(path).absolute()
         if path.exists() and not overwrite:
-            raise ProjectError(f"{path} exists already. Open it, choose another name, or allow to overwrite it.")
+            raise ProjectError(
+                f"{path} exists already. Go on with it (masklet status {path.name} says what is in it), choose another "
+                "name, or allow to overwrite it."
+            )
         if not path.parent.is_dir():
             raise ProjectError(f"There is no folder {path.parent} for the project. Make it first.")
         if isinstance(source, (str, os.PathLike)):
