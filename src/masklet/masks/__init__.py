@@ -9,10 +9,10 @@ videos or projects. Modules load on first use: `from masklet.masks import rle`.
 | `polygons` | masks to polygons with holes and a tolerance, and back |
 | `boxes` | boxes of masks, box IoU, non-maximum suppression, clipping |
 | `palette` | one colour for every object, everywhere |
-| `render` | overlays, cut-outs, mattes, backgrounds |
+| `render`, `labels` | overlays, cut-outs, mattes, backgrounds; names written on pictures |
 | `settings` | `MaskSettings`: how one object's masks are finished |
 | `finish` | from logits to a finished mask by those settings |
-| `clean`, `edges`, `temporal`, `overlap` | the steps of that, one idea each |
+| `clean`, `edges`, `distance`, `temporal`, `overlap` | the steps of that, one idea each |
 """
 
 from __future__ import annotations
