@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,6 +82,17 @@ class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if not speed else f"{speed:.1f} frames/s", style="cyan")
+
+
+def program() -> str:
+    """How this program can be called again from here: `masklet`, or a path where the shell would not find that."""
+    called = Path(sys.argv[0])
+    if shutil.which("masklet") or called.stem not in ("masklet", "__main__"):
+        return "masklet"
+    if called.stem == "__main__":
+        return f"{shlex.quote(sys.executable)} -m masklet"
+    near = called.is_relative_to(Path.cwd())
+    return shlex.quote(str(called.relative_to(Path.cwd()) if near else called))
 
 
 class Outcome(Protocol):

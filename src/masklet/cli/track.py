@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.display import RunDisplay, show_outcome
+from masklet.cli.display import RunDisplay, program, show_outcome
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -263,9 +263,9 @@ def _into_project(project: Path, request: TrackRequest) -> None:
         report = begin(project, request, progress=display.show, stopped=lambda: display.stopped)
     show_outcome(report, [str(project)])
     if report.complete:
-        typer.echo(f"Files for the next tool:\n  masklet export {project} --help")
+        typer.echo(f"Files for the next tool:\n  {program()} export {shlex.quote(str(project))} --help")
         return
-    typer.echo(f"Go on from there:\n  masklet resume {project}")
+    typer.echo(f"Go on from there:\n  {program()} resume {shlex.quote(str(project))}")
     raise typer.Exit(130)
 
 
@@ -283,16 +283,16 @@ def _point_to_sharper(context: typer.Context) -> None:
     from masklet.models.registry import RELEASED
 
     tiny = RELEASED["sam2.1-tiny"]
-    price = "" if find_cached(tiny) else f"  (fetches {round(tiny.size / 1e6)} MB once)" if tiny.size else ""
+    price = "" if find_cached(tiny) or not tiny.size else f" (fetches {round(tiny.size / 1e6)} MB once)"
     command = _command(context, but=("model", "overwrite"), add=["--model", "tiny", "--overwrite"])
-    typer.echo(f"nano is the small model inside the package. Sharper masks:\n  {command}{price}")
+    typer.echo(f"nano is the small model inside the package. Sharper masks{price}:\n  {command}")
 
 
 def _command(
     context: typer.Context, *, only: Collection[str] | None = None, but: Collection[str] = (), add: list[str]
 ) -> str:
     """The command as it was given, to be given again with changes."""
-    words = ["masklet", "track"]
+    words = ["track"]
     for parameter in context.command.params:
         name = str(parameter.name)
         source = context.get_parameter_source(name)
@@ -307,4 +307,4 @@ def _command(
                 words.append(parameter.opts[0] if one else parameter.secondary_opts[0])
             else:
                 words += [parameter.opts[0], str(one)]
-    return shlex.join([*words, *add])
+    return f"{program()} {shlex.join([*words, *add])}"

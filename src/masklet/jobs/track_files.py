@@ -33,8 +33,10 @@ from masklet.tracking import FrameMasks, ObjectMask
 MASKLETS, OVERLAY, MASKS = "masklets.json", "overlay.mp4", "masks"
 _WAITING = 6  # frames between the network and the files: more would only cost memory
 _POLL_SECONDS = 0.1
-# Masks are two colours in large areas: the quickest setting makes them as small as the slowest one, nearly.
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+# Runs are all that there is to find in a mask of two colours: quicker than any other way, and smaller.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.11
+    _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
 
 
 @dataclass(frozen=True)
