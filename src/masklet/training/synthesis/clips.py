@@ -30,6 +30,7 @@ from masklet.training.synthesis.textures import piece_of, surface
 
 _MARGIN = 0.35  # of the frame, around the background, for the camera to move in
 _TRIES = 4
+_FIRST_AREA = 0.002  # share of the first frame that its first object should have
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class ClipGenerator:
         for attempt in range(_TRIES):
             rng = np.random.default_rng([self.seed & 0xFFFFFFFF, number, attempt])
             clip = self._make(rng, number)
-            if 1 in clip.objects and (clip.labels_thw[0] == 1).any():
+            if (clip.labels_thw[0] == 1).mean() > _FIRST_AREA:
                 break
         assert clip is not None
         return clip

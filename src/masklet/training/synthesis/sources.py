@@ -20,6 +20,7 @@ PHOTO_SIDE = 768
 _CACHED = 128
 _TRIES = 12
 _SMALLEST = 8  # pixels; less can't be an object
+_SPARSEST = 0.025  # share of its box that must be opaque
 
 
 class _Shelf(Protocol):
@@ -80,6 +81,9 @@ class Pictures:
             where = ", ".join(str(p) for p in places) or "(no folder given)"
             raise InputError(f"no {kind} in {where}")
         self._starts = np.cumsum([0, *(len(shelf) for _, shelf in self._shelves)])
+        views = np.array([np.mean([shelf.views(i) for i in range(len(shelf))]) for _, shelf in self._shelves])
+        weights = np.sqrt(np.diff(self._starts)) * (1 + np.log2(views) / 2)
+        self._weights = weights / weights.sum()
         self._side = CUTOUT_SIDE if kind == "cutouts" else PHOTO_SIDE
         self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
 
@@ -121,9 +125,9 @@ class Pictures:
         raise MediaError(f"{_TRIES} random {self.kind} in a row can't be used; the last: {last}")
 
     def choose(self, rng: np.random.Generator) -> int:
-        """A random index. Packs are drawn by the square root of their size, so that a small one isn't drowned."""
-        weights = np.sqrt(np.diff(self._starts))
-        shelf = int(rng.choice(len(self._shelves), p=weights / weights.sum()))
+        """A random index. Packs are drawn by the square root of their size, so that a small one isn't drowned;
+        those with several views of their things are drawn more often."""
+        shelf = int(rng.choice(len(self._shelves), p=self._weights))
         return int(rng.integers(self._starts[shelf], self._starts[shelf + 1]))
 
     def _place(self, index: int) -> tuple[_Shelf, int]:
@@ -170,8 +174,8 @@ class Pictures:
         cropped = crop_to_alpha(image) if views == 1 else image
         if cropped is None:
             raise MediaError(f"{self.name(index)} is fully transparent")
-        if min(cropped.shape[:2]) < _SMALLEST:
-            raise MediaError(f"{self.name(index)} is too small to be an object")
+        if min(cropped.shape[:2]) < _SMALLEST or (cropped[..., 3] >= 128).mean() < _SPARSEST:
+            raise MediaError(f"{self.name(index)} is too small or too thin to be an object")
         return shrink(cropped, self._side)
 
 

@@ -11,7 +11,7 @@ from masklet.training.synthesis.parts import Actor, Part, flat_actor, premultipl
 from masklet.training.synthesis.paths import Rng, chance, drift, log_uniform, through, wobble
 
 # share of clips' objects by longest side, in shares of the frame's shorter side
-SIZES = ((0.14, 0.08, 0.2), (0.3, 0.2, 0.45), (0.36, 0.45, 0.85), (0.2, 0.85, 1.6))
+SIZES = ((0.1, 0.08, 0.2), (0.24, 0.2, 0.45), (0.38, 0.45, 0.9), (0.28, 0.9, 1.7))
 BEHAVIOURS = ("stay", "leave and return", "exit", "enter", "stay hidden for a while")
 
 
