@@ -45,7 +45,7 @@ lint: setup-dev
 	$(BIN)/mypy
 
 test: lint $(VENV)/.system-packages
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks
