@@ -220,7 +220,7 @@ def test_refining_needs_the_picture_and_says_so() -> None:
         edges.follow_picture(mask, np.zeros((40, 41, 3), np.uint8), 3)
     with pytest.raises(InputError):
         edges.follow_picture(mask, np.zeros((40, 40, 3), np.uint8), 0)
-    assert edges.radius_for(480, 854, 64) == pytest.approx(10.0, abs=0.1)
+    assert edges.radius_for(480, 854, 64) == pytest.approx(7.0, abs=0.1)
     assert edges.radius_for(100, 100) == 1.0
 
 

@@ -45,11 +45,12 @@ Float = NDArray[np.float32]
 
 
 def radius_for(height: int, width: int, cells: int | None = None) -> float:
-    """How far the outline of a mask may be off, in pixels: the size of one of the network's own mask pixels.
+    """How far the outline of a mask may be off, in pixels: 0.7 of one of the network's own mask pixels.
 
-    `cells` is how many of them a side has; 256 (the released models) if it isn't known.
+    `cells` is how many of them a side has; 256 (the released models) if it isn't known. More than that moves
+    outlines that were right (docs/masks.md has the numbers); masks that are worse gain from a larger radius.
     """
-    return max(1.0, math.sqrt(height * width) / (cells or 256))
+    return max(1.0, 0.7 * math.sqrt(height * width) / (cells or 256))
 
 
 def follow_picture(mask_hw: Any, image_hwc: Any, radius: float, strength: float = 1.0) -> Float:
