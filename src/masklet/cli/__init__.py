@@ -25,6 +25,8 @@ COMMANDS: dict[str, Command] = {
     "status": Command("masklet.cli.project:status", "Show what a project holds.", PROJECTS),
     "resume": Command("masklet.cli.project:resume", "Go on with a run that was stopped or killed.", PROJECTS),
     "correct": Command("masklet.cli.project:correct", "Put a mask right and track on from there.", PROJECTS),
+    "evaluate": Command("masklet.cli.evaluate:evaluate", "Measure tracking on annotated videos.", RESEARCH),
+    "train": Command("masklet.cli.train:app", "Make synthetic training videos and look at them.", RESEARCH),
     "models": Command("masklet.cli.models:app", "List, fetch, convert and remove model weights.", SET_UP),
     "doctor": Command("masklet.cli.doctor:doctor", "Show what this machine can do.", SET_UP),
 }

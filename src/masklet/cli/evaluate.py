@@ -61,7 +61,14 @@ def evaluate(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 …")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
 ) -> None:
-    """Measure tracking on a benchmark: J, F, J&F for masks; success, precision, AO and SR for boxes."""
+    """Measure tracking on a benchmark: J, F, J&F for masks; success, precision, AO and SR for boxes.
+
+    Examples:
+
+    `masklet evaluate --data DAVIS --layout davis2016 --prompt box --policy recency,samurai`
+
+    `masklet evaluate --data LaSOT --layout lasot --results raw_results/ -o scores/`
+    """
     from masklet.evaluation import MaskDataset, open_layout
     from masklet.evaluation.report import table, write_reports
 
