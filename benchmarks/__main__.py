@@ -20,7 +20,9 @@ def main(
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
     rounds: Annotated[int, typer.Option(help="Timed runs of each candidate.")] = 5,
     frames: Annotated[int, typer.Option(help="Frames of the long video.")] = 2000,
-    output: Annotated[Path, typer.Option("-o", help="JSON to write.")] = Path("benchmarks/results/latest.json"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON to write.")] = Path(
+        "benchmarks/results/latest.json"
+    ),
     picture: Annotated[Path | None, typer.Option(help="Plot to write (PNG).")] = None,
 ) -> None:
     """Measure masklet on this machine. Run it on a quiet one: nothing else should compete for the cores.
