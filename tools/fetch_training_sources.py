@@ -191,7 +191,7 @@ def fluent_emoji(root: Path, credits: Credits) -> Items:
             yield PackItem(path.name, pixels)
 
 
-VIEWS, ROOMS = 10, 150
+VIEWS, ROOMS = 10, 60
 NOT_FREE_ENOUGH = re.compile(r"share.?alike|non.?commercial|by-sa|by-nc|no.?deriv|general public", re.IGNORECASE)
 
 

@@ -118,9 +118,7 @@ def test_empty_masks_and_void():
     none, some = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
     some[5:15, 5:15] = True
     assert region_similarity(none, none) == boundary_accuracy(none, none) == 1
-    assert (
-        region_similarity(some, none) == boundary_accuracy(some, none) == boundary_accuracy(none, some) == 0
-    )
+    assert region_similarity(some, none) == boundary_accuracy(some, none) == boundary_accuracy(none, some) == 0
     assert boundary_accuracy(some, some) == 1
     void = np.zeros_like(some)
     void[5:15, 10:15] = True  # the right half doesn't count
@@ -218,9 +216,7 @@ boxes = st.lists(
 def test_overlap_and_center_error_against_loops(first, second):
     count = min(len(first), len(second))
     a, b = np.array(first[:count]), np.array(second[:count])
-    assert overlap_xywh(a, b) == pytest.approx(
-        [slow_overlap(p, q) for p, q in zip(a, b, strict=True)], abs=1e-9
-    )
+    assert overlap_xywh(a, b) == pytest.approx([slow_overlap(p, q) for p, q in zip(a, b, strict=True)], abs=1e-9)
     shift = (b[:, :2] + b[:, 2:] / 2 - a[:, :2] - a[:, 2:] / 2).tolist()
     expected = [math.hypot(dx, dy) for dx, dy in shift]
     assert center_errors(a, b) == pytest.approx(expected, abs=1e-9)
@@ -268,9 +264,7 @@ def test_one_pass_evaluation_against_loops(annotated, random, center_hit, normal
     if len(truth) > 2:
         predicted[2] = [0.0, 0.0, 0.0, 0.0]
     protocol = BoxProtocol(absent_center_hit=center_hit, absent_normalised_hit=normalised_hit)
-    scores = score_boxes(
-        "s", np.array(truth), np.array(predicted), visible=np.array(visible), protocol=protocol
-    )
+    scores = score_boxes("s", np.array(truth), np.array(predicted), visible=np.array(visible), protocol=protocol)
     expected = slow_one_pass(truth, predicted, visible, center_hit, normalised_hit)
     got = scores.success_auc, scores.precision_20, scores.normalised_precision_20
     assert got == pytest.approx(expected, abs=1e-9)
