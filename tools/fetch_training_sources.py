@@ -483,7 +483,8 @@ def _look(radiance: np.ndarray, turn: float, tilt: float, side: int = 448, view:
     map_x = ((longitude / (2 * np.pi) + 0.5) % 1 * width).astype(np.float32)
     map_y = ((latitude / np.pi + 0.5) * height).astype(np.float32)
     # in logarithms, or a lamp would throw dark rings around itself
-    seen = cv2.remap(np.log1p(radiance), map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+    light = np.log1p(np.clip(np.nan_to_num(radiance, posinf=1e4), 0, 1e4)).astype(np.float32)
+    seen = cv2.remap(light, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
     seen = np.maximum(np.expm1(seen), 0) / max(float(np.percentile(seen, 70)), 1e-4) * 0.45
     return (np.clip(seen / (1 + 0.35 * seen), 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8)
 

@@ -198,6 +198,21 @@ def test_doom_pictures_are_read(tmp_path):
     assert image[4, 2].tolist() == [40, 215, 7, 255]
 
 
+def test_views_in_panoramas_bear_suns_and_bad_pixels():
+    fetch = tool("fetch_training_sources")
+    radiance = np.full((64, 128, 3), 0.5, np.float32)
+    radiance[30:34, 62:66] = 3000  # the sun, straight ahead
+    radiance[20, 60], radiance[40, 70], radiance[32, 90] = -2, np.inf, np.nan
+    view = fetch._look(radiance, 0.0, 0.0, side=120)
+    assert view.shape == (90, 120, 3)
+    assert view[45, 60].min() == 255
+    open_sky = int(np.median(view))
+    assert 60 < open_sky < 250
+    assert (view < 0.6 * open_sky).mean() < 0.02  # no dark ring around the sun, only the bad pixels
+    other = fetch._look(radiance, np.pi, 0.0, side=120)
+    assert (other < 250).all()  # the sun is behind the camera
+
+
 CUBE = """mtllib cube.mtl
 v -1 -1 1
 v 1 -1 1
