@@ -181,7 +181,7 @@ def doom_picture(rows: int, columns: int, index: int) -> bytes:
 
 
 def test_doom_pictures_are_read(tmp_path):
-    fetch = tool("fetch_training_sources")
+    doom = tool("doom_pictures")
     palette = bytes(v for i in range(256) for v in (i, 255 - i, 7))
     lumps = [("PLAYPAL", palette), ("S_START", b""), ("TROOA1", doom_picture(9, 5, 40)), ("S_END", b"")]
     body, table = b"", b""
@@ -190,7 +190,7 @@ def test_doom_pictures_are_read(tmp_path):
         body += data
     path = tmp_path / "x.wad"
     path.write_bytes(b"IWAD" + np.array([len(lumps), 12 + len(body)], "<i4").tobytes() + body + table)
-    wad = fetch.Wad(path)
+    wad = doom.Wad(path)
     image, left, top = wad.picture(wad.between("S_START", "S_END")["TROOA1"])
     assert (left, top) == (1, 9)
     assert image[0, :, 3].tolist() == [0] * 5
