@@ -96,7 +96,8 @@ def overlap_xywh(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     right_bottom = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
     shared = np.prod(np.clip(right_bottom - left_top, 0, None), axis=1)
     union = np.prod(first[:, 2:], axis=1) + np.prod(second[:, 2:], axis=1) - shared
-    return np.divide(shared, union, out=np.where(np.isnan(union), np.nan, 0.0), where=union > 0)
+    overlap = np.divide(shared, union, out=np.where(np.isnan(union), np.nan, 0.0), where=union > 0)
+    return np.minimum(overlap, 1.0)  # rounding may lift equal boxes above one
 
 
 def center_errors(truth: np.ndarray, boxes: np.ndarray, *, normalised: bool = False) -> np.ndarray:
