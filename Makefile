@@ -1,6 +1,7 @@
 # make demo    track the bunny in the clip that comes with masklet
 # make test    style, types and tests
 # make bench   measure this machine
+# make training-sources SOURCES=DIR    fetch and pack the free pictures that training uses (Debian or Ubuntu, npm)
 # PYTHON=/path/to/python3 chooses the Python; otherwise scripts/find-python.sh does.
 
 SHELL := /bin/sh
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 DEMO := out/demo
 CLIP := src/masklet/data/bunny.mp4
 
-.PHONY: help demo test lint bench setup setup-dev clean
+.PHONY: help demo test lint bench training-sources setup setup-dev clean
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +50,10 @@ test: lint $(VENV)/.system-packages
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks
+
+training-sources: setup-dev
+	@test -n "$(SOURCES)" || { echo "say where: make training-sources SOURCES=~/masklet-sources"; exit 2; }
+	$(BIN)/python tools/fetch_training_sources.py --output "$(SOURCES)"
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
