@@ -27,6 +27,30 @@ class FramePrompt:
     box: tuple[float, float, float, float] | None = None
     mask_hw: np.ndarray | None = None
 
+    def add(self, text: PromptText, name: str, where: str = "") -> None:
+        """Add what was typed about the object ``name``; ``where`` goes into the messages (`` on frame 12``).
+
+        Raises:
+            PromptError: a second box or mask for the same object, or a mask file that can't be read.
+        """
+        if text.point is not None:
+            self.points.append(text.point)
+            self.labels.append(int(text.positive))
+        if text.box is not None:
+            if self.box is not None:
+                raise PromptError(
+                    f"{name} has two boxes{where}. One box shows one object; for another object write its name: "
+                    "--box squirrel:10,20,200,300"
+                )
+            self.box = text.box
+        if text.mask is not None:
+            if self.mask_hw is not None:
+                raise PromptError(f"{name} has two masks{where}; give each object its own name")
+            try:
+                self.mask_hw = read_mask(text.mask)
+            except MediaError as error:
+                raise PromptError(f"the mask of {name} can't be read: {error}") from error
+
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Session.add_prompt`."""
         if self.mask_hw is not None and not self.points and self.box is None:
@@ -101,7 +125,8 @@ def collect_objects(
         if number not in found:
             named = text.object is not None and _number(text.object) is None
             found[number] = TrackedObject(number, str(text.object) if named else f"object {number}")
-        _add(found[number], text, _frame_of(text, reader, frame))
+        thing, where = found[number], _frame_of(text, reader, frame)
+        thing.prompts.setdefault(where, FramePrompt()).add(text, thing.name, f" on frame {where}")
     for thing in found.values():
         _check(thing, reader)
         thing.prompts = dict(sorted(thing.prompts.items()))
@@ -124,27 +149,6 @@ def _frame_of(text: PromptText, reader: MediaReader, default: int | None) -> int
     if default is None:
         raise InputError("say on which frame the new prompts are: --frame 120, or bunny@120:640,300")
     return default
-
-
-def _add(thing: TrackedObject, text: PromptText, frame: int) -> None:
-    prompt = thing.prompts.setdefault(frame, FramePrompt())
-    if text.point is not None:
-        prompt.points.append(text.point)
-        prompt.labels.append(int(text.positive))
-    if text.box is not None:
-        if prompt.box is not None:
-            raise PromptError(
-                f"{thing.name} has two boxes on frame {frame}. One box shows one object; for another object write its "
-                "name: --box squirrel:10,20,200,300"
-            )
-        prompt.box = text.box
-    if text.mask is not None:
-        if prompt.mask_hw is not None:
-            raise PromptError(f"{thing.name} has two masks on frame {frame}; give each object its own name")
-        try:
-            prompt.mask_hw = read_mask(text.mask)
-        except MediaError as error:
-            raise PromptError(f"the mask of {thing.name} can't be read: {error}") from error
 
 
 def _check(thing: TrackedObject, reader: MediaReader) -> None:

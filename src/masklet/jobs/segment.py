@@ -24,7 +24,7 @@ from masklet.jobs.objects import FramePrompt
 from masklet.jobs.prompt_text import PromptText
 from masklet.masks import rle
 from masklet.masks.render import cutout, overlay
-from masklet.media import atomic_path, natural_key, open_media, read_image, read_mask, write_image
+from masklet.media import atomic_path, natural_key, open_media, read_image, write_image
 from masklet.media.images import IMAGE_SUFFIXES
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
 
@@ -295,7 +295,7 @@ def _collect(texts: Sequence[PromptText]) -> list[_Object]:
             raise PromptError(f"a picture has no frames: leave @{text.frame} out")
         named = text.object is not None and not text.object.isdecimal()
         thing = found.setdefault(number, _Object(number, str(text.object) if named else f"object {number}"))
-        _add(thing, text)
+        thing.prompt.add(text, thing.name)
     for thing in found.values():
         prompt = thing.prompt
         if 1 not in prompt.labels and prompt.box is None and prompt.mask_hw is None:
@@ -303,27 +303,6 @@ def _collect(texts: Sequence[PromptText]) -> list[_Object]:
                 f"{thing.name} has only points that are not on it; add a --point or a --box that shows it"
             )
     return list(found.values())
-
-
-def _add(thing: _Object, text: PromptText) -> None:
-    prompt = thing.prompt
-    if text.point is not None:
-        prompt.points.append(text.point)
-        prompt.labels.append(int(text.positive))
-    if text.box is not None:
-        if prompt.box is not None:
-            raise PromptError(
-                f"{thing.name} has two boxes. One box shows one object; for another object write its name: "
-                "--box squirrel:10,20,200,300"
-            )
-        prompt.box = text.box
-    if text.mask is not None:
-        if prompt.mask_hw is not None:
-            raise PromptError(f"{thing.name} has two masks; give each object its own name")
-        try:
-            prompt.mask_hw = read_mask(text.mask)
-        except MediaError as error:
-            raise PromptError(f"the mask of {thing.name} can't be read: {error}") from error
 
 
 def _arguments(prompt: FramePrompt) -> dict[str, Any]:
