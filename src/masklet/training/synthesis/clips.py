@@ -72,12 +72,15 @@ class Clip:
         labels_thw: (T, H, W) uint8; object ids 1 … n, 0 elsewhere. The object that covers most of a pixel has it.
         objects: for each id, how it was made and what it does.
         number: which clip of the seed this is.
+        annotated_t: (T,) bool, on which frames the labels say something; None means all of them. Real videos have
+            frames that nobody annotated (their labels are 0).
     """
 
     frames_thwc: np.ndarray
     labels_thw: np.ndarray
     objects: dict[int, str] = field(default_factory=dict)
     number: int = 0
+    annotated_t: np.ndarray | None = None
 
     def mask(self, object_id: int) -> np.ndarray:
         """(T, H, W) bool."""
