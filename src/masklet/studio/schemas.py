@@ -1,0 +1,518 @@
+"""What the studio's API takes and gives, as pydantic models: the contract between server, page and scripts.
+
+Frames count from 0. `start` and `end` of a range are both included. Coordinates are pixels of the source frame, x to the
+right, y down, (0, 0) the outer corner of the first pixel. Colours are `#rrggbb`. Masks are COCO run lengths.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+FrameIndex = Annotated[int, Field(ge=0, lt=2**31)]
+ObjectId = Annotated[int, Field(ge=0, lt=2**31)]
+Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+RelativePath = Annotated[str, StringConstraints(max_length=4096)]
+Direction = Literal["forward", "backward", "both"]
+
+
+class Given(BaseModel):
+    """What a client sends: unknown fields are an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """What went wrong, in a sentence for people; `kind` is for programs."""
+
+    kind: str = Field(description="For programs, such as not_found, prompt, project_in_use, model_missing, bug")
+    message: str = Field(description="A sentence for people")
+
+
+class ProblemAnswer(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: Problem
+
+
+class Rle(BaseModel):
+    """COCO's compressed run lengths of one mask: runs down the columns, the first one outside."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: Annotated[list[int], Field(min_length=2, max_length=2, description="[height, width]")]
+    counts: Annotated[str, Field(max_length=4_000_000)]
+
+
+# --- the studio itself, files ----------------------------------------------------------------------------------------
+
+
+class PolicyInfo(BaseModel):
+    name: str
+    options: dict[str, Any] = Field(description="Settings of the policy with their defaults")
+
+
+class MaskSettingInfo(BaseModel):
+    """One mask setting, enough to draw its control."""
+
+    name: str
+    kind: Literal["number", "integer", "flag", "choice"]
+    default: Any
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: list[str] | None = None
+    nullable: bool = False
+
+
+class StudioInfo(BaseModel):
+    version: str
+    root: str = Field(description="Name of the root folder; paths are relative to it")
+    root_path: str
+    device: str
+    default_dtype: str
+    dtypes: list[str]
+    local: bool = Field(description="Bound to this machine only; folders can be opened from the page")
+    upload_limit: int = Field(description="Bytes")
+    policies: list[PolicyInfo]
+    mask_settings: list[MaskSettingInfo]
+    open_at_start: str | None = Field(description="Id of the project that the command line asked for")
+
+
+class LoginLink(BaseModel):
+    address: str = Field(description="Opens the studio in another browser, once")
+
+
+class FileEntry(BaseModel):
+    name: str
+    path: str = Field(description="Below the root, with forward slashes; what POST /api/projects takes")
+    kind: Literal["folder", "video", "image", "sequence", "project"]
+    size: int | None = Field(default=None, description="Bytes; of a sequence, of its first picture")
+    modified: float | None = Field(default=None, description="Seconds since 1970")
+    count: int | None = Field(default=None, description="Pictures of a sequence")
+
+
+class FileList(BaseModel):
+    path: str
+    parent: str | None
+    entries: list[FileEntry]
+    truncated: bool = False
+
+
+class Uploaded(BaseModel):
+    path: str
+    kind: Literal["video", "image", "project"]
+    size: int
+
+
+class RecentProject(BaseModel):
+    path: str
+    name: str
+    modified: float
+    width: int
+    height: int
+    frame_count: int
+    objects: int
+    tracked_frames: int
+    source_there: bool
+    thumbnail: str | None = Field(description="Address of a JPEG, or null")
+    open_id: str | None = Field(description="Its id if it is open now")
+
+
+class OpenProject(Given):
+    path: RelativePath = Field(description="A video, picture, folder or pattern of pictures, or a .masklet")
+    rate: str | None = Field(default=None, max_length=40, description="Frames per second of pictures: 24, 30000/1001")
+    sequence: bool | None = Field(default=None, description="Whether one picture stands for its sequence; null decides")
+
+
+# --- projects --------------------------------------------------------------------------------------------------------
+
+
+class MediaState(BaseModel):
+    kind: Literal["video", "sequence", "image"]
+    path: str
+    width: int
+    height: int
+    frame_count: int
+    rate: str = Field(description="Exact frames per second, such as 30000/1001")
+    fps: float
+    duration: float = Field(description="Seconds")
+    timecode_base: int = Field(description="Frames that one second of timecode counts")
+    variable_rate: bool
+    times: list[float] | None = Field(description="Seconds of every frame where the rate varies")
+    pixel_aspect: float
+    has_audio: bool
+    fingerprint: str
+    notes: list[str]
+
+
+class ObjectState(BaseModel):
+    id: int
+    name: str
+    color: Color
+    visible: bool
+    locked: bool
+    position: int
+    mask_settings: dict[str, Any] | None = Field(description="Its own, where they differ from the project's")
+    effective_settings: dict[str, Any] = Field(description="All mask settings that hold for it")
+
+
+class PromptState(BaseModel):
+    id: int
+    frame: int
+    object: int
+    points: list[tuple[float, float]]
+    labels: list[int]
+    box: tuple[float, float, float, float] | None
+    mask: Literal["painted", "tracked", "candidate"] | None = Field(
+        description="painted by hand; tracked: the mask that clicks correct; candidate: another candidate was chosen"
+    )
+
+
+class Lane(BaseModel):
+    """What the timeline shows of one object. Lists run over all frames of all spans, in order."""
+
+    object: int
+    spans: list[tuple[int, int]] = Field(description="First and last frame of stretches that have a mask")
+    object_score: list[float | None] = Field(description="Logit; below 0 is lost")
+    predicted_iou: list[float | None]
+    motion_score: list[float | None]
+    flags: list[int] = Field(description="1 lost, 2 prompt, 4 painted, 8 empty mask")
+
+
+class TrackSettingsState(Given):
+    model: str = Field(default="nano", max_length=100)
+    checkpoint: str | None = Field(default=None, max_length=4096, description="Own weights, below the root")
+    policy: str = Field(default="samurai", max_length=100)
+    policy_options: dict[str, float | int | bool | str] = Field(default_factory=dict, max_length=50)
+    resolution: int | None = Field(default=None, ge=64, le=4096, description="Multiple of 32; null: the model's own")
+    dtype: str | None = Field(default=None, max_length=20, description="null: what suits the device")
+
+
+class SettingsState(BaseModel):
+    track: TrackSettingsState
+    masks: dict[str, Any] = Field(description="Mask settings of the project, where they differ from the defaults")
+
+
+class ChangeSettings(Given):
+    track: TrackSettingsState | None = None
+    masks: dict[str, Any] | None = Field(default=None, max_length=50)
+
+
+class HistoryState(BaseModel):
+    undo: str | None = Field(description="What undo would take back; null: nothing")
+    redo: str | None
+
+
+class HistoryStep(BaseModel):
+    id: int
+    label: str
+    created: float
+    undone: bool
+
+
+class RunState(BaseModel):
+    """A tracking run that was stopped, paused or killed, and can be gone on with."""
+
+    label: str
+    frame: int
+    frames_left: int
+    frames_total: int
+
+
+class JobState(BaseModel):
+    id: str
+    kind: Literal["track", "export", "download"]
+    title: str
+    project: str | None
+    state: Literal["waiting", "running", "paused", "done", "failed", "cancelled"]
+    done: int = Field(description="Frames, or bytes of a download")
+    total: int | None
+    rate: float | None = Field(description="Per second, lately")
+    seconds_left: float | None
+    frame: int | None = Field(default=None, description="The frame that a track has come to")
+    notes: list[str] = Field(default_factory=list)
+    error: Problem | None = None
+    files: list[str] = Field(default_factory=list, description="What an export wrote, below the root (first 200)")
+    folder: str | None = Field(default=None, description="Where an export is, below the root")
+    model: str | None = None
+
+
+class ProjectState(BaseModel):
+    id: str
+    name: str
+    path: str
+    revision: int = Field(description="Rises with every change; WebSocket news carry it too")
+    media: MediaState
+    objects: list[ObjectState]
+    prompts: list[PromptState]
+    lanes: list[Lane]
+    settings: SettingsState
+    history: HistoryState
+    run: RunState | None
+    jobs: list[JobState] = Field(description="Jobs of this project that wait, run or pause")
+
+
+# --- objects, prompts, masks -----------------------------------------------------------------------------------------
+
+
+class NewObject(Given):
+    name: Name | None = None
+    color: Color | None = None
+
+
+class ChangeObject(Given):
+    name: Name | None = None
+    color: Color | None = None
+    visible: bool | None = None
+    locked: bool | None = None
+    position: int | None = Field(default=None, ge=0, lt=100_000)
+    mask_settings: dict[str, Any] | None = Field(
+        default=None, max_length=50, description="Replaces its own settings; null takes them away"
+    )
+
+
+class NewPrompt(Given):
+    """Clicks, a box, clicks in a box, or a painted mask. Clicks add to those that the frame has."""
+
+    frame: FrameIndex
+    object: ObjectId
+    points: list[tuple[Number, Number]] | None = Field(default=None, max_length=1000)
+    labels: list[Literal[0, 1]] | None = Field(default=None, max_length=1000, description="1 on it (default), 0 not")
+    box: tuple[Number, Number, Number, Number] | None = Field(default=None, description="x1, y1, x2, y2")
+    mask: Rle | None = Field(default=None, description="Painted by hand; tracking never changes it")
+    clear: bool = Field(default=False, description="Forget what was said on this frame about the object before")
+
+
+class HoverPrompt(Given):
+    frame: FrameIndex
+    object: ObjectId | None = Field(default=None, description="Preview of one more click on this object")
+    points: list[tuple[Number, Number]] | None = Field(default=None, max_length=1000)
+    labels: list[Literal[0, 1]] | None = Field(default=None, max_length=1000)
+    box: tuple[Number, Number, Number, Number] | None = None
+
+
+class ChooseCandidate(Given):
+    frame: FrameIndex
+    object: ObjectId
+    candidate: int = Field(ge=0, le=8)
+
+
+class ObjectMaskState(BaseModel):
+    """One object's mask on one frame."""
+
+    object: int
+    rle: Rle
+    object_score: float | None = None
+    predicted_iou: float | None = None
+    motion_score: float | None = None
+    candidate: int = 0
+    lost: bool = False
+    prompt: bool = False
+    painted: bool = False
+    soft: bool = Field(default=False, description="The edge is softer than the run lengths say: see …/alpha.png")
+
+
+class FrameMasksState(BaseModel):
+    frame: int
+    objects: list[ObjectMaskState]
+
+
+class MasksBatch(BaseModel):
+    start: int
+    end: int
+    frames: list[FrameMasksState] = Field(description="Frames that have a mask, rising")
+
+
+class CandidateState(BaseModel):
+    index: int
+    rle: Rle
+    predicted_iou: float
+    final_score: float | None = None
+    chosen: bool
+
+
+class PromptAnswer(BaseModel):
+    """The mask that a prompt gave, at once."""
+
+    frame: int
+    object: int
+    mask: ObjectMaskState | None = Field(description="null: the frame has no prompt and no mask now")
+    candidates: list[CandidateState]
+    seconds: float = Field(description="What the network took, encoding the frame included if it was needed")
+    revision: int
+
+
+class HoverAnswer(BaseModel):
+    frame: int
+    rle: Rle
+    predicted_iou: float
+    object_score: float
+
+
+class Encoded(BaseModel):
+    frame: int
+    seconds: float
+
+
+class PreviewMasks(Given):
+    """Mask settings to look at without keeping them."""
+
+    settings: dict[str, Any] = Field(max_length=50, description="On top of those that hold for the object")
+    objects: list[ObjectId] | None = Field(default=None, max_length=1000, description="null: all visible ones")
+
+
+# --- tracking, explanation -------------------------------------------------------------------------------------------
+
+
+class StartTracking(Given):
+    direction: Direction | Literal["frame"] = Field(
+        default="forward", description="`frame` tracks the frame `start` alone"
+    )
+    start: FrameIndex | None = Field(default=None, description="First frame to keep; null: where prompts begin")
+    end: FrameIndex | None = Field(default=None, description="Last frame to keep")
+    objects: list[ObjectId] | None = Field(default=None, max_length=10_000, description="null: all that have prompts")
+
+
+class Correct(Given):
+    """Track again from a frame that was just prompted, up to the next prompt, or as far as it was tracked."""
+
+    frame: FrameIndex
+    object: ObjectId
+    direction: Direction | None = Field(default=None, description="null: away from the object's earlier prompts")
+
+
+class ExplainedCandidate(BaseModel):
+    index: int
+    chosen: bool
+    predicted_iou: float
+    motion_iou: float | None = Field(description="Overlap of its box with the predicted one")
+    final_score: float
+    box: tuple[float, float, float, float] | None
+
+
+class ExplainedMemory(BaseModel):
+    frame: int
+    used: bool
+    kind: Literal["prompt", "recent"]
+    slot: int | None = Field(description="Temporal slot in memory attention, where used")
+    pointer: bool = Field(description="Whether its object pointer was read")
+    predicted_iou: float | None
+    object_score: float | None
+    motion_score: float | None
+    reason: str = Field(description="Why it was used or not, for people")
+
+
+class ExplanationState(BaseModel):
+    frame: int
+    object: int
+    summary: list[str] = Field(description="Sentences for people")
+    direction: Literal["forward", "backward", "prompt", "painted", "unknown"]
+    policy: str
+    object_score: float | None
+    lost: bool
+    candidates: list[ExplainedCandidate]
+    motion_box: tuple[float, float, float, float] | None = Field(description="Where the Kalman filter expected it")
+    motion_weight: float | None
+    stable_frames: int | None
+    memories: list[ExplainedMemory]
+
+
+# --- exports, models -------------------------------------------------------------------------------------------------
+
+
+class FormatState(BaseModel):
+    name: str
+    title: str
+    description: str
+    group: str
+    extensions: list[str] = Field(description="Empty: it writes a folder")
+    options_schema: dict[str, Any] = Field(description="JSON schema of its options")
+
+
+class StartExport(Given):
+    format: str = Field(max_length=100)
+    path: RelativePath | None = Field(default=None, description="File or folder below the root; null: beside the source")
+    options: dict[str, Any] = Field(default_factory=dict, max_length=100)
+    objects: list[ObjectId] | None = Field(default=None, max_length=10_000, description="null: all visible ones")
+    start: FrameIndex | None = None
+    end: FrameIndex | None = None
+    overwrite: bool = False
+
+
+class ModelState(BaseModel):
+    name: str
+    short: str
+    parameters: int
+    bytes: int | None
+    fetched_bytes: int | None
+    state: Literal["packaged", "ready", "unchecked", "partial", "wrong size", "missing"]
+    path: str
+    image_size: int
+    job: str | None = Field(description="Id of the download that is going on")
+
+
+class Done(BaseModel):
+    """Something was done that has no other answer."""
+
+    ok: Literal[True] = True
+    revision: int | None = None
+
+
+class UndoAnswer(BaseModel):
+    label: str | None = Field(description="What was taken back or done again; null: nothing")
+    revision: int
+
+
+# --- WebSocket -------------------------------------------------------------------------------------------------------
+
+
+class Hello(BaseModel):
+    type: Literal["hello"] = "hello"
+    version: str
+    jobs: list[JobState]
+
+
+class ProjectChanged(BaseModel):
+    """Something in a project changed, by whatever tab or script; ask for the parts that are named."""
+
+    type: Literal["changed"] = "changed"
+    project: str
+    revision: int
+    what: list[Literal["objects", "prompts", "masks", "settings", "history", "run"]]
+    frames: list[int] | None = Field(default=None, description="Where masks or prompts changed; null: anywhere")
+    objects: list[int] | None = None
+
+
+class ProjectClosed(BaseModel):
+    type: Literal["closed"] = "closed"
+    project: str
+
+
+class MasksArrived(BaseModel):
+    """Masks of one frame, as tracking found them (without mask settings)."""
+
+    type: Literal["masks"] = "masks"
+    project: str
+    job: str | None
+    frame: int
+    objects: list[ObjectMaskState]
+    plain: bool = Field(description="Mask settings leave these masks as they are, so they can be shown at once")
+
+
+class JobChanged(BaseModel):
+    type: Literal["job"] = "job"
+    job: JobState
+
+
+class Missed(BaseModel):
+    """This client was too slow and missed news: ask for the whole state again."""
+
+    type: Literal["missed"] = "missed"
+
+
+class SocketProblem(BaseModel):
+    type: Literal["error"] = "error"
+    error: Problem
