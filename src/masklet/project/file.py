@@ -133,16 +133,19 @@ class ProjectFile:
 
     # Source
 
-    def open_source(self, path: str | os.PathLike[str] | None = None) -> MediaReader:
+    def open_source(
+        self, path: str | os.PathLike[str] | None = None, *, within: Path | None = None
+    ) -> MediaReader:
         """The reader of the source, opened on first use and closed with the project.
 
         A source that moved is looked for next to the project by its fingerprint; `path` says where it is. The
-        place is remembered. Raises ProjectError when it isn't found, or when `path` is another video.
+        place is remembered. `within` keeps to a folder: nothing outside of it is looked at, whatever the project says.
+        Raises ProjectError when it isn't found, or when `path` is another video.
         """
         with self._mutex:
             if path is None and self._reader is not None:
                 return self._reader
-            reader = find(self.source, self.path, None if path is None else Path(path))
+            reader = find(self.source, self.path, None if path is None else Path(path), within)
             found = moved_to(self.source, reader, self.path)
             if found != self.source and not self.read_only:
                 with self._database.writing():

@@ -24,7 +24,7 @@ _COLUMNS = {
     "prompt": ("id", "frame", "object_id", "data"),
     "mask": (
         *("object_id", "frame", "counts", "object_score", "predicted_iou", "motion_score"),
-        *("candidate", "lost", "is_prompt", "painted"),
+        *("candidate", "lost", "is_prompt", "painted", "explanation"),
     ),
     "setting": ("key", "value"),
 }

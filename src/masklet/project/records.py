@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,7 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from masklet.errors import InputError, ProjectError
 from masklet.masks import rle
 
+ORIGINS = ("painted", "tracked", "candidate")
+
 _NAME_LENGTH = 200
+_EXPLANATION_LENGTH = 1 << 16
 _INTEGER = 2**31
 
 
@@ -86,7 +89,8 @@ class PromptRecord:
 
     Prompts of one frame and object apply in the order of their ids. `points` is a tuple of (x, y), `labels`
     says for each whether it is on the object (1) or not (0); `box` is x1, y1, x2, y2; `mask` is a run-length
-    mask.
+    mask. `origin` says where a mask comes from: "painted" by hand, "tracked" (what was there when clicks began to
+    correct it), or "candidate" (chosen instead of the one that the clicks before it gave).
     """
 
     id: int
@@ -96,6 +100,7 @@ class PromptRecord:
     labels: tuple[int, ...] = ()
     box: tuple[float, float, float, float] | None = None
     mask: rle.RLE | None = None
+    origin: str = "painted"
 
     def __post_init__(self) -> None:
         _whole(self.id, "prompt id", 0)
@@ -112,6 +117,8 @@ class PromptRecord:
             raise InputError(f"A box must be four numbers, x1, y1, x2, y2, not {self.box!r}.")
         if not self.points and self.box is None and self.mask is None:
             raise InputError("A prompt needs at least one point, a box or a mask.")
+        if self.origin not in ORIGINS:
+            raise InputError(f"A mask prompt comes from {', '.join(ORIGINS)}, not from {self.origin!r:.40}.")
 
     def row(self) -> dict[str, Any]:
         """The columns of table `prompt`."""
@@ -123,6 +130,7 @@ class PromptRecord:
             data["box"] = list(self.box)
         if self.mask is not None:
             data["mask"] = {"size": list(self.mask["size"]), "counts": self.mask["counts"]}
+            data |= {"origin": self.origin} if self.origin != ORIGINS[0] else {}
         return {"id": self.id, "frame": self.frame, "object_id": self.object_id, "data": dumps(data)}
 
     @classmethod
@@ -140,6 +148,7 @@ class PromptRecord:
             labels=tuple(_sequence(data.get("labels", []))),
             box=None if box is None else tuple(_sequence(box)),
             mask=mask,
+            origin=data.get("origin", ORIGINS[0]),
         )
 
 
@@ -149,7 +158,8 @@ class MaskRecord:
 
     `object_score` is a logit (above 0: the object is there), `predicted_iou` and `motion_score` are 0 to 1,
     or None where there is no such number. `painted` masks were made by hand and are never overwritten by
-    tracking.
+    tracking. `explanation` is JSON text, see `masklet.jobs.explain`; masks that are read from a project come without
+    it (`Project.explanation` has it).
     """
 
     frame: int
@@ -162,12 +172,17 @@ class MaskRecord:
     lost: bool = False
     is_prompt: bool = False
     painted: bool = False
+    explanation: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _whole(self.frame, "frame of a mask", 0)
         _whole(self.object_id, "object id", 0)
         _whole(self.candidate, "candidate", -1, 255)
         rle.counts(self.rle)
+        if self.explanation is not None and (
+            not isinstance(self.explanation, str) or len(self.explanation) > _EXPLANATION_LENGTH
+        ):
+            raise InputError("The explanation of a mask must be JSON text of some hundred characters.")
 
     @cached_property
     def area(self) -> int:
@@ -196,6 +211,7 @@ class MaskRecord:
             "lost": int(self.lost),
             "is_prompt": int(self.is_prompt),
             "painted": int(self.painted),
+            "explanation": self.explanation,
         }
 
     @classmethod
@@ -215,6 +231,7 @@ class MaskRecord:
             lost=bool(row["lost"]),
             is_prompt=bool(row["is_prompt"]),
             painted=bool(row["painted"]),
+            explanation=row.get("explanation"),
         )
 
 

@@ -83,7 +83,12 @@ CREATE TABLE run (id INTEGER PRIMARY KEY CHECK (id = 1), data TEXT NOT NULL);
 CREATE TABLE tracker_state (id INTEGER PRIMARY KEY CHECK (id = 1), data BLOB NOT NULL);
 """
 
-SCRIPTS = (_VERSION_1, _VERSION_2)
+# Why each mask looks as it does: what the policy saw and chose from.
+_VERSION_3 = """
+ALTER TABLE mask ADD COLUMN explanation TEXT;
+"""
+
+SCRIPTS = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(SCRIPTS)
 
 

@@ -160,11 +160,14 @@ def describe(reader: MediaReader, project: Path) -> SourceReference:
     )
 
 
-def find(source: SourceReference, project: Path, given: str | Path | None = None) -> MediaReader:
+def find(
+    source: SourceReference, project: Path, given: str | Path | None = None, within: Path | None = None
+) -> MediaReader:
     """Opens the source of a project: where it was, as seen from the project, or next to it under another
     name.
 
-    `given` is where the user says it is. A file counts only when its fingerprint is that of the source.
+    `given` is where the user says it is. A file counts only when its fingerprint is that of the source. With `within`,
+    files outside of that folder are not looked at.
     Raises ProjectError when the source isn't found or `given` is another video.
     """
     if given is not None:
@@ -180,6 +183,8 @@ def find(source: SourceReference, project: Path, given: str | Path | None = None
         return reader
     changed = None
     for candidate in _candidates(source, project):
+        if within is not None and not _is_below(candidate, within):
+            continue
         reader = _open(candidate, source)
         if reader is None:
             continue
@@ -239,6 +244,12 @@ def _open(path: Path, source: SourceReference) -> MediaReader | None:
         return open_media(path, rate=source.rate, sequence=False if source.kind == "image" else None)
     except (MediaError, InputError, OSError):
         return None
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    # The last part may be a pattern.
+    real = path.resolve() if path.exists() else path.parent.resolve() / path.name
+    return real.is_relative_to(folder.resolve())
 
 
 def is_there(path: Path) -> bool:

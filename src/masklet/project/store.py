@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import palette, rle
@@ -16,6 +18,7 @@ from masklet.project.file import ProjectFile, sound
 from masklet.project.history import History, Step
 from masklet.project.lock import ProjectLock
 from masklet.project.records import (
+    ORIGINS,
     MaskRecord,
     ProjectObject,
     PromptRecord,
@@ -25,9 +28,6 @@ from masklet.project.records import (
     loads,
     parse,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _MASK_COLUMNS = (
     "object_id, frame, counts, object_score, predicted_iou, motion_score, candidate, lost, is_prompt, painted"
@@ -127,13 +127,14 @@ class Project(ProjectFile):
         labels: Sequence[int] | None = None,
         box: Sequence[float] | None = None,
         mask: np.ndarray | Mapping[str, Any] | None = None,
+        origin: str = ORIGINS[0],
         clear_old: bool = True,
     ) -> PromptRecord:
         """Keeps a prompt: instead of earlier ones of this frame and object, or (`clear_old` off) beside them.
 
         Labels default to 1 (on the object). `mask` is boolean (height, width) or a run-length mask of the
-        source's size. An object that isn't there yet is made. Raises InputError for a frame outside the
-        video.
+        source's size, `origin` says where it comes from (see `PromptRecord`). An object that isn't there yet is made.
+        Raises InputError for a frame outside the video.
         """
         self._check_frame(frame)
         kept_mask = None
@@ -159,9 +160,10 @@ class Project(ProjectFile):
                 labels=tuple(int(label) for label in labels) if labels is not None else (1,) * len(pairs),
                 box=None if box is None else tuple(float(value) for value in box),  # type: ignore[arg-type]
                 mask=kept_mask,
+                origin=origin,
             )
             self._put("prompt", made.row())
-            self.finish_run()
+            self._prompts_changed(frame, object_id)
             return made
 
     def clear_prompts(self, frame: int | None = None, object_id: int | None = None) -> int:
@@ -170,8 +172,8 @@ class Project(ProjectFile):
             found = self.prompts(frame, object_id)
             for prompt in found:
                 self._delete("prompt", [prompt.id])
-            if found:
-                self.finish_run()
+            for place in {(prompt.frame, prompt.object_id) for prompt in found}:
+                self._prompts_changed(*place)
             return len(found)
 
     # Masks
@@ -214,21 +216,30 @@ class Project(ProjectFile):
 
     def scores(self, object_id: int) -> list[dict[str, Any]]:
         """What a timeline shows, without unpacking masks: a dict for every tracked frame, rising, with
-        frame, object_score, predicted_iou, motion_score, lost, is_prompt and painted.
+        frame, object_score, predicted_iou, motion_score, lost, is_prompt, painted and empty.
         """
-        columns = ("frame", "object_score", "predicted_iou", "motion_score", "lost", "is_prompt", "painted")
+        numbers = ("frame", "object_score", "predicted_iou", "motion_score")
+        flags = ("lost", "is_prompt", "painted", "empty")
+        nothing = rle.encode(np.zeros(self.source.size, np.bool_))["counts"]
         rows = self._database.query(
-            f"SELECT {', '.join(columns)} FROM mask WHERE object_id = ? ORDER BY frame", (object_id,)
+            f"SELECT {', '.join(numbers)}, lost, is_prompt, painted, counts = ? FROM mask "
+            "WHERE object_id = ? ORDER BY frame",
+            (nothing, object_id),
         )
         return [
             {
-                **dict(zip(columns, row, strict=True)),
-                "lost": bool(row[4]),
-                "is_prompt": bool(row[5]),
-                "painted": bool(row[6]),
+                **dict(zip(numbers, row[:4], strict=True)),
+                **{name: bool(value) for name, value in zip(flags, row[4:], strict=True)},
             }
             for row in rows
         ]
+
+    def explanation(self, frame: int, object_id: int) -> dict[str, Any] | None:
+        """Why the mask of an object on a frame looks as it does (see `masklet.jobs.explain`), where that is known."""
+        rows = self._database.query(
+            "SELECT explanation FROM mask WHERE frame = ? AND object_id = ?", (frame, object_id)
+        )
+        return loads(rows[0][0], dict) if rows and rows[0][0] is not None else None
 
     def put_masks(self, records: Sequence[MaskRecord]) -> None:
         """Writes masks over those of the same frame and object. Raises InputError where sizes or frames don't
@@ -382,7 +393,8 @@ class Project(ProjectFile):
             return self._history.begin(label)
 
     def record_masks(self, step: int, label: str, records: Sequence[MaskRecord], durable: bool = False) -> int:
-        """Writes tracked masks, except over locked objects and painted frames; durable within half a second.
+        """Writes tracked masks, except over locked objects, painted frames and what a prompt decided; durable within
+        half a second.
 
         Returns the step that they belong to: `step`, or a new one when the user made another edit meanwhile.
         """
@@ -395,8 +407,9 @@ class Project(ProjectFile):
                     continue  # locked, or removed while it was tracked
                 self._check_mask(record)
                 before = self.mask(record.frame, record.object_id)
-                if before is None or not before.painted:
-                    self._history.put(step, "mask", record.row())
+                if before is not None and (before.painted or before.is_prompt):
+                    continue
+                self._history.put(step, "mask", record.row())
             return step
 
     def end_step(self, step: int) -> None:
@@ -417,6 +430,13 @@ class Project(ProjectFile):
     def _delete(self, table: str, key: Sequence[Any]) -> None:
         assert self._step is not None
         self._history.delete(self._step, table, key)
+
+    def _prompts_changed(self, frame: int, object_id: int) -> None:
+        # The mask there is no longer what the prompts say, so tracking may overwrite it.
+        self.finish_run()
+        before = self.mask(frame, object_id)
+        if before is not None and before.is_prompt:
+            self._put("mask", replace(before, is_prompt=False).row())
 
     def _mask_record(self, row: tuple[Any, ...]) -> MaskRecord:
         columns = dict(zip(_MASK_COLUMNS.split(", "), row, strict=True))
