@@ -1,0 +1,173 @@
+"""COCO JSON of videos.
+
+Two kinds are about: YouTube-VIS and its relatives ("videos" with "file_names", and in each annotation a list of
+"segmentations", one per frame or null), and COCO's own instance format with tracks ("images", and in each annotation
+a "track_id" or "instance_id"), which is what `masklet export coco` writes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.training.footage.jsons import packed, read_document, to_mask
+from masklet.training.footage.videos import PictureVideo
+
+TRACK_KEYS = ("track_id", "instance_id")
+_ORDER_KEYS = ("frame_index", "frame_id")
+_PICTURE_FOLDERS = ("JPEGImages", "images", "frames")
+
+
+class CocoVideo(PictureVideo):
+    """A video of a COCO JSON file. Every frame is annotated, and instances may overlap."""
+
+    exclusive = False
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        pictures: Sequence[Path],
+        size_hw: tuple[int, int],
+        segmentations: dict[int, dict[int, Any]],
+        names: dict[int, str],
+    ) -> None:
+        """`segmentations` holds run lengths or polygons by frame and object, `names` the objects' categories."""
+        super().__init__(name, path, pictures)
+        self._size_hw = size_hw
+        self._segmentations = segmentations
+        self._names = names
+
+    @property
+    def annotated(self) -> Sequence[int]:
+        return range(len(self))
+
+    def masks(self, index: int) -> dict[int, np.ndarray]:
+        found = {}
+        for object_id, segmentation in self._segmentations.get(index, {}).items():
+            where = f"{self.path}: object {object_id} on frame {index} of {self.name}"
+            mask = to_mask(segmentation, self._size_hw, where)
+            if mask.any():
+                found[object_id] = mask
+        return found
+
+    def object_name(self, object_id: int) -> str:
+        return self._names.get(object_id, super().object_name(object_id))
+
+
+def load_videos(path: Path) -> list[CocoVideo]:
+    """The videos of a YouTube-VIS file. Raises InputError for another file, or where its pictures are not found."""
+    document = read_document(path)
+    try:
+        categories = _categories(document)
+        annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for annotation in document.get("annotations") or ():
+            if not annotation.get("iscrowd"):
+                annotations[annotation["video_id"]].append(annotation)
+        videos = [video for video in document["videos"] if annotations[video["id"]]]
+        folder = _folder_of(path, [str(video["file_names"][0]) for video in videos])
+        return [_video_of(path, folder, video, annotations[video["id"]], categories) for video in videos]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not COCO video JSON (as of YouTube-VIS): {error!r}") from error
+
+
+def _video_of(
+    path: Path, folder: Path, video: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[Any, str]
+) -> CocoVideo:
+    pictures = [folder / str(name) for name in video["file_names"]]
+    by_frame: dict[int, dict[int, Any]] = defaultdict(dict)
+    names = {}
+    for number, annotation in enumerate(annotations, start=1):
+        segmentations = annotation["segmentations"]
+        if len(segmentations) != len(pictures):
+            raise InputError(
+                f"{path}: annotation {annotation.get('id')} has {len(segmentations)} segmentations, but its video "
+                f"{video['id']} has {len(pictures)} frames"
+            )
+        names[number] = categories.get(annotation.get("category_id"), f"object {number}")
+        for index, segmentation in enumerate(segmentations):
+            if segmentation:
+                by_frame[index][number] = packed(segmentation)
+    name = str(video.get("name") or Path(str(video["file_names"][0])).parent.as_posix())
+    size_hw = int(video["height"]), int(video["width"])
+    return CocoVideo(name if name != "." else str(video["id"]), path, pictures, size_hw, dict(by_frame), names)
+
+
+def load_tracks(path: Path) -> list[CocoVideo]:
+    """The videos of an instance file with tracks; images without a "video_id" are all of one video.
+
+    Raises InputError for a file that isn't one, or whose pictures are not found.
+    """
+    document = read_document(path)
+    try:
+        categories = _categories(document)
+        key = next((key for key in TRACK_KEYS if any(key in one for one in document["annotations"])), None)
+        if key is None:
+            raise InputError(
+                f"{path} has no tracks: none of its annotations says with track_id which object of the video it is"
+            )
+        groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for image in document["images"]:
+            groups[image.get("video_id")].append(image)
+        called = {video["id"]: str(video["name"]) for video in document.get("videos") or () if "name" in video}
+        folder = _folder_of(path, [str(images[0]["file_name"]) for images in groups.values()])
+        by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for annotation in document["annotations"]:
+            if annotation.get("segmentation") and not annotation.get("iscrowd"):
+                by_image[annotation["image_id"]].append(annotation)
+        videos = []
+        for number, images in groups.items():
+            name = path.parent.name if number is None else called.get(number, str(number))
+            images.sort(key=_order)
+            pictures = [folder / str(image["file_name"]) for image in images]
+            segmentations: dict[int, dict[int, Any]] = {}
+            names: dict[int, str] = {}
+            for index, image in enumerate(images):
+                segmentations[index] = {}
+                for annotation in by_image[image["id"]]:
+                    track = int(annotation[key])
+                    segmentations[index][track] = packed(annotation["segmentation"])
+                    names[track] = categories.get(annotation.get("category_id"), f"object {track}")
+            if names:
+                size_hw = int(images[0]["height"]), int(images[0]["width"])
+                videos.append(CocoVideo(name, path, pictures, size_hw, segmentations, names))
+        return videos
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not COCO instance JSON with tracks: {error!r}") from error
+
+
+def _order(image: dict[str, Any]) -> tuple[int, str]:
+    position = next((int(image[key]) for key in _ORDER_KEYS if key in image), 0)
+    return position, str(image["file_name"])
+
+
+def _categories(document: dict[str, Any]) -> dict[Any, str]:
+    return {category["id"]: str(category["name"]) for category in document.get("categories") or ()}
+
+
+def _folder_of(path: Path, names: list[str]) -> Path:
+    """The folder that file names of a JSON file are relative to: beside the file or in its split's folder."""
+    if not names:
+        raise InputError(f"{path} annotates no video")
+    bases = [path.parent, path.parent / path.stem, path.parent.parent / path.stem, path.parent.parent]
+    candidates = [folder for base in bases for folder in (base, *(base / name for name in _PICTURE_FOLDERS))]
+    for folder in candidates:
+        if any((folder / name).is_file() for name in _some(names)):
+            return folder
+    raise InputError(
+        f"The pictures of {path} were not found: there is no {names[0]} in {path.parent} or in its folders "
+        f"{', '.join(_PICTURE_FOLDERS)}. Put the JSON file beside the folder of pictures, or export with pictures."
+    )
+
+
+def _some(names: list[str]) -> Iterable[str]:
+    return names[:3]

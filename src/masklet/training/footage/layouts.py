@@ -1,0 +1,220 @@
+"""Which layout a folder of annotated videos has, and its videos."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.training.footage import coco, projects, sav
+from masklet.training.footage.settings import FootageSettings
+from masklet.training.footage.videos import FootageVideo, LabelMapVideo, ObjectFolderVideo
+
+_JSON_HEAD = 1 << 20
+_SPLITS = ("train", "training")
+
+
+@dataclass(frozen=True, slots=True)
+class FootageLayout:
+    """One way to store annotated videos."""
+
+    name: str
+    description: str
+    load: Callable[[Path, str | None, FootageSettings], list[FootageVideo]]
+
+
+def find_videos(
+    path: Path, settings: FootageSettings, layout: str | None = None, split: str | None = None
+) -> list[FootageVideo]:
+    """The annotated videos in a folder or file.
+
+    Args:
+        path: a folder, a JSON file or a project.
+        layout: one of `FOOTAGE_LAYOUTS`; None finds out.
+        split: "train", "val" … as the data set calls it; None takes what is there.
+
+    Raises:
+        InputError: no such file or folder, an unknown layout, or no annotation found.
+    """
+    if not path.exists():
+        raise InputError(f"there is no {path} to take training videos from")
+    name = layout or recognise(path, split)
+    known = FOOTAGE_LAYOUTS.get(name)
+    if known is None:
+        raise InputError(f"unknown layout '{name}' of training videos; known are {', '.join(FOOTAGE_LAYOUTS)}")
+    videos = known.load(path, split, settings)
+    if not videos:
+        raise InputError(f"{path} holds no annotated video in the {name} layout ({known.description})")
+    return videos
+
+
+def recognise(path: Path, split: str | None = None) -> str:
+    """Name of the layout. Raises InputError, saying what was looked for, where nothing is recognised."""
+    if path.is_file():
+        if path.suffix.lower() == ".masklet":
+            return "projects"
+        if path.suffix.lower() == ".json":
+            return _recognise_json(path)
+        raise InputError(f"{path} is neither a folder of annotated videos nor a .json or .masklet file")
+    base = _base(path, split)
+    if (base / "Annotations_6fps").is_dir():
+        return "sav"
+    if (base / "Annotations").is_dir():
+        return _recognise_label_maps(base)
+    if next(path.rglob("*.masklet"), None):
+        return "projects"
+    if any(next(path.rglob(f"*_{kind}.json"), None) for kind in sav.KINDS):
+        return "sav-json"
+    documents = _documents(base) or _documents(path)
+    if documents:
+        return _recognise_json(documents[0])
+    raise InputError(
+        f"{path} holds no annotated videos that masklet knows. It looked for Annotations/ with JPEGImages/ (DAVIS, "
+        "YouTube-VOS, MOSE, LVOS), Annotations_6fps/ (SA-V), *_manual.json with mp4 files (SA-V), COCO JSON, and "
+        "*.masklet projects. Name the folder that holds these, or the layout."
+    )
+
+
+def _base(root: Path, split: str | None) -> Path:
+    """The folder of a split, where a data set has one for each."""
+    for name in [split] if split else _SPLITS:
+        if name and (root / name).is_dir() and not (root / "Annotations").is_dir():
+            return root / name
+    return root
+
+
+def _recognise_label_maps(base: Path) -> str:
+    if (base / "meta.json").is_file():
+        return "youtube-vos"
+    if next(base.glob("*_meta.json"), None) or next(base.parent.glob(f"{base.name}_meta.json"), None):
+        return "lvos"
+    first = next(iter(sorted((base / "Annotations").rglob("*.png"))[:1]), None)
+    if first is None:
+        return "davis"
+    if next((one for one in first.parent.iterdir() if one.is_dir()), None) or _object_folder(base, first):
+        return "sav"
+    from masklet.evaluation.labels import read_label_map
+
+    values = np.unique(read_label_map(first)).tolist()
+    # black and white: one object, whatever number its pixels have
+    return "davis2016" if len(values) == 2 and values[0] == 0 and values[1] == 255 else "davis"
+
+
+def _object_folder(base: Path, mask: Path) -> bool:
+    """Whether masks are in a folder per object: Annotations/<video>/<object>/<frame>.png, JPEGImages/<video>/…"""
+    return (
+        len(mask.relative_to(base / "Annotations").parts) == 3
+        and (base / "JPEGImages" / mask.parent.parent.name).is_dir()
+        and not (base / "JPEGImages" / mask.parent.parent.name / mask.parent.name).is_dir()
+    )
+
+
+def _documents(folder: Path) -> list[Path]:
+    places = [folder, folder / "annotations"]
+    return [path for place in places if place.is_dir() for path in sorted(place.glob("*.json"))]
+
+
+def _recognise_json(path: Path) -> str:
+    if path.stem.endswith(("_manual", "_auto")):
+        return "sav-json"
+    with path.open("rb") as file:
+        head = file.read(_JSON_HEAD)
+        whole = len(head) < _JSON_HEAD
+    if b'"masklet"' in head:
+        return "sav-json"
+    if b'"file_names"' in head or b'"segmentations"' in head:
+        return "coco-video"
+    if b'"images"' in head or b'"segmentation"' in head:
+        return "coco-tracks"
+    if not whole:  # the telling entries come later
+        keys = coco.read_document(path).keys()
+        if "videos" in keys and "images" not in keys:
+            return "coco-video"
+        if "images" in keys:
+            return "coco-tracks"
+    else:
+        try:
+            json.loads(head)
+        except ValueError as error:
+            raise InputError(f"{path} can't be read as JSON: {error}") from error
+    raise InputError(
+        f"{path} is neither COCO video JSON (videos with file_names), nor COCO JSON with tracks (images, annotations "
+        "with track_id), nor an annotation of SA-V (masklet)"
+    )
+
+
+def _label_maps(name: str) -> Callable[[Path, str | None, FootageSettings], list[FootageVideo]]:
+    def load(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
+        from masklet.evaluation.layouts import open_layout
+        from masklet.evaluation.layouts.base import LabelMapSequence, MaskDataset
+
+        base = _base(path, split)
+        dataset = open_layout(name, base, split if base == path else None)
+        assert isinstance(dataset, MaskDataset)
+        videos: list[FootageVideo] = []
+        for sequence in dataset.sequences:
+            if isinstance(sequence, LabelMapSequence) and sequence.annotated:
+                videos.append(LabelMapVideo(sequence, base))
+        return videos
+
+    return load
+
+
+def _object_folders(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
+    from masklet.evaluation.layouts import open_layout
+    from masklet.evaluation.layouts.base import MaskDataset, first_existing
+
+    base = _base(path, split)
+    dataset = open_layout("sav", base, split if base == path else None)
+    assert isinstance(dataset, MaskDataset)
+    inside = first_existing(base / f"sav_{split}", base) or base
+    annotations = first_existing(inside / "Annotations_6fps", inside / "Annotations") or inside
+    return [ObjectFolderVideo(sequence, base, annotations / sequence.name) for sequence in dataset.sequences]
+
+
+def _json_files(
+    loader: Callable[[Path], list[coco.CocoVideo]],
+) -> Callable[[Path, str | None, FootageSettings], list[FootageVideo]]:
+    def load(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
+        base = _base(path, split) if path.is_dir() else path
+        files = [path] if path.is_file() else _documents(base) or _documents(path)
+        if split and len(files) > 1:
+            files = [file for file in files if split in file.stem] or files
+        if not files:
+            raise InputError(f"{path} holds no JSON file of annotations")
+        return [video for file in files for video in loader(file)]
+
+    return load
+
+
+FOOTAGE_LAYOUTS: dict[str, FootageLayout] = {
+    layout.name: layout
+    for layout in (
+        FootageLayout(
+            "davis", "JPEGImages/<video>, Annotations/<video> with numbers as pixels", _label_maps("davis2017")
+        ),
+        FootageLayout("davis2016", "the same, all that isn't black is one object", _label_maps("davis2016")),
+        FootageLayout("youtube-vos", "the same with meta.json", _label_maps("youtube-vos")),
+        FootageLayout("mose", "the same; 255 is an object's number", _label_maps("mose")),
+        FootageLayout("lvos", "the same with <split>_meta.json", _label_maps("lvos")),
+        FootageLayout("sav", "JPEGImages_24fps/<video>, Annotations_6fps/<video>/<object>", _object_folders),
+        FootageLayout(
+            "sav-json",
+            "<id>.mp4 with <id>_manual.json and <id>_auto.json",
+            lambda path, split, settings: list(sav.find_videos(path, settings.masklets)),
+        ),
+        FootageLayout("coco-video", "YouTube-VIS JSON: videos with file_names", _json_files(coco.load_videos)),
+        FootageLayout("coco-tracks", "COCO JSON: images, annotations with track_id", _json_files(coco.load_tracks)),
+        FootageLayout(
+            "projects",
+            "*.masklet files",
+            lambda path, split, settings: list(
+                projects.find_projects(path, settings.tracked, settings.least_predicted_iou)
+            ),
+        ),
+    )
+}

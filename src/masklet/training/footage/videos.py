@@ -1,0 +1,256 @@
+"""Annotated videos, whatever way they are stored: frames by index, and masks of the objects where they are known."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from masklet.errors import InputError, MediaError
+
+if TYPE_CHECKING:
+    from masklet.evaluation.layouts import MaskSequence
+    from masklet.evaluation.layouts.base import LabelMapSequence
+    from masklet.media import MediaReader
+
+
+class DamagedFrameError(MediaError):
+    """A frame of an annotated video can't be decoded."""
+
+    def __init__(self, video: str, index: int, reason: object) -> None:
+        super().__init__(f"Frame {index} of {video} can't be decoded: {reason}")
+        self.video, self.index = video, index
+
+
+@dataclass(frozen=True)
+class FootageFrame:
+    """One frame of a video as it is stored.
+
+    Attributes:
+        index: position in the video, from 0.
+        image_hwc: (H, W, 3) uint8 RGB.
+        masks: for each object that is visible (H, W) bool; None where the frame isn't annotated.
+        unknown: objects that have no trustworthy mask on this frame though others have.
+    """
+
+    index: int
+    image_hwc: np.ndarray
+    masks: dict[int, np.ndarray] | None
+    unknown: frozenset[int] = frozenset()
+
+    @property
+    def labels_hw(self) -> np.ndarray | None:
+        """(H, W) int32, 0 is background; where objects overlap the smaller one has the pixel. None as for `masks`."""
+        return None if self.masks is None else label_map(self.masks, self.image_hwc.shape[:2])
+
+
+class FootageVideo(ABC):
+    """One video with masks on all or some of its frames.
+
+    Attributes:
+        name: unique within a `Footage`.
+        path: what to name in messages.
+        exclusive: a pixel belongs to one object at most.
+    """
+
+    exclusive = True
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {self.path}>"
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    @property
+    @abstractmethod
+    def annotated(self) -> Sequence[int]:
+        """Indices of the annotated frames, rising."""
+
+    @abstractmethod
+    def masks(self, index: int) -> dict[int, np.ndarray]:
+        """Masks of the objects that are visible on an annotated frame, (H, W) bool by object id. An object without a
+        mask isn't visible, unless it is `unknown`.
+        """
+
+    def unknown(self, index: int) -> frozenset[int]:
+        """Objects of which it isn't known whether and where they are on this annotated frame."""
+        return frozenset()
+
+    def object_name(self, object_id: int) -> str:
+        return f"object {object_id}"
+
+    @abstractmethod
+    def read(self, indices: Sequence[int]) -> dict[int, np.ndarray]:
+        """These frames, (H, W, 3) uint8 RGB by index; only what is needed for them is decoded.
+
+        Raises:
+            DamagedFrameError: one of them can't be decoded.
+        """
+
+    def frames(self, stop: int | None = None) -> Iterator[FootageFrame]:
+        """All frames in order, or those before `stop`, one at a time. What can't be decoded is left out."""
+        annotated = frozenset(self.annotated)
+        for index, image_hwc in self._images(len(self) if stop is None else min(stop, len(self))):
+            if index not in annotated:
+                yield FootageFrame(index, image_hwc, None)
+                continue
+            masks = self.masks(index)
+            self.check_sizes(index, image_hwc, masks)
+            yield FootageFrame(index, image_hwc, masks, self.unknown(index))
+
+    def _images(self, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        for index in range(stop):
+            try:
+                image_hwc = self.read([index])[index]
+            except DamagedFrameError:
+                continue
+            yield index, image_hwc
+
+    def check_sizes(self, index: int, image_hwc: np.ndarray, masks: dict[int, np.ndarray]) -> None:
+        """Raises InputError where a frame and its masks differ in size."""
+        height, width = image_hwc.shape[:2]
+        for mask in masks.values():
+            if mask.shape != (height, width):
+                raise InputError(
+                    f"{self.path}: frame {index} of {self.name} is {width}x{height} pixels, but its masks are "
+                    f"{mask.shape[1]}x{mask.shape[0]}. Pictures and annotations must be of one size: use the pictures "
+                    "that were annotated, or scale one of the two."
+                )
+
+
+class MediaVideo(FootageVideo):
+    """A video that is a file (or a sequence) which masklet opens."""
+
+    @abstractmethod
+    def _reader(self) -> MediaReader:
+        """The open file. Raises MediaError."""
+
+    def read(self, indices: Sequence[int]) -> dict[int, np.ndarray]:
+        wanted = sorted(set(indices))
+        try:
+            reader = self._reader()
+        except MediaError as error:
+            raise DamagedFrameError(self.name, wanted[0], error) from error
+        if wanted[-1] >= len(reader):
+            raise DamagedFrameError(self.name, wanted[-1], f"the file has {len(reader)} frames only")
+        step = math.gcd(*(after - before for before, after in pairwise(wanted))) or 1
+        images = {}
+        try:
+            # decoded in one go without a cache; what lies between the steps isn't turned into pictures
+            for frame in reader.frames(wanted[0], wanted[-1] + 1, step, prefetch=0):
+                if frame.index in wanted:
+                    images[frame.index] = frame.image_hwc
+        except MediaError as error:
+            raise DamagedFrameError(self.name, wanted[0], error) from error
+        damaged = reader.damaged
+        for index in wanted:
+            if index in damaged:
+                raise DamagedFrameError(self.name, index, damaged[index])
+        return images
+
+    def _images(self, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        reader = self._reader()
+        for frame in reader.frames(0, min(stop, len(reader))):
+            if frame.index not in reader.damaged:
+                yield frame.index, frame.image_hwc
+
+
+class PictureVideo(FootageVideo):
+    """A video that is stored as one picture per frame."""
+
+    def __init__(self, name: str, path: Path, pictures: Sequence[Path]) -> None:
+        super().__init__(name, path)
+        self.pictures = tuple(pictures)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def read(self, indices: Sequence[int]) -> dict[int, np.ndarray]:
+        from masklet.media import read_image
+
+        images = {}
+        for index in set(indices):
+            try:
+                images[index] = read_image(self.pictures[index])
+            except MediaError as error:
+                raise DamagedFrameError(self.name, index, error) from error
+        return images
+
+
+class LabelMapVideo(PictureVideo):
+    """DAVIS, YouTube-VOS, MOSE, LVOS: label maps, as the benchmarks' reader finds them."""
+
+    def __init__(self, sequence: LabelMapSequence, path: Path) -> None:
+        super().__init__(sequence.name, path, sequence.image_paths())
+        self._sequence = sequence
+
+    @property
+    def annotated(self) -> Sequence[int]:
+        return self._sequence.annotated
+
+    def masks(self, index: int) -> dict[int, np.ndarray]:
+        labels = self._sequence.labels(index)
+        return {object_id: labels == object_id for object_id in self._sequence.object_ids(index)}
+
+
+class ObjectFolderVideo(PictureVideo):
+    """SA-V val and test: a folder of binary masks per object, which may overlap."""
+
+    exclusive = False
+
+    def __init__(self, sequence: MaskSequence, path: Path, folder: Path) -> None:
+        """`folder` holds the objects' folders."""
+        super().__init__(sequence.name, path, sequence.image_paths())
+        self._frames = {name: index for index, name in enumerate(sequence.frames)}
+        self._folder = folder
+
+    @cached_property
+    def _masks(self) -> dict[int, dict[int, Path]]:
+        from masklet.evaluation.layouts.base import files_by_stem, folders
+
+        return {
+            int(name): {
+                self._frames[stem]: path
+                for stem, path in files_by_stem(self._folder / name, frozenset({".png"})).items()
+            }
+            for name in folders(self._folder)
+            if name.isdigit()
+        }
+
+    @cached_property
+    def annotated(self) -> Sequence[int]:
+        return sorted({index for files in self._masks.values() for index in files})
+
+    def unknown(self, index: int) -> frozenset[int]:
+        return frozenset(object_id for object_id, files in self._masks.items() if index not in files)
+
+    def masks(self, index: int) -> dict[int, np.ndarray]:
+        from masklet.evaluation.labels import foreground
+
+        found = {}
+        for object_id, files in self._masks.items():
+            if index in files:
+                mask = foreground(files[index]).astype(bool)
+                if mask.any():
+                    found[object_id] = mask
+        return found
+
+
+def label_map(masks: dict[int, np.ndarray], size_hw: tuple[int, ...]) -> np.ndarray:
+    """(H, W) int32 of object ids; where masks overlap, the smaller one has the pixel."""
+    labels = np.zeros(size_hw[:2], np.int32)
+    for object_id, mask in sorted(masks.items(), key=lambda item: -np.count_nonzero(item[1])):
+        labels[mask] = object_id
+    return labels
