@@ -1,0 +1,462 @@
+/** What the user can do: every button and key ends here, and here the answers change the state. */
+import * as api from "./api.js";
+import { forgetPictures } from "./frames.js";
+import { nextDoubtful } from "./lanes.js";
+import { entryOf, forgetMasks, forgetObject, maskOf, putMasks } from "./masks.js";
+import { announce, attempt, complain, notify } from "./notices.js";
+import { encode, pack } from "./rle.js";
+import * as state from "./state.js";
+import { refreshLanes, refreshProject, takeProject } from "./sync.js";
+import { batch, effect } from "./ui.js";
+
+/** @typedef {import("./api-types.js").NewPrompt} NewPrompt */
+/** @typedef {import("./api-types.js").StartTracking} StartTracking */
+
+const CORRECTION_PAUSE = 1500; // ms after the last click before an automatic correction starts
+
+/** The open project's id; throws where none is open, which no control allows. */
+function projectId() {
+  const id = state.project.peek()?.id;
+  if (!id) throw new Error("No project is open.");
+  return id;
+}
+
+/**
+ * Shows that the server works, while it does.
+ * @template V
+ * @param {string} what
+ * @param {() => Promise<V>} run
+ */
+async function busy(what, run) {
+  state.working.value = [...state.working.value, what];
+  try {
+    return await run();
+  } finally {
+    const names = [...state.working.value];
+    names.splice(names.indexOf(what), 1);
+    state.working.value = names;
+  }
+}
+
+// --- projects
+
+/** @param {import("./api-types.js").OpenProject} given */
+export async function open(given) {
+  const opened = await attempt(() => busy("Opening", () => api.openProject(given)));
+  if (!opened) return false;
+  batch(() => {
+    forgetPictures();
+    forgetMasks();
+    state.frame.value = 0;
+    state.currentObject.value = null;
+    state.solo.value = null;
+    state.markIn.value = null;
+    state.markOut.value = null;
+    state.candidates.value = null;
+    state.pendingCorrection.value = null;
+    state.playing.value = false;
+    takeProject(opened);
+    const first = state.promptFrames()[0];
+    if (first !== undefined) state.frame.value = first;
+  });
+  const place = `#/${opened.path.split("/").map(encodeURIComponent).join("/")}`;
+  if (location.hash !== place) history.pushState(null, "", place);
+  for (const note of opened.media.notes) notify(note, { seconds: 10 });
+  announce(`${opened.name} is open: ${opened.media.frame_count} frames.`);
+  return true;
+}
+
+/** Back to the list; the server keeps the project open for other tabs, and nothing needs saving. */
+export function leave() {
+  batch(() => {
+    state.playing.value = false;
+    state.project.value = null;
+    state.lanes.value = {};
+    forgetPictures();
+    forgetMasks();
+  });
+  if (location.hash) history.pushState(null, "", location.pathname);
+}
+
+// --- where the user looks
+
+/**
+ * @param {number} index
+ * @param {{user?: boolean, quiet?: boolean}} [options]  `user` ends going along with tracking
+ */
+export function seek(index, { user = true, quiet = false } = {}) {
+  const next = state.clampFrame(index);
+  batch(() => {
+    if (user) state.following.value = false;
+    if (next !== state.frame.value) {
+      state.frame.value = next;
+      if (state.candidates.value?.frame !== next) state.candidates.value = null;
+    }
+  });
+  if (!quiet && !state.playing.peek()) announce(describeFrame(next));
+}
+
+/** @param {number} index */
+function describeFrame(index) {
+  const object = state.selected.peek();
+  const mask = object && maskOf(index, object.id);
+  const lane = object && state.lanes.peek()[object.id];
+  const words = ["", "tracked", "doubtful", "lost"][lane ? lane.state[index] : 0];
+  return `Frame ${index}${object && (mask || words) ? `, ${object.name} ${words || "has a mask"}` : ""}`;
+}
+
+/** @param {1 | -1} step */
+export function seekDoubtful(step) {
+  const ids = state.shown.peek().map((object) => object.id);
+  const index = nextDoubtful(ids.map((id) => state.laneOf(id)), state.frame.peek(), step);
+  if (index < 0) notify("No frame is doubtful or lost.");
+  else seek(index);
+}
+
+/** @param {1 | -1} step */
+export function seekPrompt(step) {
+  const frames = state.promptFrames();
+  const now = state.frame.peek();
+  const next = step > 0 ? frames.find((index) => index > now) : frames.filter((index) => index < now).at(-1);
+  if (next === undefined) notify(step > 0 ? "There is no prompt after this frame." : "There is no prompt before this frame.");
+  else seek(next);
+}
+
+/** @param {"in" | "out"} which */
+export function mark(which) {
+  const now = state.frame.peek();
+  const [first, last] = [state.markIn.peek(), state.markOut.peek()];
+  batch(() => {
+    if (which === "in") {
+      state.markIn.value = first === now ? null : now;
+      if (last !== null && last < now) state.markOut.value = null;
+    } else {
+      state.markOut.value = last === now ? null : now;
+      if (first !== null && first > now) state.markIn.value = null;
+    }
+  });
+  announce(which === "in" ? `Range begins at frame ${now}` : `Range ends at frame ${now}`);
+}
+
+export function clearMarks() {
+  batch(() => {
+    state.markIn.value = null;
+    state.markOut.value = null;
+  });
+}
+
+// --- objects
+
+export async function addObject() {
+  const made = await attempt(() => api.addObject(projectId(), {}));
+  if (!made) return null;
+  const now = state.project.peek();
+  batch(() => {
+    if (now && !now.objects.some((object) => object.id === made.id)) {
+      state.project.value = { ...now, objects: [...now.objects, made] };
+    }
+    state.currentObject.value = made.id;
+  });
+  announce(`${made.name} added`);
+  return made;
+}
+
+/**
+ * @param {number} id
+ * @param {import("./api-types.js").ChangeObject} changes
+ */
+export async function changeObject(id, changes) {
+  const now = state.project.peek();
+  if (now) {
+    // Shown at once; the answer, or the news after a refusal, puts it right.
+    const objects = now.objects.map((object) =>
+      object.id === id
+        ? { ...object, .../** @type {Partial<typeof object>} */ (changes), mask_settings: changes.mask_settings === undefined ? object.mask_settings : changes.mask_settings }
+        : object,
+    );
+    state.project.value = { ...now, objects };
+  }
+  const answer = await attempt(() => api.changeObject(projectId(), id, changes));
+  if (!answer) await refreshProject();
+}
+
+/** @param {number} id */
+export async function removeObject(id) {
+  const object = state.objects.peek().find((candidate) => candidate.id === id);
+  if (!object) return;
+  if (!(await attempt(() => api.removeObject(projectId(), id)))) return;
+  batch(() => {
+    forgetObject(id);
+    if (state.currentObject.value === id) state.currentObject.value = null;
+    if (state.solo.value === id) state.solo.value = null;
+  });
+  await refreshProject();
+  notify(`${object.name} was removed.`, { action: { label: "Undo", run: () => void undo() } });
+}
+
+/** @param {1 | -1} step */
+export function selectNext(step) {
+  const list = state.objects.peek();
+  if (!list.length) return;
+  const at = list.findIndex((object) => object.id === state.currentObject.peek());
+  const next = list[(at + step + list.length) % list.length];
+  state.currentObject.value = next.id;
+  announce(`${next.name} selected`);
+}
+
+// --- prompts
+
+/** Prompts go one after the other, in the order they were made. @type {Promise<unknown>} */
+let queue = Promise.resolve();
+
+/**
+ * The object that a prompt is for: the selected one, or a new one where there is none.
+ */
+async function objectForPrompt() {
+  const object = state.selected.peek() ?? (await addObject());
+  if (object?.locked) {
+    notify(`${object.name} is locked. Unlock it to change its mask.`);
+    return null;
+  }
+  return object;
+}
+
+/**
+ * @param {Partial<NewPrompt>} given  what is said; frame and object are those in view unless named
+ */
+export function prompt(given) {
+  const index = given.frame ?? state.frame.peek();
+  const task = queue.then(async () => {
+    const object = await objectForPrompt();
+    if (!object) return;
+    const sent = { ...given, frame: index, object: object.id };
+    const trackedBefore = isTrackedAround(index, object.id);
+    showPromptAtOnce(sent);
+    try {
+      const answer = await busy("Looking", () => api.addPrompt(projectId(), sent));
+      takeAnswer(answer);
+      if (trackedBefore) offerCorrection(index, object.id);
+    } catch (problem) {
+      complain(problem);
+      await refreshProject();
+    }
+  });
+  queue = task.catch(complain);
+  return task;
+}
+
+/** A mark where the click was, before the server has answered. @param {NewPrompt} sent */
+function showPromptAtOnce(sent) {
+  const now = state.project.peek();
+  if (!now || sent.mask) return;
+  const labels = sent.labels ?? (sent.points ?? []).map(() => /** @type {0 | 1} */ (1));
+  const kept = sent.clear
+    ? now.prompts.filter((record) => record.frame !== sent.frame || record.object !== sent.object)
+    : now.prompts;
+  state.project.value = {
+    ...now,
+    prompts: [
+      ...kept,
+      { id: -1, frame: sent.frame, object: sent.object, points: sent.points ?? [], labels, box: sent.box ?? null, mask: null },
+    ],
+  };
+}
+
+/** @param {import("./api-types.js").PromptAnswer} answer */
+function takeAnswer(answer) {
+  batch(() => {
+    if (answer.mask) {
+      putMasks(answer.frame, [answer.mask]);
+      state.laneOf(answer.object).putMask(answer.frame, answer.mask);
+    } else {
+      entryOf(answer.frame)?.masks.delete(answer.object);
+      state.laneOf(answer.object).clear(answer.frame);
+    }
+    state.lanesChanged.value++;
+    state.candidates.value =
+      answer.candidates.length > 1
+        ? { frame: answer.frame, object: answer.object, list: answer.candidates }
+        : null;
+  });
+  if (answer.mask) {
+    const share = answer.mask.predicted_iou;
+    announce(`Mask on frame ${answer.frame}${share == null ? "" : `, predicted IoU ${share.toFixed(2)}`}`);
+  }
+}
+
+/**
+ * @param {[number, number]} point
+ * @param {0 | 1} label
+ */
+export const click = ([x, y], label) => prompt({ points: [[x, y]], labels: [label] });
+
+/** @param {[number, number, number, number]} box */
+export const drawBox = (box) => prompt({ box });
+
+/**
+ * A painted mask for the frame.
+ * @param {Uint8Array} pixels
+ * @param {number} index
+ */
+export function paint(pixels, index) {
+  const now = state.media.peek();
+  if (!now) return Promise.resolve();
+  const counts = pack(encode(pixels, now.height, now.width));
+  return prompt({ frame: index, mask: { size: [now.height, now.width], counts } });
+}
+
+export async function clearFrame() {
+  const object = state.selected.peek();
+  const index = state.frame.peek();
+  if (!object) return;
+  if (!state.promptsOn(index, object.id).length) {
+    notify(`${object.name} has no prompt on this frame.`);
+    return;
+  }
+  const answer = await attempt(() => api.clearPrompts(projectId(), index, object.id));
+  if (answer) {
+    takeAnswer(answer);
+    await refreshProject();
+  }
+}
+
+/** @param {1 | -1} [step] */
+export async function flipCandidate(step = 1) {
+  const now = state.candidates.peek();
+  if (!now) {
+    notify("There are other candidates after a single click: click on the object first.");
+    return;
+  }
+  const at = now.list.findIndex((candidate) => candidate.chosen);
+  await pickCandidate(now.list[(at + step + now.list.length) % now.list.length].index);
+}
+
+/** @param {number} candidate */
+export async function pickCandidate(candidate) {
+  const now = state.candidates.peek();
+  if (!now) return;
+  const answer = await attempt(() =>
+    busy("Looking", () => api.chooseCandidate(projectId(), { frame: now.frame, object: now.object, candidate })),
+  );
+  if (!answer) return;
+  takeAnswer(answer);
+  if (answer.candidates.length <= 1) {
+    const list = now.list.map((entry) => ({ ...entry, chosen: entry.index === candidate }));
+    state.candidates.value = { ...now, list };
+  }
+  const place = now.list.findIndex((entry) => entry.index === candidate) + 1;
+  announce(`Candidate ${place} of ${now.list.length}`);
+}
+
+// --- tracking
+
+/**
+ * Whether the frames beside this one have a tracked mask, so that a prompt here corrects something.
+ * @param {number} index
+ * @param {number} object
+ */
+function isTrackedAround(index, object) {
+  const lane = state.lanes.peek()[object];
+  return Boolean(lane && (lane.state[index - 1] || lane.state[index + 1]));
+}
+
+/** @param {number} index @param {number} object */
+function offerCorrection(index, object) {
+  const at = state.autoCorrect.peek() ? Date.now() + CORRECTION_PAUSE : null;
+  state.pendingCorrection.value = { frame: index, object, at };
+}
+
+effect(() => {
+  const pending = state.pendingCorrection.value;
+  if (!pending?.at) return undefined;
+  const timer = setTimeout(() => void correct(), Math.max(0, pending.at - Date.now()));
+  return () => clearTimeout(timer);
+});
+
+/** Tracks again from the frame that was corrected to the next prompt. */
+export async function correct() {
+  const pending = state.pendingCorrection.peek();
+  const object = pending?.object ?? state.currentObject.peek();
+  const index = pending?.frame ?? state.frame.peek();
+  state.pendingCorrection.value = null;
+  if (object === null) return;
+  await queue;
+  const running = state.trackJob.peek();
+  if (running) await attempt(() => api.jobAction(running.id, "cancel"));
+  const job = await attempt(() => api.correct(projectId(), { frame: index, object }));
+  if (job) started(job, `Tracking again from frame ${index}`);
+}
+
+/** @param {"forward" | "backward" | "both" | "frame" | "range"} how */
+export async function track(how) {
+  const now = state.frame.peek();
+  const frames = state.media.peek()?.frame_count ?? 1;
+  state.pendingCorrection.value = null;
+  await queue;
+  if (!state.prompts.peek().length) {
+    notify("Say first what to track: click on an object.");
+    return;
+  }
+  /** @type {StartTracking} */
+  let given;
+  if (how === "forward") given = { direction: "forward", start: now };
+  else if (how === "backward") given = { direction: "backward", end: now };
+  else if (how === "frame") given = { direction: "frame", start: now };
+  else if (how === "both") given = { direction: "both" };
+  else {
+    const [start, end] = [state.markIn.peek(), state.markOut.peek()];
+    if (start === null && end === null) {
+      notify("Mark a range first: I sets where it begins, O where it ends.");
+      return;
+    }
+    given = { direction: "both", start: start ?? 0, end: end ?? frames - 1 };
+  }
+  const job = await attempt(() => api.startTracking(projectId(), given));
+  if (job) started(job, "Tracking");
+}
+
+/** @param {state.JobState} job @param {string} text */
+function started(job, text) {
+  batch(() => {
+    state.jobs.value = { ...state.jobs.value, [job.id]: state.jobs.value[job.id] ?? job };
+    state.following.value = true;
+    state.playing.value = false;
+  });
+  announce(text);
+}
+
+export async function resumeRun() {
+  const job = await attempt(() => api.resumeRun(projectId()));
+  if (job) started(job, "Tracking goes on");
+}
+
+/** Pauses what tracks, or lets it go on. */
+export async function togglePause() {
+  const job = state.trackJob.peek();
+  if (job) await attempt(() => api.jobAction(job.id, job.state === "paused" ? "resume" : "pause"));
+}
+
+export async function cancelTrack() {
+  const job = state.trackJob.peek();
+  if (!job) return;
+  await attempt(() => api.jobAction(job.id, "cancel"));
+  announce("Tracking cancelled; what was tracked stays");
+}
+
+// --- history
+
+export const undo = () => step("undo");
+export const redo = () => step("redo");
+
+/** @param {"undo" | "redo"} which */
+async function step(which) {
+  state.pendingCorrection.value = null;
+  await queue;
+  const answer = await attempt(() => (which === "undo" ? api.undo(projectId()) : api.redo(projectId())));
+  if (!answer) return;
+  state.candidates.value = null;
+  const done = which === "undo" ? "Undone" : "Done again";
+  const text = answer.label === null ? `There is nothing to ${which}.` : `${done}: ${answer.label}`;
+  notify(text, { seconds: 2.5 });
+  await Promise.all([refreshProject(), refreshLanes()]);
+}

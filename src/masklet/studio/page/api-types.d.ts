@@ -1,0 +1,509 @@
+// Made from src/masklet/studio/schemas.py by tests/page/api_types.py; don't edit.
+
+export interface Problem {
+  /** For programs, such as not_found, prompt, project_in_use, model_missing, bug */
+  kind: string;
+  /** A sentence for people */
+  message: string;
+}
+
+export interface ProblemAnswer {
+  error: Problem;
+}
+
+export interface Rle {
+  /** [height, width] */
+  size: number[];
+  counts: string;
+}
+
+export interface PolicyInfo {
+  name: string;
+  /** Settings of the policy with their defaults */
+  options: Record<string, any>;
+}
+
+export interface MaskSettingInfo {
+  name: string;
+  kind: "number" | "integer" | "flag" | "choice";
+  default: any;
+  minimum: number | null;
+  maximum: number | null;
+  choices: string[] | null;
+  nullable: boolean;
+}
+
+export interface StudioInfo {
+  version: string;
+  /** Name of the root folder; paths are relative to it */
+  root: string;
+  root_path: string;
+  device: string;
+  default_dtype: string;
+  dtypes: string[];
+  /** Bound to this machine only; folders can be opened from the page */
+  local: boolean;
+  /** Bytes */
+  upload_limit: number;
+  policies: PolicyInfo[];
+  mask_settings: MaskSettingInfo[];
+  /** Id of the project that the command line asked for */
+  open_at_start: string | null;
+}
+
+export interface LoginLink {
+  /** Opens the studio in another browser, once */
+  address: string;
+}
+
+export interface FileEntry {
+  name: string;
+  /** Below the root, with forward slashes; what POST /api/projects takes */
+  path: string;
+  kind: "folder" | "video" | "image" | "sequence" | "project";
+  /** Bytes; of a sequence, of its first picture */
+  size: number | null;
+  /** Seconds since 1970 */
+  modified: number | null;
+  /** Pictures of a sequence */
+  count: number | null;
+}
+
+export interface FileList {
+  path: string;
+  parent: string | null;
+  entries: FileEntry[];
+  truncated: boolean;
+}
+
+export interface Uploaded {
+  path: string;
+  kind: "video" | "image" | "project";
+  size: number;
+}
+
+export interface RecentProject {
+  path: string;
+  name: string;
+  modified: number;
+  width: number;
+  height: number;
+  frame_count: number;
+  objects: number;
+  tracked_frames: number;
+  source_there: boolean;
+  /** Address of a JPEG, or null */
+  thumbnail: string | null;
+  /** Its id if it is open now */
+  open_id: string | null;
+}
+
+export interface OpenProject {
+  /** A video, picture, folder or pattern of pictures, or a .masklet */
+  path: string;
+  /** Frames per second of pictures: 24, 30000/1001 */
+  rate?: string | null;
+  /** Whether one picture stands for its sequence; null decides */
+  sequence?: boolean | null;
+}
+
+export interface MediaState {
+  kind: "video" | "sequence" | "image";
+  path: string;
+  width: number;
+  height: number;
+  frame_count: number;
+  /** Exact frames per second, such as 30000/1001 */
+  rate: string;
+  fps: number;
+  /** Seconds */
+  duration: number;
+  /** Frames that one second of timecode counts */
+  timecode_base: number;
+  variable_rate: boolean;
+  /** Seconds of every frame where the rate varies */
+  times: number[] | null;
+  pixel_aspect: number;
+  has_audio: boolean;
+  fingerprint: string;
+  notes: string[];
+}
+
+export interface ObjectState {
+  id: number;
+  name: string;
+  color: string;
+  visible: boolean;
+  locked: boolean;
+  position: number;
+  /** Its own, where they differ from the project's */
+  mask_settings: Record<string, any> | null;
+  /** All mask settings that hold for it */
+  effective_settings: Record<string, any>;
+}
+
+export interface PromptState {
+  id: number;
+  frame: number;
+  object: number;
+  points: ([number, number])[];
+  labels: number[];
+  box: [number, number, number, number] | null;
+  /** painted by hand; tracked: the mask that clicks correct; candidate: another candidate was chosen */
+  mask: "painted" | "tracked" | "candidate" | null;
+}
+
+export interface Lane {
+  object: number;
+  /** First and last frame of stretches that have a mask */
+  spans: ([number, number])[];
+  /** Logit; below 0 is lost */
+  object_score: (number | null)[];
+  predicted_iou: (number | null)[];
+  motion_score: (number | null)[];
+  /** 1 lost, 2 prompt, 4 painted, 8 empty mask */
+  flags: number[];
+}
+
+export interface TrackSettingsState {
+  model?: string;
+  /** Own weights, below the root */
+  checkpoint?: string | null;
+  policy?: string;
+  policy_options?: Record<string, number | boolean | string>;
+  /** Multiple of 32; null: the model's own */
+  resolution?: number | null;
+  /** null: what suits the device */
+  dtype?: string | null;
+}
+
+export interface SettingsState {
+  track: TrackSettingsState;
+  /** Mask settings of the project, where they differ from the defaults */
+  masks: Record<string, any>;
+}
+
+export interface ChangeSettings {
+  track?: TrackSettingsState | null;
+  masks?: Record<string, any> | null;
+}
+
+export interface HistoryState {
+  /** What undo would take back; null: nothing */
+  undo: string | null;
+  redo: string | null;
+}
+
+export interface HistoryStep {
+  id: number;
+  label: string;
+  created: number;
+  undone: boolean;
+}
+
+export interface RunState {
+  label: string;
+  frame: number;
+  frames_left: number;
+  frames_total: number;
+}
+
+export interface JobState {
+  id: string;
+  kind: "track" | "export" | "download";
+  title: string;
+  project: string | null;
+  state: "waiting" | "running" | "paused" | "done" | "failed" | "cancelled";
+  /** Frames, or bytes of a download */
+  done: number;
+  total: number | null;
+  /** Per second, lately */
+  rate: number | null;
+  seconds_left: number | null;
+  /** The frame that a track has come to */
+  frame: number | null;
+  notes: string[];
+  error: Problem | null;
+  /** What an export wrote, below the root (first 200) */
+  files: string[];
+  /** Where an export is, below the root */
+  folder: string | null;
+  model: string | null;
+}
+
+export interface ProjectState {
+  id: string;
+  name: string;
+  path: string;
+  /** Rises with every change; WebSocket news carry it too */
+  revision: number;
+  media: MediaState;
+  objects: ObjectState[];
+  prompts: PromptState[];
+  lanes: Lane[];
+  settings: SettingsState;
+  history: HistoryState;
+  run: RunState | null;
+  /** Jobs of this project that wait, run or pause */
+  jobs: JobState[];
+}
+
+export interface NewObject {
+  name?: string | null;
+  color?: string | null;
+}
+
+export interface ChangeObject {
+  name?: string | null;
+  color?: string | null;
+  visible?: boolean | null;
+  locked?: boolean | null;
+  position?: number | null;
+  /** Replaces its own settings; null takes them away */
+  mask_settings?: Record<string, any> | null;
+}
+
+export interface NewPrompt {
+  frame: number;
+  object: number;
+  points?: ([number, number])[] | null;
+  /** 1 on it (default), 0 not */
+  labels?: (0 | 1)[] | null;
+  /** x1, y1, x2, y2 */
+  box?: [number, number, number, number] | null;
+  /** Painted by hand; tracking never changes it */
+  mask?: Rle | null;
+  /** Forget what was said on this frame about the object before */
+  clear?: boolean;
+}
+
+export interface HoverPrompt {
+  frame: number;
+  /** Preview of one more click on this object */
+  object?: number | null;
+  points?: ([number, number])[] | null;
+  labels?: (0 | 1)[] | null;
+  box?: [number, number, number, number] | null;
+}
+
+export interface ChooseCandidate {
+  frame: number;
+  object: number;
+  candidate: number;
+}
+
+export interface ObjectMaskState {
+  object: number;
+  rle: Rle;
+  object_score: number | null;
+  predicted_iou: number | null;
+  motion_score: number | null;
+  candidate: number;
+  lost: boolean;
+  prompt: boolean;
+  painted: boolean;
+  /** The edge is softer than the run lengths say: see …/alpha.png */
+  soft: boolean;
+}
+
+export interface FrameMasksState {
+  frame: number;
+  objects: ObjectMaskState[];
+}
+
+export interface MasksBatch {
+  start: number;
+  end: number;
+  /** Frames that have a mask, rising */
+  frames: FrameMasksState[];
+}
+
+export interface CandidateState {
+  index: number;
+  rle: Rle;
+  predicted_iou: number;
+  final_score: number | null;
+  chosen: boolean;
+}
+
+export interface PromptAnswer {
+  frame: number;
+  object: number;
+  /** null: the frame has no prompt and no mask now */
+  mask: ObjectMaskState | null;
+  candidates: CandidateState[];
+  /** What the network took, encoding the frame included if it was needed */
+  seconds: number;
+  revision: number;
+}
+
+export interface HoverAnswer {
+  frame: number;
+  rle: Rle;
+  predicted_iou: number;
+  object_score: number;
+}
+
+export interface Encoded {
+  frame: number;
+  seconds: number;
+}
+
+export interface PreviewMasks {
+  /** On top of those that hold for the object */
+  settings: Record<string, any>;
+  /** null: all visible ones */
+  objects?: number[] | null;
+}
+
+export interface StartTracking {
+  /** `frame` tracks the frame `start` alone */
+  direction?: "forward" | "backward" | "both" | "frame";
+  /** First frame to keep; null: where prompts begin */
+  start?: number | null;
+  /** Last frame to keep */
+  end?: number | null;
+  /** null: all that have prompts */
+  objects?: number[] | null;
+}
+
+export interface Correct {
+  frame: number;
+  object: number;
+  /** null: away from the object's earlier prompts */
+  direction?: "forward" | "backward" | "both" | null;
+}
+
+export interface ExplainedCandidate {
+  index: number;
+  chosen: boolean;
+  predicted_iou: number;
+  /** Overlap of its box with the predicted one */
+  motion_iou: number | null;
+  final_score: number;
+  box: [number, number, number, number] | null;
+}
+
+export interface ExplainedMemory {
+  frame: number;
+  used: boolean;
+  kind: "prompt" | "recent";
+  /** Temporal slot in memory attention, where used */
+  slot: number | null;
+  /** Whether its object pointer was read */
+  pointer: boolean;
+  predicted_iou: number | null;
+  object_score: number | null;
+  motion_score: number | null;
+  /** Why it was used or not, for people */
+  reason: string;
+}
+
+export interface ExplanationState {
+  frame: number;
+  object: number;
+  /** Sentences for people */
+  summary: string[];
+  direction: "forward" | "backward" | "prompt" | "painted" | "unknown";
+  policy: string;
+  object_score: number | null;
+  lost: boolean;
+  candidates: ExplainedCandidate[];
+  /** Where the Kalman filter expected it */
+  motion_box: [number, number, number, number] | null;
+  motion_weight: number | null;
+  stable_frames: number | null;
+  memories: ExplainedMemory[];
+}
+
+export interface FormatState {
+  name: string;
+  title: string;
+  description: string;
+  group: string;
+  /** Empty: it writes a folder */
+  extensions: string[];
+  /** JSON schema of its options */
+  options_schema: Record<string, any>;
+}
+
+export interface StartExport {
+  format: string;
+  /** File or folder below the root; null: beside the source */
+  path?: string | null;
+  options?: Record<string, any>;
+  /** null: all visible ones */
+  objects?: number[] | null;
+  start?: number | null;
+  end?: number | null;
+  overwrite?: boolean;
+}
+
+export interface ModelState {
+  name: string;
+  short: string;
+  parameters: number;
+  bytes: number | null;
+  fetched_bytes: number | null;
+  state: "packaged" | "ready" | "unchecked" | "partial" | "wrong size" | "missing";
+  path: string;
+  image_size: number;
+  /** Id of the download that is going on */
+  job: string | null;
+}
+
+export interface Done {
+  ok: true;
+  revision: number | null;
+}
+
+export interface UndoAnswer {
+  /** What was taken back or done again; null: nothing */
+  label: string | null;
+  revision: number;
+}
+
+export interface Hello {
+  type: "hello";
+  version: string;
+  jobs: JobState[];
+}
+
+export interface ProjectChanged {
+  type: "changed";
+  project: string;
+  revision: number;
+  what: ("objects" | "prompts" | "masks" | "settings" | "history" | "run")[];
+  /** Where masks or prompts changed; null: anywhere */
+  frames: number[] | null;
+  objects: number[] | null;
+}
+
+export interface ProjectClosed {
+  type: "closed";
+  project: string;
+}
+
+export interface MasksArrived {
+  type: "masks";
+  project: string;
+  job: string | null;
+  frame: number;
+  objects: ObjectMaskState[];
+  /** Mask settings leave these masks as they are, so they can be shown at once */
+  plain: boolean;
+}
+
+export interface JobChanged {
+  type: "job";
+  job: JobState;
+}
+
+export interface Missed {
+  type: "missed";
+}
+
+export interface SocketProblem {
+  type: "error";
+  error: Problem;
+}

@@ -1,0 +1,208 @@
+/** Keeps the state like the server's: takes whole states, and the news that come through the socket. */
+import * as api from "./api.js";
+import { LaneData } from "./lanes.js";
+import { masksChanged, putMasks, staleMasks } from "./masks.js";
+import { announce, attempt, complain, notify } from "./notices.js";
+import { Socket } from "./socket.js";
+import * as state from "./state.js";
+import { batch } from "./ui.js";
+
+/** @typedef {import("./socket.js").News} News */
+
+/** @param {state.ProjectState} project  with lanes */
+export function takeProject(project) {
+  batch(() => {
+    takeBrief(project);
+    takeLanes(project.lanes, project.media.frame_count);
+    const jobs = { ...state.jobs.value };
+    for (const job of project.jobs) jobs[job.id] = job;
+    state.jobs.value = jobs;
+  });
+}
+
+/** @param {state.ProjectState} project */
+function takeBrief(project) {
+  const objects = [...project.objects].sort((a, b) => a.position - b.position || a.id - b.id);
+  // The lanes are kept apart, as typed arrays.
+  state.project.value = { ...project, objects, lanes: [] };
+  if (!objects.some((object) => object.id === state.currentObject.value)) {
+    state.currentObject.value = objects.at(-1)?.id ?? null;
+  }
+  if (state.solo.value !== null && !objects.some((object) => object.id === state.solo.value)) state.solo.value = null;
+}
+
+/** @param {import("./api-types.js").Lane[]} lanes @param {number} frames */
+function takeLanes(lanes, frames) {
+  /** @type {Record<number, LaneData>} */
+  const made = {};
+  for (const lane of lanes) made[lane.object] = LaneData.from(lane, frames);
+  state.lanes.value = made;
+  state.lanesChanged.value++;
+}
+
+/** Runs one at a time, and once more if it was asked for meanwhile. @param {() => Promise<void>} run */
+function onceAtATime(run) {
+  /** @type {Promise<void> | null} */
+  let going = null;
+  let again = false;
+  return () => {
+    if (going) {
+      again = true;
+      return going;
+    }
+    going = (async () => {
+      do {
+        again = false;
+        await run();
+      } while (again);
+    })().finally(() => {
+      going = null;
+    });
+    return going;
+  };
+}
+
+export const refreshProject = onceAtATime(async () => {
+  const id = state.project.peek()?.id;
+  if (!id) return;
+  const answer = await attempt(() => api.getProjectBriefly(id));
+  if (answer && state.project.peek()?.id === id) takeBrief(answer);
+});
+
+export const refreshLanes = onceAtATime(async () => {
+  const now = state.project.peek();
+  if (!now) return;
+  const answer = await attempt(() => api.getLanes(now.id));
+  if (answer && state.project.peek()?.id === now.id) takeLanes(answer, now.media.frame_count);
+});
+
+/** The whole state anew: after the server came back, or when news were missed. */
+export async function reload() {
+  const path = state.project.peek()?.path;
+  const studio = await attempt(api.getStudio);
+  if (!studio) return;
+  state.studio.value = studio;
+  const jobs = await attempt(api.listJobs);
+  if (jobs) state.jobs.value = Object.fromEntries(jobs.map((job) => [job.id, job]));
+  if (path === undefined) return;
+  // By path: a server that was started anew knows the project by another id.
+  const project = await attempt(() => api.openProject({ path }));
+  if (!project) return;
+  batch(() => {
+    takeProject(project);
+    staleMasks(null);
+  });
+}
+
+/** @param {News} news */
+export function onNews(news) {
+  const now = state.project.peek();
+  switch (news.type) {
+    case "hello":
+      state.jobs.value = Object.fromEntries(news.jobs.map((job) => [job.id, job]));
+      break;
+    case "job":
+      takeJob(news.job);
+      break;
+    case "masks":
+      if (news.project === now?.id) takeMasks(news);
+      break;
+    case "changed":
+      if (news.project === now?.id) takeChange(news);
+      break;
+    case "closed":
+      if (news.project === now?.id) {
+        state.project.value = null;
+        notify("This project was closed in another tab or by a script. Everything in it is saved.");
+      }
+      break;
+    case "missed":
+      void reload();
+      break;
+    case "error":
+      notify(news.error.message, { kind: "error" });
+      break;
+    default:
+  }
+}
+
+/** @param {import("./api-types.js").MasksArrived} news */
+function takeMasks(news) {
+  batch(() => {
+    for (const mask of news.objects) state.laneOf(mask.object).putMask(news.frame, mask);
+    state.lanesChanged.value++;
+    if (news.plain) putMasks(news.frame, news.objects);
+    else staleMasks([news.frame]);
+    if (state.following.value && state.trackJob.value?.id === news.job) state.frame.value = news.frame;
+  });
+}
+
+/** @param {import("./api-types.js").ProjectChanged} news */
+function takeChange(news) {
+  const what = new Set(news.what);
+  const tracking = state.trackJob.peek()?.state === "running";
+  if (what.has("masks")) {
+    // While tracking runs, its masks come by themselves; the last word is asked for at its end.
+    if (!tracking) {
+      staleMasks(news.frames);
+      void refreshLanes();
+    }
+  }
+  if (what.has("settings") && !tracking) staleMasks(null);
+  if (["objects", "prompts", "settings", "history", "run"].some((part) => what.has(/** @type {any} */ (part)))) {
+    void refreshProject();
+  }
+  masksChanged.value++;
+}
+
+/** @param {state.JobState} job */
+function takeJob(job) {
+  const before = state.jobs.peek()[job.id];
+  state.jobs.value = { ...state.jobs.peek(), [job.id]: job };
+  const ended = !state.isActive(job) && (!before || state.isActive(before));
+  if (!ended) return;
+  if (job.state === "failed") notify(job.error?.message ?? `${job.title} failed.`, { kind: "error" });
+  for (const note of job.notes) if (job.state === "done") notify(note, { seconds: 8 });
+  if (job.kind === "track" && job.project === state.project.peek()?.id) {
+    batch(() => {
+      state.following.value = false;
+      staleMasks(null);
+    });
+    void refreshProject();
+    void refreshLanes();
+    if (job.state === "done") announce("Tracking is done");
+  }
+  if (job.kind === "export" && job.state === "done") {
+    announce(`${job.title} is done`);
+    if (state.dialog.peek() !== "export") notify(`${job.title} is done.`, { action: { label: "Download", run: () => download(job.id) } });
+  }
+  if (job.kind === "download" && job.state === "done") notify(`${job.title} is done.`);
+}
+
+/** @param {string} job */
+export function download(job) {
+  const link = document.createElement("a");
+  link.href = api.downloadAddress(job);
+  link.download = "";
+  link.click();
+}
+
+/** Opens the socket; the state is asked for again whenever it comes back. */
+export function listen() {
+  return new Socket({
+    onNews: (news) => {
+      try {
+        onNews(news);
+      } catch (problem) {
+        complain(problem);
+      }
+    },
+    onState: (open, again) => {
+      if (state.online.peek() !== open) {
+        state.online.value = open;
+        announce(open ? "Connected to the studio" : "Connection to the studio lost");
+      }
+      if (open && again) void reload();
+    },
+  });
+}
