@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from masklet.errors import InputError, ProjectError
+from masklet.jobs import explain
 from masklet.jobs.objects import FramePrompt, TrackedObject, collect_objects
 from masklet.jobs.plan import Leg, Range, make_legs
 from masklet.jobs.request import (
@@ -32,7 +33,7 @@ from masklet.tracking.state import export_state, import_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import FrameMasks, Session
+    from masklet.tracking import FrameMasks, ObjectMask, Session
 
 Progress = Callable[[TrackProgress], None]
 Stopped = Callable[[], bool]
@@ -42,6 +43,16 @@ LEAD_IN = 32
 _STATE_SECONDS = 0.5
 _STATE_SHARE = 10  # a state may cost a tenth of the time
 _STATE_BYTES_PER_SECOND = 4 << 20
+
+
+@dataclass(frozen=True)
+class RunStep:
+    """One frame of a run: its masks (none on frames that only lead to what is kept), and how far the run is."""
+
+    frame: int
+    masks: tuple[MaskRecord, ...]
+    done: int
+    total: int
 
 
 @dataclass
@@ -54,6 +65,10 @@ class RunReport:
     complete: bool = False
     objects: dict[int, ObjectReport] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+#: A run, frame by frame; its value is the report. To close it stops the run, which can be gone on with later.
+RunSteps = Generator[RunStep, None, RunReport]
 
 
 def begin(
@@ -137,6 +152,20 @@ def track(
         InputError: nothing is prompted, a range that makes no sense, an unknown direction.
         ProjectError: the source isn't found, or the file can't be written.
     """
+    return _finish(track_steps(project, objects, start, end, direction, device, progress, stopped))
+
+
+def track_steps(
+    project: Project,
+    objects: Sequence[int] | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    direction: str = "forward",
+    device: str | None = None,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+) -> RunSteps:
+    """`track`, frame by frame."""
     kept = _range(project.source.frame_count, start, end)
     chosen, notes = _prompted(project, objects)
     legs = make_legs(chosen, kept, direction)
@@ -148,8 +177,48 @@ def track(
             place=RunPlace(leg=0, frame=legs[0].first),
             dtype=_dtype(session),
         )
-        report = _Runner(project, session, progress, stopped).go(run, project.begin_step(run.label))
+        report = yield from _Runner(project, session, progress, stopped).go(run, project.begin_step(run.label))
     report.notes += notes
+    return report
+
+
+def track_frame(
+    project: Project, frame: int, *, objects: Sequence[int] | None = None, device: str | None = None
+) -> RunReport:
+    """Tracks one frame alone: from the nearest frame before it that shows an object, else from the nearest after it.
+
+    Raises what `track` does.
+    """
+    return _finish(frame_steps(project, frame, objects, device))
+
+
+def frame_steps(
+    project: Project, frame: int, objects: Sequence[int] | None = None, device: str | None = None
+) -> RunSteps:
+    """`track_frame`, frame by frame."""
+    _range(project.source.frame_count, frame, frame)
+    chosen, notes = _prompted(project, objects)
+    label = f"Track frame {frame}"
+    with _open_session(project, device) as session:
+        report = RunReport(session.model.spec.name, notes=notes)
+        records = []
+        for thing in chosen:
+            report.objects[thing.id] = ObjectReport(thing.name, "")
+            if frame in thing.prompts:
+                continue
+            _add_prompts(session, project, [thing.id])
+            step = 1 if min(thing.prompts) < frame else -1
+            _lead_in(session, project, thing.id, frame, step, list(thing.prompts))
+            found = _record(session.masks(frame), thing.id, step)
+            if found.lost:
+                report.objects[thing.id].add_lost(frame)
+            records.append(found)
+            yield RunStep(frame, (found,), len(records), len(chosen))
+        if records:
+            number = project.begin_step(label)
+            project.record_masks(number, label, records, durable=True)
+            project.end_step(number)
+        report.frames, report.complete = len(records), True
     return report
 
 
@@ -161,6 +230,13 @@ def resume(
     Raises:
         ProjectError: there is no unfinished run, or the source isn't found.
     """
+    return _finish(resume_steps(project, device, progress, stopped))
+
+
+def resume_steps(
+    project: Project, device: str | None = None, progress: Progress | None = None, stopped: Stopped | None = None
+) -> RunSteps:
+    """`resume`, frame by frame."""
     run = project.run
     if run is None:
         raise ProjectError(f"{project.path.name} has no unfinished run: there is nothing to go on with.")
@@ -170,7 +246,8 @@ def resume(
         # The same step of undo, unless something else was done since.
         same = bool(steps) and steps[-1].label == run.label
         step = steps[-1].id if same else project.begin_step(run.label)
-        return _Runner(project, session, progress, stopped).go(run.model_copy(update={"place": place}), step)
+        run = run.model_copy(update={"place": place})
+        return (yield from _Runner(project, session, progress, stopped).go(run, step))
 
 
 def correct(
@@ -201,12 +278,7 @@ def correct(
     if thing.locked:
         raise InputError(f"{thing.name} is locked: unlock it to change its masks")
     prompted = sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
-    directions: dict[str, tuple[Literal[1, -1], ...]] = {"forward": (1,), "backward": (-1,), "both": (1, -1)}
-    if direction is None:
-        direction = "backward" if prompted and frame < prompted[0] else "forward"
-    if direction not in directions:
-        raise InputError(f"there is no direction {direction!r}; choose one of: {', '.join(directions)}")
-    steps: tuple[Literal[1, -1], ...] = directions[direction]
+    steps = _ways(direction, frame, prompted)
     unfinished = project.run
     with _open_session(project, device, unfinished.dtype if unfinished else None) as session:
         if unfinished is not None:
@@ -222,17 +294,46 @@ def correct(
             project.add_prompt(
                 frame, object_id, points=points, labels=labels, box=box, mask=mask, clear_old=mask is not None
             )
-        project.record_masks(step, label, [_record(answer, object_id)], durable=True)
-        legs = [
-            RunLeg(step=way, first=first, last=last, object_ids=(object_id,), keep_from=first)
-            for way in steps
-            for first, last in [_reach(project, object_id, frame, way, prompted)]
-        ]
+        project.record_masks(step, label, [_record(answer, object_id, 0)], durable=True)
+        legs = _legs_from(project, object_id, frame, steps, prompted)
         if unfinished is not None:
             here = unfinished.legs[place.leg]
             legs += [here.model_copy(update={"first": place.frame}), *unfinished.legs[place.leg + 1 :]]
         run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
-        return _Runner(project, session, progress, stopped).go(run, step)
+        return _finish(_Runner(project, session, progress, stopped).go(run, step))
+
+
+def follow_steps(
+    project: Project,
+    frame: int,
+    object_id: int,
+    direction: str | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+) -> RunSteps:
+    """Tracks an object again from a frame that was prompted, frame by frame, to its next prompt, or as far as it was
+    tracked; where it was not, to the end of the video.
+
+    `direction` is away from the object's earlier prompts unless it is said: forward, backward or both.
+
+    Raises:
+        UnknownObjectError, InputError: no such object, it is locked, or it has no prompt on the frame.
+        ProjectError: the source isn't found, or the file can't be written.
+    """
+    thing = project.get_object(object_id)
+    if thing.locked:
+        raise InputError(f"{thing.name} is locked: unlock it to change its masks")
+    prompted = sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
+    if frame not in prompted:
+        raise InputError(f"{thing.name} has no prompt on frame {frame}: click, box or paint it there first")
+    steps = _ways(direction, frame, [place for place in prompted if place != frame])
+    legs = _legs_from(project, object_id, frame, steps, prompted, to_end=True)
+    with _open_session(project, device) as session:
+        _add_prompts(session, project, [object_id])
+        label = f"Track {thing.name} from frame {frame}"[:100]
+        run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
+        return (yield from _Runner(project, session, progress, stopped).go(run, project.begin_step(label)))
 
 
 class _Runner:
@@ -245,8 +346,8 @@ class _Runner:
         self._saved_at = 0.0
         self._pause = _STATE_SECONDS
 
-    def go(self, run: Run, step: int) -> RunReport:
-        """Tracks from the run's place to its end, or until it is stopped."""
+    def go(self, run: Run, step: int) -> RunSteps:
+        """Tracks from the run's place to its end, or until it is stopped or closed."""
         project, session = self.project, self.session
         names = {thing.id: thing.name for thing in project.objects()}
         report = RunReport(session.model.spec.name, notes=[*session.video.info.notes])
@@ -265,8 +366,9 @@ class _Runner:
                 for masks in session.propagate(
                     place.frame, leg.last, direction=direction, objects=[i for i in leg.object_ids if i in names]
                 ):
+                    records = []
                     if (masks.index - leg.keep_from) * leg.step >= 0:
-                        records = [_record(masks, one.object_id) for one in masks]
+                        records = [_record(masks, one.object_id, leg.step) for one in masks]
                         step = project.record_masks(step, run.label, records)
                     place = run.after(RunPlace(leg=number, frame=masks.index))
                     if place is not None:
@@ -281,6 +383,14 @@ class _Runner:
                     if place is not None and self.stopped():
                         self._save(run)
                         return self._finished(report)
+                    try:
+                        yield RunStep(masks.index, tuple(records), report.frames, total)
+                    except GeneratorExit:
+                        if place is not None:
+                            self._save(run)
+                        else:
+                            project.finish_run()
+                        raise
             project.finish_run()
             report.complete = True
             return self._finished(report)
@@ -310,6 +420,15 @@ class _Runner:
             shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
             report.notes.append(f"{len(damaged)} damaged frames were replaced by their neighbours: {shown}")
         return report
+
+
+def _finish(steps: RunSteps) -> RunReport:
+    """Carries out all of a run."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def _range(count: int, start: int | None, end: int | None) -> Range:
@@ -374,7 +493,8 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
 
 def _add_prompts(session: Session, project: Project, object_ids: Iterable[int]) -> None:
     wanted = set(object_ids)
-    for prompt in project.prompts():
+    # A mask that says "not here" needs another prompt that shows the object.
+    for prompt in sorted(project.prompts(), key=lambda prompt: prompt.mask is not None and rle.is_empty(prompt.mask)):
         if prompt.object_id in wanted:
             session.add_prompt(prompt.frame, prompt.object_id, **_arguments(prompt))
 
@@ -418,6 +538,34 @@ def _seen(project: Project, object_id: int, frame: int, start: int, step: int) -
     return None
 
 
+def _ways(direction: str | None, frame: int, prompted: Sequence[int]) -> tuple[Literal[1, -1], ...]:
+    """The steps of a direction, which is away from the prompted frames (rising) unless it is said."""
+    directions: dict[str, tuple[Literal[1, -1], ...]] = {"forward": (1,), "backward": (-1,), "both": (1, -1)}
+    if direction is None:
+        direction = "backward" if prompted and frame < prompted[0] else "forward"
+    if direction not in directions:
+        raise InputError(f"there is no direction {direction!r}; choose one of: {', '.join(directions)}")
+    return directions[direction]
+
+
+def _legs_from(
+    project: Project,
+    object_id: int,
+    frame: int,
+    steps: Iterable[Literal[1, -1]],
+    prompted: Sequence[int],
+    to_end: bool = False,
+) -> list[RunLeg]:
+    """The ways from a prompted frame; `to_end` goes on to the video's end where nothing was tracked that way yet."""
+    legs = []
+    for way in steps:
+        first, last = _reach(project, object_id, frame, way, prompted)
+        if to_end and first == last and not any((t - frame) * way > 0 for t in prompted):
+            last = project.source.frame_count - 1 if way > 0 else 0
+        legs.append(RunLeg(step=way, first=first, last=last, object_ids=(object_id,), keep_from=first))
+    return legs
+
+
 def _reach(project: Project, object_id: int, frame: int, step: int, prompted: Sequence[int]) -> tuple[int, int]:
     """First and last frame that follow from a correction: up to before the next prompt, else all that was tracked."""
     tracked = [t for t in project.tracked_frames(object_id) if (t - frame) * step > 0]
@@ -439,11 +587,15 @@ def _kept_leg(leg: Leg) -> RunLeg:
     )
 
 
-def _record(masks: FrameMasks, object_id: int) -> MaskRecord:
-    one = masks[object_id]
+def _record(masks: FrameMasks, object_id: int, step: int) -> MaskRecord:
+    return record_of(masks[object_id], masks.index, step)
+
+
+def record_of(one: ObjectMask, frame: int, step: int) -> MaskRecord:
+    """What a project keeps of a mask that was found in direction `step` (+1 or -1), or decided by a prompt (0)."""
     return MaskRecord(
-        frame=masks.index,
-        object_id=object_id,
+        frame=frame,
+        object_id=one.object_id,
         rle=rle.encode(one.mask),
         object_score=one.object_score,
         predicted_iou=one.predicted_iou,
@@ -451,6 +603,7 @@ def _record(masks: FrameMasks, object_id: int) -> MaskRecord:
         candidate=one.candidate,
         lost=one.lost,
         is_prompt=one.is_prompt,
+        explanation=explain.pack(one.explanation, 0 if one.is_prompt else step),
     )
 
 

@@ -133,9 +133,7 @@ class ProjectFile:
 
     # Source
 
-    def open_source(
-        self, path: str | os.PathLike[str] | None = None, *, within: Path | None = None
-    ) -> MediaReader:
+    def open_source(self, path: str | os.PathLike[str] | None = None, *, within: Path | None = None) -> MediaReader:
         """The reader of the source, opened on first use and closed with the project.
 
         A source that moved is looked for next to the project by its fingerprint; `path` says where it is. The
