@@ -25,10 +25,12 @@ def attend(q_bhnc: Tensor, k_bhmc: Tensor, v_bhmd: Tensor) -> Tensor:
     """``softmax(q kᵀ / √c) v``: ``[b, h, n, d]``. Values may have another width than queries and keys."""
     on_cpu = q_bhnc.device.type == "cpu"
     same_width = q_bhnc.shape[-1] == v_bhmd.shape[-1]
-    if not on_cpu or (same_width and q_bhnc.dtype == torch.float32):
+    # The backward pass of the fused kernel is several times slower than that of the plain products.
+    training = torch.is_grad_enabled()
+    if not on_cpu or (same_width and q_bhnc.dtype == torch.float32 and not training):
         return F.scaled_dot_product_attention(q_bhnc, k_bhmc, v_bhmd)
     q_bhnc = q_bhnc * q_bhnc.shape[-1] ** -0.5
-    if q_bhnc.shape[-2] * k_bhmc.shape[-2] < _MANY_SCORES or torch.is_grad_enabled():
+    if q_bhnc.shape[-2] * k_bhmc.shape[-2] < _MANY_SCORES or training:
         return torch.softmax(q_bhnc @ k_bhmc.transpose(-1, -2), -1) @ v_bhmd
     one_head = _rows_at_once if q_bhnc.dtype == torch.bfloat16 else _parts
     out = q_bhnc.new_empty(*q_bhnc.shape[:-1], v_bhmd.shape[-1])

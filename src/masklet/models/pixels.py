@@ -29,7 +29,7 @@ def frame_to_input(image_hwc: np.ndarray, size: int, resize: str) -> Tensor:
             image_hwc = cv2.resize(image_hwc, (size, size), interpolation=method)
         else:
             image_hwc = np.asarray(Image.fromarray(image_hwc).resize((size, size), Image.Resampling.BICUBIC))
-    return _normalise(_unit(image_hwc))
+    return normalise(_unit(image_hwc))
 
 
 def image_to_input(image_hwc: np.ndarray, size: int) -> Tensor:
@@ -37,7 +37,7 @@ def image_to_input(image_hwc: np.ndarray, size: int) -> Tensor:
     x = _unit(image_hwc)
     if x.shape[-2:] != (size, size):
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-    return _normalise(x)
+    return normalise(x)
 
 
 def _unit(image_hwc: np.ndarray) -> Tensor:
@@ -45,7 +45,8 @@ def _unit(image_hwc: np.ndarray) -> Tensor:
     return torch.tensor(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)[None].float() / 255
 
 
-def _normalise(rgb_bchw: Tensor) -> Tensor:
-    mean = torch.tensor(_MEAN).reshape(1, 3, 1, 1)
-    std = torch.tensor(_STD).reshape(1, 3, 1, 1)
+def normalise(rgb_bchw: Tensor) -> Tensor:
+    """Colours in 0…1 as the network expects them."""
+    mean = torch.tensor(_MEAN, device=rgb_bchw.device).reshape(1, 3, 1, 1)
+    std = torch.tensor(_STD, device=rgb_bchw.device).reshape(1, 3, 1, 1)
     return (rgb_bchw - mean) / std

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from masklet.models.attention import attend
 from masklet.models.layers import MLP
 from masklet.models.products import Linear
 
@@ -26,7 +26,7 @@ class Attention(nn.Module):
             t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for t in (self.q_proj(q_bnc), self.k_proj(k_bnc), self.v_proj(v_bnc))
         )
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = attend(q, k, v)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 

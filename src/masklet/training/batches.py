@@ -1,0 +1,153 @@
+"""From clips to what one training step sees: pictures, and a few masklets of each."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+#: A masklet starts on a frame where it covers at least this share.
+_LEAST_START = 0.001
+#: Clips that a loader process keeps to use again.
+_KEPT = 64
+
+
+class ClipLike(Protocol):
+    """A clip of any source; see :class:`masklet.training.synthesis.Clip`."""
+
+    @property
+    def frames_thwc(self) -> np.ndarray: ...
+
+    @property
+    def labels_thw(self) -> np.ndarray: ...
+
+
+class ClipSource(Protocol):
+    """Anything that gives numbered clips, the same for the same number."""
+
+    def clip(self, number: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees of b clips with t frames and of k masklets in them.
+
+    Attributes:
+        frames_bthwc: uint8 RGB at the network's input size.
+        masks_kthw: bool; every masklet is visible in frame 0.
+        owner_k: which clip a masklet belongs to.
+        known_kt: whether the truth of that frame is known; everywhere on synthetic clips.
+    """
+
+    frames_bthwc: Tensor
+    masks_kthw: Tensor
+    owner_k: Tensor
+    known_kt: Tensor
+
+    def pin_memory(self) -> Batch:
+        return Batch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """Clips in a batch, and masklets taken from each at most."""
+
+    clips: int
+    objects: int
+
+
+class Batches(Dataset[Batch]):
+    """Numbered batches; batch n is the same whatever was asked for before.
+
+    Args:
+        source: where the clips come from.
+        shape: how much is in a batch.
+        seed: any integer.
+        echo: how many batches see a clip, each time mirrored, reversed and coloured anew. Making a clip costs more
+            than looking at it again, and a network this far from convergence learns from both.
+        spread: batches between two sights of a clip.
+    """
+
+    def __init__(self, source: ClipSource, shape: BatchShape, seed: int = 0, *, echo: int = 1, spread: int = 8):
+        self.source = source
+        self.shape = shape
+        self.seed = seed
+        self.echo = echo
+        self.spread = spread
+        self._kept: OrderedDict[int, Any] = OrderedDict()
+
+    def clip_numbers(self, number: int) -> list[int]:
+        """Which clips a batch shows."""
+        block, place = divmod(number, self.spread * self.echo)
+        first = (block * self.spread + place % self.spread) * self.shape.clips
+        return list(range(first, first + self.shape.clips))
+
+    def _clip(self, number: int) -> Any:
+        if number not in self._kept:
+            self._kept[number] = self.source.clip(number)
+            if len(self._kept) > (_KEPT if self.echo > 1 else 1):
+                self._kept.popitem(last=False)
+        return self._kept[number]
+
+    def __getitem__(self, number: int) -> Batch:
+        rng = np.random.default_rng([self.seed & 0xFFFFFFFF, 1, number])
+        frames, masks, owners, known = [], [], [], []
+        for place, clip_number in enumerate(self.clip_numbers(number)):
+            clip = self._clip(clip_number)
+            images, labels, annotated = seen_anew(rng, clip)
+            for label in choose_masklets(rng, labels[0], self.shape.objects):
+                masks.append(labels == label)
+                known.append(annotated)
+                owners.append(place)
+            frames.append(images)
+        t, h, w = frames[0].shape[:3]
+        return Batch(
+            torch.from_numpy(np.stack(frames)),
+            torch.from_numpy(np.stack(masks) if masks else np.zeros((0, t, h, w), bool)),
+            torch.tensor(owners, dtype=torch.long),
+            torch.from_numpy(np.stack(known) if known else np.zeros((0, t), bool)),
+        )
+
+
+def seen_anew(rng: np.random.Generator, clip: ClipLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A clip mirrored, reversed in time and coloured by chance: frames, labels, and which frames are annotated."""
+    images, labels = clip.frames_thwc, clip.labels_thw
+    annotated = getattr(clip, "annotated_t", None)
+    annotated = np.ones(len(images), bool) if annotated is None else np.asarray(annotated, bool)
+    least = _LEAST_START * labels[0].size
+    if rng.random() < 0.5 and annotated[-1] and (labels[-1] > 0).sum() > least:
+        images, labels, annotated = images[::-1], labels[::-1], annotated[::-1]
+    if rng.random() < 0.5:
+        images, labels = images[:, :, ::-1], labels[:, :, ::-1]
+    if rng.random() < 0.5:
+        gain = np.exp(rng.normal(0, 0.12, 3) + rng.normal(0, 0.12))
+        curve = np.arange(256)[:, None] / 255
+        table = (curve ** np.exp(rng.normal(0, 0.15)) * gain * 255).clip(0, 255).astype(np.uint8)
+        images = np.stack([cv2.LUT(np.ascontiguousarray(image), table[None]) for image in images])
+    if rng.random() < 0.05:
+        grey = images.mean(-1, keepdims=True).astype(np.uint8)
+        images = np.broadcast_to(grey, images.shape)
+    return np.ascontiguousarray(images), np.ascontiguousarray(labels), np.ascontiguousarray(annotated)
+
+
+def choose_masklets(rng: np.random.Generator, labels_hw: np.ndarray, most: int) -> Sequence[int]:
+    """Labels of up to ``most`` objects that the first frame shows, by chance."""
+    counts = np.bincount(labels_hw.ravel(), minlength=2)
+    shown = [label for label in range(1, len(counts)) if counts[label] >= _LEAST_START * labels_hw.size]
+    shown = shown or [label for label in range(1, len(counts)) if counts[label]]
+    return rng.permutation(shown)[:most].tolist() if shown else []
+
+
+def first_of(items: Sequence[Batch]) -> Batch:
+    """Collation of a loader whose items are whole batches already."""
+    return items[0]

@@ -1,0 +1,39 @@
+"""First weights of a network that starts from nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from masklet.models import SAM2
+
+_STD = 0.02
+
+
+def initialise(model: SAM2, seed: int = 0) -> SAM2:
+    """Give a network random weights, the same for the same seed, and return it.
+
+    Linear layers and embeddings: truncated normal of deviation 0.02 (as in Hiera, arXiv 2306.00989, and SAM);
+    convolutions: by fan-in; norms: identity. The scale of the memory encoder's ConvNeXt blocks starts at 0.1 instead
+    of 1e-6, which a training of a few thousand steps would not leave.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in model.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.trunc_normal_(module.weight, std=_STD)
+            elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        trunk = model.image_encoder.trunk
+        own = [trunk.pos_embed, trunk.pos_embed_window, model.maskmem_tpos_enc, model.no_mem_embed, model.no_obj_ptr]
+        if model.no_obj_embed_spatial is not None:
+            own.append(model.no_obj_embed_spatial)
+        for parameter in own:
+            nn.init.trunc_normal_(parameter, std=_STD)
+        for layer in model.memory_encoder.fuser.layers:
+            nn.init.constant_(layer.get_parameter("gamma"), 0.1)
+        # Shrinks a drawn mask to its mean: a starting point that already says where the object is.
+        nn.init.constant_(model.mask_downsample.weight, 1 / 16)
+    return model

@@ -1,0 +1,163 @@
+"""Which weights learn, and how fast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from masklet.errors import InputError
+from masklet.models import SAM2
+
+#: What ``freeze`` can name, and the beginnings of the weights' keys.
+PARTS: dict[str, tuple[str, ...]] = {
+    "image-encoder": ("image_encoder.",),
+    "trunk": ("image_encoder.trunk.",),
+    "neck": ("image_encoder.neck.", "sam_mask_decoder.conv_s0.", "sam_mask_decoder.conv_s1."),
+    "memory-attention": ("memory_attention.", "maskmem_tpos_enc", "obj_ptr_tpos_proj."),
+    "memory-encoder": ("memory_encoder.", "no_obj_embed_spatial"),
+    "prompt-encoder": ("sam_prompt_encoder.", "mask_downsample."),
+    "mask-decoder": ("sam_mask_decoder.", "obj_ptr_proj.", "no_obj_ptr"),
+}
+
+#: Small tables and tokens: no weight decay, like biases and norms.
+_NO_DECAY = ("embed", "tpos_enc", "no_obj_ptr", "token", "gamma")
+
+
+def freeze(model: SAM2, parts: Iterable[str]) -> None:
+    """Make only the weights outside ``parts`` learn.
+
+    Raises:
+        InputError: a part isn't one of :data:`PARTS`, or nothing would be left to learn.
+    """
+    parts = list(parts)
+    for part in parts:
+        if part not in PARTS:
+            raise InputError(f"{part!r} can't be frozen; choose from: {', '.join(PARTS)}")
+    beginnings = tuple(beginning for part in parts for beginning in PARTS[part])
+    for key, parameter in model.named_parameters():
+        # Kept for the released checkpoints' sake; nothing ever reads it.
+        parameter.requires_grad_(not key.startswith(beginnings) and key != "no_mem_pos_enc")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError("everything is frozen: leave out a part")
+
+
+def rate_of(key: str, blocks: int, decay: float, encoder: float) -> float:
+    """The share of the learning rate that a weight gets.
+
+    Inside the image encoder's trunk it falls from block to block towards the picture (layer decay, as in the SAM 2
+    paper's training): deep layers of a trained trunk hold general knowledge.
+    """
+    if not key.startswith("image_encoder."):
+        return 1.0
+    if not key.startswith("image_encoder.trunk."):
+        return encoder
+    below = blocks - int(key.split(".")[3]) if key.startswith("image_encoder.trunk.blocks.") else blocks + 1
+    return encoder * decay**below
+
+
+class Optimiser:
+    """AdamW, with Muon for the matrices where asked for; one learning rate for both.
+
+    Muon (orthogonalised momentum) makes better use of few steps; it is PyTorch's own, from 2.9 on. Its steps are scaled
+    to the size of AdamW's.
+    """
+
+    def __init__(
+        self,
+        model: SAM2,
+        *,
+        method: str,
+        weight_decay: float,
+        layer_decay: float,
+        encoder_rate: float,
+    ) -> None:
+        blocks = len(model.image_encoder.trunk.blocks)
+        inside = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+        groups: dict[str, dict[tuple[float, float], list[Tensor]]] = {"muon": {}, "adamw": {}}
+        for key, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            plain = parameter.ndim < 2 or any(name in key for name in _NO_DECAY)
+            kind = "muon" if method == "muon" and id(parameter) in inside else "adamw"
+            group = (rate_of(key, blocks, layer_decay, encoder_rate), 0.0 if plain else weight_decay)
+            groups[kind].setdefault(group, []).append(parameter)
+
+        def listed(kind: str) -> list[dict[str, Any]]:
+            return [
+                {"params": parameters, "share": share, "weight_decay": decay, "lr": 0.0}
+                for (share, decay), parameters in groups[kind].items()
+            ]
+
+        self.parts: list[torch.optim.Optimizer] = []
+        if groups["adamw"]:
+            self.parts.append(torch.optim.AdamW(listed("adamw"), betas=(0.9, 0.99 if method == "muon" else 0.999)))
+        if groups["muon"]:
+            if not hasattr(torch.optim, "Muon"):
+                raise InputError("the muon optimiser needs PyTorch 2.9 or newer; use adamw")
+            self.parts.append(torch.optim.Muon(listed("muon"), adjust_lr_fn="match_rms_adamw"))
+        self.parameters = [p for part in self.parts for group in part.param_groups for p in group["params"]]
+
+    def step(self, rate: float, clip_norm: float) -> float:
+        """Apply the gradients at this learning rate; return their norm before clipping.
+
+        A step whose gradients aren't finite is left out.
+        """
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, clip_norm))
+        if math.isfinite(norm):
+            for part in self.parts:
+                for group in part.param_groups:
+                    group["lr"] = rate * group["share"]
+                part.step()
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        for part, own in zip(self.parts, state, strict=True):
+            part.load_state_dict(own)
+
+
+def cosine(step: int, steps: int, warm_up: int, floor: float = 0.02) -> float:
+    """The share of the learning rate at a step: a linear rise, then half a cosine down to ``floor``."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    along = min(1.0, (step - warm_up) / max(1, steps - warm_up))
+    return floor + (1 - floor) * (1 + math.cos(math.pi * along)) / 2
+
+
+class Average:
+    """Exponential moving average of the weights: what is validated and written out.
+
+    Early on it follows closely, so that the random beginning is forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.count = 0
+        self.state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.count += 1
+        share = 1 - min(self.decay, (1 + self.count) / (10 + self.count))
+        own, new = [], []
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                own.append(self.state[key])
+                new.append(value)
+        torch._foreach_lerp_(own, new, share)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "state": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = state["count"]
+        for key, value in state["state"].items():
+            self.state[key].copy_(value)
