@@ -131,6 +131,6 @@ def _plain_rotary(a: RotaryAttention, q: Tensor, k: Tensor, v: Tensor, table: Te
 
 
 def _turn(x_bnc: Tensor, table: Tensor) -> Tensor:
-    turns = torch.complex(table[0], table[1]).repeat(x_bnc.shape[1] // table.shape[1], 1)
+    turns = torch.view_as_complex(table).repeat(x_bnc.shape[1] // len(table), 1)
     pairs = torch.view_as_complex(x_bnc.float().unflatten(-1, (-1, 2)).contiguous())
     return torch.view_as_real(pairs * turns).flatten(-2).to(x_bnc.dtype)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
 
 from masklet.errors import DeviceError, MaskletWarning
+
+#: Values of the finest level up to which frames overlap: see `threads_beside`.
+_SMALL = 1 << 19
 
 DTYPES = {
     "float32": torch.float32,
@@ -92,13 +97,40 @@ def cpu_has_fast_bfloat16() -> bool:
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
-def use_threads(count: int | None = None) -> int:
-    """Set how many CPU threads the network uses (all cores this process may run on by default); returns the number."""
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_beside(image_size: int, width: int, device: torch.device) -> int | None:
+    """How many threads an operation should use where frames overlap, or None: all of them, one frame at a time.
+
+    A small network's operations are too short to be split: waiting for each other, its threads lose what they gain,
+    and they keep the cores from decoding and writing. Such a network takes two frames at once instead, one through the
+    image encoder and the one before through the rest, each on a few threads of its own.
+
+    Args:
+        image_size: side of the network's input in pixels.
+        width: channels of the image encoder's finest level.
+    """
+    cores = usable_cores()
+    if device.type != "cpu" or cores < 2 or (image_size // 4) ** 2 * width > _SMALL:
+        return None
+    return max(1, min(torch.get_num_threads(), cores) // 4)
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Let this thread's operations use so many threads for a while (None: as many as before)."""
     if count is None:
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        count = min(torch.get_num_threads(), usable)
-    torch.set_num_threads(max(1, count))
-    return torch.get_num_threads()
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

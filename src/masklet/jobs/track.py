@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +32,9 @@ from masklet.masks import palette, rle
 from masklet.media import Frame, MediaInfo, MediaReader, open_media, parse_position
 from masklet.models import get_spec
 from masklet.tracking import Session, make_policy
+
+#: A session may be this many frames ahead of the masks that it gives.
+_FRAMES_REMEMBERED = 4
 
 Progress = Callable[[TrackProgress], None]
 Listener = Callable[[dict[str, Any]], None]
@@ -280,24 +284,25 @@ class _Run:
 
 
 class _Watched(MediaReader):
-    """A reader that remembers the picture it gave last, which the overlay would have to decode a second time."""
+    """A reader that remembers the pictures it gave lately, which the overlay would have to decode a second time."""
 
     def __init__(self, inner: MediaReader) -> None:
         super().__init__()
         self._inner = inner
-        self._last: Frame | None = None
+        self._lately: deque[Frame] = deque(maxlen=_FRAMES_REMEMBERED)
 
     def current(self, index: int) -> np.ndarray:
-        """The picture of a frame that was just given."""
-        if self._last is None or self._last.index != index:
-            self._last = self._inner.read(index)
-        return self._last.image_hwc
+        """The picture of a frame that was given just now."""
+        for frame in tuple(self._lately):
+            if frame.index == index:
+                return frame.image_hwc
+        return self._inner.read(index).image_hwc
 
     def frames(
         self, start: int | None = None, stop: int | None = None, step: int = 1, *, prefetch: int = 4
     ) -> Iterator[Frame]:
         for frame in self._inner.frames(start, stop, step, prefetch=prefetch):
-            self._last = frame
+            self._lately.append(frame)
             yield frame
 
     @property

@@ -28,6 +28,7 @@ from masklet.media.types import ColorInfo
 _VARIABLE_CLOCK = Fraction(1, 90_000)
 _MATROSKA_CLOCK = Fraction(1, 1000)  # all that the container can hold
 _MAX_SIDE = 16384
+_MAX_THREADS = 16
 _SECONDS_PER_KEY_FRAME = 2  # so that players can jump quickly
 # Written unless the caller says otherwise.
 _BT709 = ColorInfo("bt709", "bt709", "bt709", "limited")
@@ -157,6 +158,8 @@ class VideoWriter:
         context.time_base = self._clock
         context.sample_aspect_ratio = pixel_aspect
         context.thread_type = "AUTO"
+        # One for each core: the encoders' own choice, half as many again, costs time in switching.
+        context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
         if self._spec.name in {"h264", "h265", "vp9"}:
             context.gop_size = max(1, round(self.rate * _SECONDS_PER_KEY_FRAME))
         context.color_primaries = code_of(PRIMARIES, self.color.primaries)

@@ -22,23 +22,12 @@ class RotaryAttention(nn.Module):
 
     def forward(self, q_bnc: Tensor, k_bnc: Tensor, v_bnc: Tensor, table: Tensor, unplaced: int = 0) -> Tensor:
         """Attend; the last ``unplaced`` keys (object pointers) have no place in the picture and aren't turned."""
-        q = rotate(_paired_halves(self.q_proj, q_bnc), table)
-        k = rotate(_paired_halves(self.k_proj, k_bnc), table, unplaced)
+        q = rotate(self.q_proj(q_bnc), table)
+        k = rotate(self.k_proj(k_bnc), table, unplaced)
         # The value projection is linear and attention weights add up to one, so it may follow the weighted sum:
         # memories are four times narrower than values.
         read = attend(q[:, None], k[:, None], v_bnc[:, None])[:, 0]
         return self.out_proj(self.v_proj(read))
-
-
-def _paired_halves(projection: Linear, x_bnc: Tensor) -> Tensor:
-    """Project with the output channels in the order 0, 2, 4, … 1, 3, 5, …
-
-    Rotary positions turn pairs of neighbouring channels. With the pairs laid out as two halves that is plain arithmetic
-    on contiguous tensors, and a dot product doesn't mind the order if queries and keys share it.
-    """
-    weight = projection.weight.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
-    bias = projection.bias.unflatten(0, (-1, 2)).t().flatten()
-    return linear(x_bnc, weight, bias)
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -53,10 +42,10 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, memory: Tensor, memory_pos: Tensor, table: Tensor, unplaced: int) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, keys: Tensor, table: Tensor, unplaced: int) -> Tensor:
         normed = self.norm1(x)
         x = x + self.self_attn(normed, normed, normed, table)
-        x = x + self.cross_attn_image(self.norm2(x), memory + memory_pos, memory, table, unplaced)
+        x = x + self.cross_attn_image(self.norm2(x), keys, memory, table, unplaced)
         return x + self.linear2(linear(self.norm3(x), self.linear1.weight, self.linear1.bias, "relu"))
 
 
@@ -85,6 +74,7 @@ class MemoryAttention(nn.Module):
         h, w = features_bchw.shape[-2:]
         x = (features_bchw + 0.1 * position_bchw).flatten(2).transpose(1, 2)
         table = rotary_table(x.shape[-1], h, w, x.device)
+        keys = memory_bnc + memory_pos_bnc
         for layer in self.layers:
-            x = layer(x, memory_bnc, memory_pos_bnc, table, unplaced)
+            x = layer(x, memory_bnc, keys, table, unplaced)
         return self.norm(x).transpose(1, 2).unflatten(2, (h, w))

@@ -11,6 +11,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+#: Complex numbers that are worked on together.
+_CACHED = 1 << 19
+
 
 @lru_cache(maxsize=32)
 def sine_table(channels: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -49,7 +52,7 @@ def sine_of_distance(distance: Tensor, channels: int) -> Tensor:
 
 @lru_cache(maxsize=32)
 def rotary_table(channels: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Rotary angles of a grid as ``[2, height * width, channels // 2]``: cosines, then sines, in float32.
+    """Rotary angles of a grid as ``[height * width, channels // 2, 2]``: cosine and sine of each, in float32.
 
     The first half of the channel pairs turns with x, the second with y (axial 2-D RoPE, SAM 2 section 4, theta 10,000).
     """
@@ -58,25 +61,31 @@ def rotary_table(channels: int, height: int, width: int, device: torch.device) -
     x = token % width
     y = torch.div(token, width, rounding_mode="floor")
     angle = torch.cat((torch.outer(x, frequency), torch.outer(y, frequency)), dim=-1)
-    return torch.stack((angle.cos(), angle.sin())).to(device)
+    return torch.stack((angle.cos(), angle.sin()), dim=-1).to(device)
 
 
 def rotate(x_bnc: Tensor, table: Tensor, unplaced: int = 0) -> Tensor:
-    """Turn the channel pairs ``(i, i + c / 2)`` of ``x_bnc`` by the angles of :func:`rotary_table`.
+    """Turn pairs of neighbouring channels of ``x_bnc`` by the angles of :func:`rotary_table`.
 
     ``n`` may be a multiple of the table's length: the table then repeats, frame after frame. The last ``unplaced``
     tokens are left as they are.
     """
-    cos, sin = table
     n = x_bnc.shape[1] - unplaced
-    first, second = x_bnc[:, :n].unflatten(1, (-1, len(cos))).chunk(2, dim=-1)
-    out = torch.empty_like(x_bnc) if not torch.is_grad_enabled() else x_bnc.clone()
-    turned = out[:, :n].unflatten(1, (-1, len(cos)))
-    half = x_bnc.shape[-1] // 2
-    turned[..., :half] = first * cos - second * sin
-    turned[..., half:] = first * sin + second * cos
-    if unplaced:
-        out[:, n:] = x_bnc[:, n:]
+    grids = x_bnc[:, :n].unflatten(1, (-1, len(table)))
+    if x_bnc.device.type != "cpu" or torch.is_grad_enabled():
+        (cos, sin), (first, second) = table.unbind(-1), grids.float().unflatten(-1, (-1, 2)).unbind(-1)
+        turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
+        return torch.cat((turned.flatten(-2).flatten(1, 2).to(x_bnc.dtype), x_bnc[:, n:]), dim=1)
+    # A pair is a complex number that is multiplied by another; so many frames at a time as stay in the cache.
+    turns = torch.view_as_complex(table)
+    out = torch.empty_like(x_bnc)
+    done = out[:, :n].unflatten(1, (-1, len(table)))
+    out[:, n:] = x_bnc[:, n:]
+    at_once = max(1, _CACHED // turns.numel())
+    for row, row_out in zip(grids, done, strict=True):
+        for some, some_out in zip(row.split(at_once), row_out.split(at_once), strict=True):
+            pairs = torch.view_as_complex(some.float().unflatten(-1, (-1, 2)))
+            some_out.copy_(torch.view_as_real(pairs * turns).flatten(-2))
     return out
 
 

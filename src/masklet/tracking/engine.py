@@ -15,7 +15,7 @@ from masklet.errors import DeviceMemoryError
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
 from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, upsample
-from masklet.runtime import drop_caches, is_out_of_memory
+from masklet.runtime import drop_caches, is_out_of_memory, threads_beside
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.motion import Box
 from masklet.tracking.policies import MotionState, Policy, Selection
@@ -69,6 +69,10 @@ class Engine:
         self.binarize_prompts = binarize_prompts
         self.max_pointers = max_pointers or model.spec.max_pointers
         self.objects_at_once = objects_at_once
+
+    def threads_beside(self) -> int | None:
+        """See :func:`masklet.runtime.threads_beside`."""
+        return threads_beside(self.image_size, self.model.spec.hiera.embed_dim, self.model.device)
 
     @torch.inference_mode()
     def encode(self, image_hwc: np.ndarray) -> ImageFeatures:

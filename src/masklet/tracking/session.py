@@ -11,6 +11,7 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
+from masklet.runtime import threads
 from masklet.tracking.engine import Engine, FrameSize
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import MotionState, Policy, make_policy
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from masklet.media import Frame, MediaReader
 
 _FEATURES_KEPT = 2
+#: Frames that wait with their features for the one before.
+_FRAMES_AHEAD = 1
 DIRECTIONS = {"forward": (1,), "backward": (-1,), "both": (1, -1)}
 
 
@@ -280,11 +283,35 @@ class Session:
             end = (self.frame_count if step > 0 else -1) if stop is None else stop + step
             if (end - first) * step <= 0:
                 continue
-            for frame in self.video.frames(first, None if end < 0 else end, step):
+            few = self.engine.threads_beside()
+            for frame, features in self._frames(first, None if end < 0 else end, step, few):
                 tracks = [t for t in self._tracks.values() if (chosen is None or t.object_id in chosen) and t.prompts]
                 if not tracks:
                     return
-                yield self._advance(frame, step, tracks)
+                if features is not None:
+                    self._keep(frame.index, features)
+                with threads(few):
+                    masks = self._advance(frame, step, tracks)
+                yield masks
+
+    def _frames(
+        self, first: int, end: int | None, step: int, few: int | None
+    ) -> Iterator[tuple[Frame, ImageFeatures | None]]:
+        """The frames in turn; where frames overlap (``few`` threads each), with features made by another thread."""
+        from masklet.media.prefetch import prefetched
+
+        frames = self.video.frames(first, end, step)
+        if few is None:
+            yield from ((frame, None) for frame in frames)
+            return
+
+        def encoded() -> Iterator[tuple[Frame, ImageFeatures | None]]:
+            with threads(few):
+                for frame in frames:
+                    known = frame.index in self._features
+                    yield frame, None if known else self.engine.encode(frame.image_hwc)
+
+        yield from prefetched(encoded, _FRAMES_AHEAD)
 
     def _advance(self, frame: Frame, step: int, tracks: Sequence[ObjectTrack]) -> FrameMasks:
         found: dict[int, FrameRecord] = {}
@@ -375,10 +402,13 @@ class Session:
             if image_hwc is None:
                 image_hwc = self.video.read(frame).image_hwc
             features = self.engine.encode(image_hwc)
-            self._features[frame] = features
-            while len(self._features) > _FEATURES_KEPT:
-                self._features.popitem(last=False)
+            self._keep(frame, features)
         return features
+
+    def _keep(self, frame: int, features: ImageFeatures) -> None:
+        self._features[frame] = features
+        while len(self._features) > _FEATURES_KEPT:
+            self._features.popitem(last=False)
 
     def _result(self, track: ObjectTrack, record: FrameRecord) -> ObjectMask:
         return make_result(track.object_id, record, self.size)
