@@ -22,7 +22,7 @@ from masklet.errors import InputError, MaskletWarning
 from masklet.masks import rle
 from masklet.project import MaskRecord, Project
 from masklet.training.footage import Footage, FootageClip, FootageSettings
-from masklet.training.footage.augment import draw_colours, draw_views, squash
+from masklet.training.footage.augment import FILL, draw_colours, draw_views, squash
 from masklet.training.footage.footage import _every_frame, _walk
 from masklet.training.footage.handles import close_all, kept_open
 from masklet.training.synthesis import contact_sheet
@@ -105,8 +105,18 @@ def test_clips_differ(encoded: Path) -> None:
     assert not same(clips[0], Footage(encoded, SMALL, seed=2).clip(0))
 
 
-def _clip_in_child(footage: Footage, number: int, pipe) -> None:
-    pipe.send(footage.clip(number))
+class Thing:
+    """Something that can be open."""
+
+    closed = 0
+
+    def close(self) -> None:
+        Thing.closed += 1
+
+
+def _clip_in_child(footage: Footage, number: int, inherited: Thing, pipe) -> None:
+    shared = kept_open("of this process", Thing) is inherited
+    pipe.send((footage.clip(number), shared, Thing.closed))
     pipe.close()
 
 
@@ -115,14 +125,18 @@ def test_processes_and_threads_open_files_of_their_own(bunny_project: Path) -> N
     """A loader that is forked from a process with open decoders and databases gives the same clips."""
     footage = Footage(bunny_project, replace(SMALL, frames=2), seed=4)
     expected = [footage.clip(number) for number in range(3)]
+    own = kept_open("of this process", Thing)
+    Thing.closed = 0
     context = multiprocessing.get_context("fork")
     receive, send = context.Pipe(duplex=False)
-    child = context.Process(target=_clip_in_child, args=(footage, 1, send))
+    child = context.Process(target=_clip_in_child, args=(footage, 1, own, send))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
         child.start()
     assert receive.poll(60)
-    assert same(receive.recv(), expected[1])
+    clip, shared, closed = receive.recv()
+    assert same(clip, expected[1])
+    assert not shared and not closed
     child.join(30)
     assert child.exitcode == 0
     found: dict[int, FootageClip] = {}
@@ -135,12 +149,8 @@ def test_processes_and_threads_open_files_of_their_own(bunny_project: Path) -> N
 
 
 def test_few_files_stay_open() -> None:
-    class Thing:
-        closed = 0
-
-        def close(self) -> None:
-            Thing.closed += 1
-
+    close_all()
+    Thing.closed = 0
     made = [kept_open(("thing", number), Thing) for number in range(12)]
     assert kept_open(("thing", 11), Thing) is made[11]
     assert Thing.closed == 4
@@ -210,6 +220,28 @@ def test_labels_go_where_their_pixels_go(seed, degrees, shear, zoom, mosaic, siz
     # bilinear weights reach over one pixel of the source, or of the picture that was shrunk first
     matrix = views.matrices_t33[0] @ np.diag([1 / width, 1 / height, 1])
     assert_aligned(frames, moved, by=2 + int(np.ceil(np.abs(matrix[:2, :2]).sum(axis=1).max())))
+
+
+@pytest.mark.parametrize("size", [(97, 129), (151, 100), (500, 430)])
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_labels_and_pixels_have_one_middle(size: tuple[int, int], mosaic: float) -> None:
+    """Shrunk, enlarged or turned: not even half a pixel lies between the two."""
+    labels = np.zeros((180, 240), np.uint8)
+    cv2.circle(labels, (130, 80), 40, 1, -1)
+    image = np.full((180, 240, 3), FILL, np.uint8) + 100 * labels[..., None]
+    chosen = FootageSettings(frames=6, height=size[0], width=size[1], degrees=40, zoom=(1, 1), mosaic=mosaic, flip=0.5)
+    for seed in range(5):
+        views = draw_views(np.random.default_rng(seed), chosen, labels.shape, (130, 80), 6)
+        views.matrices_t33[0] = squash(views._tile_hw, 1).matrices_t33[0]
+        for t in range(6):
+            weight = views.image(t, image)[..., 0].astype(float) - FILL[0]
+            moved = views.labels(t, labels)
+            if mosaic:
+                weight[moved == 0] *= cv2.dilate(moved, np.ones((7, 7)))[moved == 0]  # not the other three
+            rows, columns = np.indices(moved.shape)
+            for place, length in ((rows, size[0]), (columns, size[1])):
+                middle = (place * weight).sum() / weight.sum()
+                assert (place * moved).sum() / moved.sum() == pytest.approx(middle, abs=0.1 + length / 2000)
 
 
 @settings(max_examples=15)
