@@ -60,8 +60,8 @@ export function zoomBy(factor, at) {
 
 /**
  * @param {number} value
- * @param {[number, number]} [source]  a place of the picture …
- * @param {[number, number]} [at]  … that shall be here in the view
+ * @param {[number, number]} [source]  a place of the picture
+ * @param {[number, number]} [at]  that shall be here in the view
  */
 export function setZoom(value, source, at) {
   const { width, height } = viewSize.peek();

@@ -5,9 +5,12 @@ import { masksChanged, putMasks, staleMasks } from "./masks.js";
 import { announce, attempt, complain, notify } from "./notices.js";
 import { Socket } from "./socket.js";
 import * as state from "./state.js";
-import { batch } from "./ui.js";
+import { batch, signal } from "./ui.js";
 
 /** @typedef {import("./socket.js").News} News */
+
+/** The server answers, but this browser's cookie is of an earlier one. */
+export const refused = signal(false);
 
 /** @param {state.ProjectState} project  with lanes */
 export function takeProject(project) {
@@ -202,6 +205,8 @@ export function listen() {
         state.online.value = open;
         announce(open ? "Connected to the studio" : "Connection to the studio lost");
       }
+      if (open) refused.value = false;
+      else void api.getStudio().then(() => {}, (problem) => (refused.value = problem.status === 401));
       if (open && again) void reload();
     },
   });

@@ -1,0 +1,167 @@
+/** The whole page: the first screen or the editor, dialogs and messages. */
+import * as actions from "./actions.js";
+import { Edges } from "./edges.js";
+import { ExportDialog } from "./export.js";
+import { Inspector } from "./inspector.js";
+import { KeySheet } from "./keyboard.js";
+import { Notices } from "./notices.js";
+import { Objects } from "./objects.js";
+import { OpenScreen } from "./open.js";
+import { SettingsDialog } from "./settings.js";
+import * as state from "./state.js";
+import { refused } from "./sync.js";
+import { Timeline } from "./timeline.js";
+import { Transport } from "./transport.js";
+import { Icon, IconButton, classes, html } from "./ui.js";
+import { Viewer } from "./viewer.js";
+
+export function App() {
+  const open = state.project.value !== null;
+  return html`
+    ${open ? html`<${Editor} key=${state.project.value?.id} />` : html`<${OpenScreen} />`}
+    ${state.dialog.value === "export" && open && html`<${ExportDialog} />`}
+    ${state.dialog.value === "settings" && html`<${SettingsDialog} />`}
+    ${state.dialog.value === "keys" && html`<${KeySheet} />`}
+    ${!state.online.value && html`<${Away} />`}
+    <${Notices} />
+  `;
+}
+
+function Away() {
+  return html`<div class="away" role="alert">
+    ${refused.value ? html`<${Icon} name="warning" />` : html`<span class="spinner"></span>`}
+    <span>
+      ${refused.value
+        ? "The studio was started anew. Open the address that it printed; this page goes on by itself then."
+        : "The studio doesn't answer. Everything up to here is saved; the page goes on when it is back."}
+    </span>
+  </div>`;
+}
+
+function Editor() {
+  return html`<div class=${classes("editor", !state.panelOpen.value && "no-panel")}>
+    <${TopBar} />
+    <${Tools} />
+    <${Viewer} />
+    ${state.panelOpen.value && html`<${Panel} />`}
+    <section class="time" aria-label="Time">
+      <${Transport} />
+      ${(state.media.value?.frame_count ?? 1) > 1 && html`<${Timeline} />`}
+    </section>
+  </div>`;
+}
+
+function TopBar() {
+  const project = state.project.value;
+  const history = project?.history;
+  const media = state.media.value;
+  return html`<header class="topbar">
+    <button type="button" class="icon-button brand" title="Back to the projects" aria-label="Back to the projects" onClick=${actions.leave}>
+      <${Icon} name="logo" /><span>masklet</span>
+    </button>
+    <span class="divider hide-small"></span>
+    <span class="name ellipsis hide-small" title=${media ? `${project?.path}: ${media.width} × ${media.height}, ${media.rate} fps` : ""}>${project?.name}</span>
+    <span class="saved hide-small" title="Every change is in the project file at once"><${Icon} name="check" /><span>saved</span></span>
+    <${IconButton} icon="undo" label=${history?.undo ? `Undo: ${history.undo}` : "Undo"} keys="Ctrl+Z" disabled=${!history?.undo} onClick=${actions.undo} />
+    <${IconButton} icon="redo" label=${history?.redo ? `Redo: ${history.redo}` : "Redo"} keys="Ctrl+Shift+Z" disabled=${!history?.redo} onClick=${actions.redo} />
+    <div class="grow"></div>
+    <div class="segments" role="group" aria-label="View">
+      ${state.VIEWS.map(
+        (entry, i) => html`<${IconButton}
+          key=${entry.name}
+          icon=${entry.icon}
+          label=${entry.label}
+          keys=${String(i + 1)}
+          pressed=${state.view.value === entry.name}
+          onClick=${() => (state.view.value = entry.name)}
+        />`,
+      )}
+    </div>
+    <div class="grow"></div>
+    <${IconButton} icon="keyboard" class="hide-small" label="Keyboard" keys="?" onClick=${() => (state.dialog.value = "keys")} />
+    <${IconButton} icon=${isLight() ? "moon" : "sun"} class="hide-small" label=${isLight() ? "Dark colours" : "Light colours"} onClick=${flipTheme} />
+    <${IconButton} icon="settings" label="Settings" keys="Shift+S" onClick=${() => (state.dialog.value = "settings")} />
+    <${IconButton} icon="panel" label="Panel" keys="\\" pressed=${state.panelOpen.value} onClick=${() => (state.panelOpen.value = !state.panelOpen.value)} />
+    <button type="button" class="button primary" id="export" title="Export (Shift+E)" onClick=${() => (state.dialog.value = "export")}>
+      <${Icon} name="export" /> Export
+    </button>
+  </header>`;
+}
+
+const prefersLight = matchMedia("(prefers-color-scheme: light)");
+const isLight = () => (state.theme.value === "auto" ? prefersLight.matches : state.theme.value === "light");
+
+function flipTheme() {
+  state.theme.value = isLight() ? "dark" : "light";
+}
+
+/** Keeps `data-theme` as chosen, or as the system has it. */
+export function startTheme() {
+  const apply = () => {
+    document.documentElement.dataset.theme = isLight() ? "light" : "dark";
+  };
+  prefersLight.addEventListener("change", apply);
+  state.theme.subscribe(apply);
+}
+
+function Tools() {
+  return html`<nav class="tools" role="toolbar" aria-label="Tools" aria-orientation="vertical">
+    ${state.TOOLS.map(
+      (entry) => html`<${IconButton}
+        key=${entry.name}
+        icon=${entry.icon}
+        label=${entry.label}
+        keys=${entry.keys}
+        pressed=${state.tool.value === entry.name}
+        onClick=${() => (state.tool.value = entry.name)}
+      />`,
+    )}
+    <hr />
+    <${IconButton}
+      icon="hover"
+      label="Show what a click would give"
+      pressed=${state.hoverPreview.value}
+      onClick=${() => (state.hoverPreview.value = !state.hoverPreview.value)}
+    />
+  </nav>`;
+}
+
+/** @type {{name: state.Tab, label: string, icon: string, body: () => any}[]} */
+const TABS = [
+  { name: "objects", label: "Objects", icon: "objects", body: Objects },
+  { name: "edges", label: "Mask", icon: "sliders", body: Edges },
+  { name: "why", label: "Why", icon: "why", body: Inspector },
+];
+
+function Panel() {
+  const now = TABS.find((entry) => entry.name === state.tab.value) ?? TABS[0];
+  /** @type {(event: KeyboardEvent) => void} */
+  const keys = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = TABS[(TABS.indexOf(now) + step + TABS.length) % TABS.length];
+    state.tab.value = next.name;
+    document.getElementById(`tab-${next.name}`)?.focus();
+  };
+  return html`<aside class="panel" aria-label="Panel">
+    <div class="tabs" role="tablist" aria-label="Panel">
+      ${TABS.map(
+        (entry) => html`<button
+          type="button"
+          role="tab"
+          key=${entry.name}
+          id=${`tab-${entry.name}`}
+          aria-selected=${String(entry === now)}
+          aria-controls="tab-body"
+          tabindex=${entry === now ? 0 : -1}
+          onClick=${() => (state.tab.value = entry.name)}
+          onKeyDown=${keys}
+        >
+          <${Icon} name=${entry.icon} />${entry.label}
+        </button>`,
+      )}
+    </div>
+    <div class="tab-body" role="tabpanel" id="tab-body" aria-labelledby=${`tab-${now.name}`}><${now.body} /></div>
+  </aside>`;
+}

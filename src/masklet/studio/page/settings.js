@@ -1,0 +1,177 @@
+/** Model, resolution, policy and precision of the open project; how the page looks; checkpoints. */
+import * as api from "./api.js";
+import { Dialog, close } from "./dialog.js";
+import { duration, size, words } from "./format.js";
+import { attempt, complain, notify } from "./notices.js";
+import * as state from "./state.js";
+import { refreshProject } from "./sync.js";
+import { Icon, classes, effect, html, signal, useEffect } from "./ui.js";
+
+/** @type {import("./vendor/signals-core.js").Signal<import("./api-types.js").ModelState[]>} */
+const models = signal(/** @type {import("./api-types.js").ModelState[]} */ ([]));
+
+const load = async () => {
+  models.value = (await attempt(api.listModels)) ?? models.value;
+};
+
+/** Models change when a download ends. */
+let endedDownloads = "";
+effect(() => {
+  const ended = Object.values(state.jobs.value)
+    .filter((job) => job.kind === "download" && !state.isActive(job))
+    .map((job) => job.id)
+    .join();
+  if (ended !== endedDownloads && state.dialog.peek() === "settings") void load();
+  endedDownloads = ended;
+});
+
+/** @param {Partial<import("./api-types.js").TrackSettingsState>} changes */
+async function change(changes) {
+  const project = state.project.peek();
+  if (!project) return;
+  const track = { ...project.settings.track, ...changes };
+  const answer = await attempt(() => api.changeSettings(project.id, { track }));
+  if (answer && state.project.peek()?.id === project.id) {
+    state.project.value = { .../** @type {state.ProjectState} */ (state.project.peek()), settings: answer };
+  }
+  await refreshProject();
+}
+
+export function SettingsDialog() {
+  useEffect(() => void load(), []);
+  const project = state.project.value;
+  const studio = state.studio.value;
+  const track = project?.settings.track;
+  const policy = studio?.policies.find((entry) => entry.name === track?.policy);
+  const model = models.value.find((entry) => entry.name === track?.model);
+  return html`<${Dialog} title="Settings" foot=${html`<button type="button" class="button" onClick=${close}>Close</button>`}>
+    ${track
+      ? html`<div class="section">
+          <h3>Model</h3>
+          <p class="dim small" style=${{ marginBottom: "0.5rem" }}>Masks that are there stay; what is tracked from now on uses the chosen model.</p>
+          <ul class="models" role="radiogroup" aria-label="Model">
+            ${models.value.map((entry) => html`<${Model} key=${entry.name} model=${entry} chosen=${entry.name === track.model} />`)}
+          </ul>
+        </div>
+        <div class="section stack">
+          <h3>Tracking</h3>
+          <div class="field">
+            <label for="set-resolution">Resolution</label>
+            <select id="set-resolution" onChange=${(/** @type {any} */ event) => change({ resolution: event.target.value ? Number(event.target.value) : null })}>
+              <option value="" selected=${track.resolution === null}>the model's own${model ? ` (${model.image_size})` : ""}</option>
+              ${resolutions(track.resolution ?? null).map((side) => html`<option value=${side} selected=${side === track.resolution}>${side}</option>`)}
+            </select>
+            <div class="hint">The side of the square picture that the network sees. Smaller is faster and coarser.</div>
+          </div>
+          <div class="field">
+            <label for="set-dtype">Precision</label>
+            <select id="set-dtype" onChange=${(/** @type {any} */ event) => change({ dtype: event.target.value || null })}>
+              <option value="" selected=${!track.dtype}>what suits ${studio?.device} (${studio?.default_dtype})</option>
+              ${(studio?.dtypes ?? []).map((name) => html`<option value=${name} selected=${name === track.dtype}>${name}</option>`)}
+            </select>
+          </div>
+          <div class="field">
+            <label for="set-policy">Policy</label>
+            <select id="set-policy" onChange=${(/** @type {any} */ event) => change({ policy: event.target.value, policy_options: {} })}>
+              ${(studio?.policies ?? []).map((entry) => html`<option value=${entry.name} selected=${entry.name === track.policy}>${entry.name}</option>`)}
+            </select>
+            <div class="hint">How masks and memories are chosen. samurai uses motion and picks good memories; recency takes the latest frames, as SAM 2 does.</div>
+          </div>
+          ${policy &&
+          Object.keys(policy.options).length > 0 &&
+          html`<details>
+            <summary>Options of ${policy.name}</summary>
+            <div class="stack" style=${{ marginTop: "0.5rem" }}>
+              ${Object.entries(policy.options).map(([name, initial]) => {
+                const value = track.policy_options?.[name] ?? initial;
+                const id = `policy-${name}`;
+                /** @param {any} next */
+                const set = (next) => change({ policy_options: { ...track.policy_options, [name]: next } });
+                return html`<div class="field" key=${name}>
+                  <label for=${id}>${words(name)}</label>
+                  ${typeof initial === "boolean"
+                    ? html`<input type="checkbox" id=${id} checked=${value} onChange=${(/** @type {any} */ event) => set(event.target.checked)} />`
+                    : typeof initial === "number"
+                      ? html`<input type="number" id=${id} step="any" value=${value} onChange=${(/** @type {any} */ event) => event.target.value !== "" && set(Number(event.target.value))} />`
+                      : html`<input type="text" id=${id} value=${String(value ?? "")} onChange=${(/** @type {any} */ event) => set(event.target.value)} />`}
+                </div>`;
+              })}
+            </div>
+          </details>`}
+        </div>`
+      : html`<p class="dim section">Model and tracking are settings of a project: open one first.</p>`}
+    <div class="section stack">
+      <h3>Page</h3>
+      <div class="field">
+        <label for="set-theme">Colours</label>
+        <select id="set-theme" onChange=${(/** @type {any} */ event) => (state.theme.value = event.target.value)}>
+          ${["auto", "dark", "light"].map((name) => html`<option value=${name} selected=${name === state.theme.value}>${name === "auto" ? "as the system" : name}</option>`)}
+        </select>
+      </div>
+      <div class="field">
+        <label for="set-opacity">Overlay</label>
+        <input type="range" id="set-opacity" min="0.1" max="1" step="0.05" value=${state.opacity.value} onInput=${(/** @type {any} */ event) => (state.opacity.value = Number(event.target.value))} />
+      </div>
+      <label class="check"><input type="checkbox" checked=${state.loop.value} onChange=${(/** @type {any} */ event) => (state.loop.value = event.target.checked)} /> Play round and round</label>
+      <label class="check"><input type="checkbox" checked=${state.autoCorrect.value} onChange=${(/** @type {any} */ event) => (state.autoCorrect.value = event.target.checked)} /> Track again by itself after a correction</label>
+      <label class="check"><input type="checkbox" checked=${state.hoverPreview.value} onChange=${(/** @type {any} */ event) => (state.hoverPreview.value = event.target.checked)} /> Show what a click would give</label>
+      <div class="row">
+        <button type="button" class="button" onClick=${share}><${Icon} name="copy" /> Copy an address for another browser</button>
+      </div>
+    </div>
+    <p class="dim small">masklet ${studio?.version} · ${studio?.device} · files below ${studio?.root_path}</p>
+  <//>`;
+}
+
+async function share() {
+  const link = await attempt(api.makeLoginLink);
+  if (!link) return;
+  try {
+    await navigator.clipboard.writeText(link.address);
+    notify("The address is on the clipboard. It opens the studio in one more browser.");
+  } catch {
+    notify(link.address, { seconds: 60 });
+  }
+}
+
+/** @param {number | null} now */
+function resolutions(now) {
+  return [...new Set([256, 384, 512, 640, 768, 1024, ...(now ? [now] : [])])].sort((a, b) => a - b);
+}
+
+/** @param {{model: import("./api-types.js").ModelState, chosen: boolean}} props */
+function Model({ model, chosen }) {
+  const here = model.state === "packaged" || model.state === "ready" || model.state === "unchecked";
+  const job = Object.values(state.jobs.value).find(
+    (entry) => entry.kind === "download" && entry.model === model.name && state.isActive(entry),
+  );
+  const get = async () => {
+    try {
+      const started = await api.downloadModel(model.name);
+      state.jobs.value = { ...state.jobs.value, [started.id]: started };
+    } catch (error) {
+      complain(error);
+    }
+  };
+  return html`<li class=${classes("model", chosen && "chosen")}>
+    <label class="row">
+      <input
+        type="radio"
+        name="model"
+        checked=${chosen}
+        disabled=${!here}
+        onChange=${() => change({ model: model.name, checkpoint: null })}
+      />
+      <span class="grow"><b>${model.name}</b> <span class="dim small">${(model.parameters / 1e6).toFixed(1)} M parameters · ${model.image_size} px</span></span>
+      ${here
+        ? html`<span class="dim small row"><${Icon} name="check" />${model.state === "packaged" ? "built in" : "ready"}</span>`
+        : job
+          ? html`<span class="dim number small">${size(job.done)} of ${size(job.total)} ${duration(job.seconds_left)}</span>
+              <button type="button" class="button" onClick=${() => attempt(() => api.jobAction(job.id, "cancel"))}>Cancel</button>`
+          : html`<button type="button" class="button" onClick=${get}>
+              <${Icon} name="download" /> ${model.state === "partial" ? `Go on (${size(model.fetched_bytes)} of ${size(model.bytes)})` : (size(model.bytes) || "Get")}
+            </button>`}
+    </label>
+    ${job && html`<progress max=${job.total ?? 1} value=${job.done} aria-label=${`Download of ${model.name}`}></progress>`}
+  </li>`;
+}
