@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
-#: Below this many rows, looking for a better way costs more than it brings.
+#: Below this many rows, float32 has no better way than PyTorch's own.
 _MANY_ROWS = 256
 
 _ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
@@ -42,8 +42,8 @@ def _bfloat16_hardware() -> bool:
 
 
 def _quick(x: Tensor) -> bool:
-    """Whether oneDNN is the better choice for this left-hand side."""
-    if x.device.type != "cpu" or torch.is_grad_enabled() or x.numel() < _MANY_ROWS * x.shape[-1] or not _onednn():
+    """Whether oneDNN is the better choice for products with this matrix."""
+    if x.device.type != "cpu" or torch.is_grad_enabled() or not _onednn():
         return False
     if x.dtype == torch.bfloat16:
         return _bfloat16_hardware()
@@ -52,18 +52,29 @@ def _quick(x: Tensor) -> bool:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
     """``activation(x weightᵀ + bias)``; the activation is ``none``, ``relu`` or ``gelu``."""
-    if x.dtype != weight.dtype or not _quick(x):
+    few = x.dtype == torch.float32 and x.numel() < _MANY_ROWS * x.shape[-1]
+    if few or x.dtype != weight.dtype or not _quick(x):
         return _ACTIVATIONS[activation](F.linear(x, weight, bias))
     if isinstance(weight, nn.Parameter) and x.dtype == torch.bfloat16:
         weight = _pack(weight, x.numel() // x.shape[-1])
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
 
 
-def times_transposed(a: Tensor, b: Tensor) -> Tensor:
-    """``a bᵀ`` of two matrices."""
-    if a.dtype == b.dtype and _quick(a):
-        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "none")
-    return a @ b.t()
+class RightHandSide:
+    """The matrix ``b`` of several products ``a bᵀ``, laid out once for all of them.
+
+    Args:
+        b: ``[m, c]``.
+        rows: of the left-hand sides.
+    """
+
+    def __init__(self, b: Tensor, rows: int) -> None:
+        self._packed = _quick(b)
+        self._b = torch.ops.mkldnn._reorder_linear_weight(b.contiguous(), rows) if self._packed else b.t()
+
+    def times(self, a: Tensor) -> Tensor:
+        """``a bᵀ``: ``[n, m]``."""
+        return torch.ops.mkldnn._linear_pointwise(a, self._b, None, "none", [], "none") if self._packed else a @ self._b
 
 
 def _pack(weight: nn.Parameter, rows: int) -> Tensor:
