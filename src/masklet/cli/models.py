@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
-from safetensors import safe_open
 
 from masklet.errors import InputError
 from masklet.models import cache
-from masklet.models.registry import RELEASED, ReleasedCheckpoint, packaged_weights
+from masklet.models.inventory import describe, weights_path
+from masklet.models.registry import RELEASED, ReleasedCheckpoint
 from masklet.models.specs import SPECS, get_spec
 
 app = typer.Typer(
@@ -38,7 +37,7 @@ def models(
     """List the models: parameters, size of the file, whether it is here."""
     if context.invoked_subcommand is not None:
         return
-    rows = [_describe(name) for name in SPECS]
+    rows = [describe(name) for name in SPECS]
     if as_json:
         typer.echo(json.dumps({"folder": str(cache.cache_folder()), "models": rows}, indent=2))
         return
@@ -98,7 +97,7 @@ def where(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model; without it, the folder.")] = None,
 ) -> None:
     """Print the folder of released weights, or where one model's weights are (or have to be put)."""
-    typer.echo(str(cache.cache_folder() if name is None else _path_of(get_spec(name).name)))
+    typer.echo(str(cache.cache_folder() if name is None else weights_path(get_spec(name).name)))
 
 
 @app.command(epilog="Example: `masklet models check finetuned.pt`")
@@ -139,35 +138,6 @@ def _released(name: str) -> ReleasedCheckpoint:
     if spec.name not in RELEASED:
         raise InputError(f"{spec.name} is part of the package: there is nothing to fetch or to remove.")
     return RELEASED[spec.name]
-
-
-def _path_of(name: str) -> Path:
-    if name in RELEASED:
-        return cache.cached_path(RELEASED[name])
-    return packaged_weights(name)
-
-
-def _describe(name: str) -> dict[str, Any]:
-    """One row of the list, as `--json` prints it."""
-    spec = SPECS[name]
-    row: dict[str, Any] = {"name": name, "short": spec.aliases[0] if spec.aliases else name}
-    row["path"] = str(_path_of(name))
-    if name not in RELEASED:
-        path = _path_of(name)
-        return {**row, "parameters": _count_values(path), "bytes": path.stat().st_size, "state": "packaged"}
-    released = RELEASED[name]
-    state, size = cache.cache_state(released), released.size
-    if state in ("ready", "unchecked"):
-        size = _path_of(name).stat().st_size
-    elif state == "partial":
-        row["fetched_bytes"] = cache.part_path(released).stat().st_size
-    row.update(url=released.url, sha256=released.sha256)
-    return {**row, "parameters": released.values, "bytes": size, "state": state}
-
-
-def _count_values(path: Path) -> int:
-    with safe_open(path, "numpy") as file:  # reads the header only
-        return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
 
 
 def _state_text(row: dict[str, Any]) -> str:

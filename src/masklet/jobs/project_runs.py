@@ -182,6 +182,20 @@ def track_steps(
     return report
 
 
+def check_track(
+    project: Project, objects: Sequence[int] | None, start: int | None, end: int | None, direction: str
+) -> None:
+    """Raises what `track` would raise about what it is asked for, without doing anything."""
+    chosen, _ = _prompted(project, objects)
+    make_legs(chosen, _range(project.source.frame_count, start, end), direction)
+
+
+def check_frame(project: Project, frame: int, objects: Sequence[int] | None) -> None:
+    """The same for `track_frame`."""
+    _range(project.source.frame_count, frame, frame)
+    _prompted(project, objects)
+
+
 def track_frame(
     project: Project, frame: int, *, objects: Sequence[int] | None = None, device: str | None = None
 ) -> RunReport:

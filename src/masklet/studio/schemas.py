@@ -1,7 +1,7 @@
 """What the studio's API takes and gives, as pydantic models: the contract between server, page and scripts.
 
-Frames count from 0. `start` and `end` of a range are both included. Coordinates are pixels of the source frame, x to the
-right, y down, (0, 0) the outer corner of the first pixel. Colours are `#rrggbb`. Masks are COCO run lengths.
+Frames count from 0. `start` and `end` of a range are both included. Coordinates are pixels of the source frame, x to
+the right, y down, (0, 0) the outer corner of the first pixel. Colours are `#rrggbb`. Masks are COCO run lengths.
 """
 
 from __future__ import annotations
@@ -416,7 +416,6 @@ class ExplanationState(BaseModel):
     candidates: list[ExplainedCandidate]
     motion_box: tuple[float, float, float, float] | None = Field(description="Where the Kalman filter expected it")
     motion_weight: float | None
-    stable_frames: int | None
     memories: list[ExplainedMemory]
 
 
@@ -434,7 +433,7 @@ class FormatState(BaseModel):
 
 class StartExport(Given):
     format: str = Field(max_length=100)
-    path: RelativePath | None = Field(default=None, description="File or folder below the root; null: beside the source")
+    path: RelativePath | None = Field(default=None, description="File or folder below the root; null: by the source")
     options: dict[str, Any] = Field(default_factory=dict, max_length=100)
     objects: list[ObjectId] | None = Field(default=None, max_length=10_000, description="null: all visible ones")
     start: FrameIndex | None = None

@@ -1,0 +1,184 @@
+"""Pictures for the page: decoded on demand, kept within bounds, and decoded ahead while somebody plays."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+
+from masklet.errors import InputError, MediaError
+from masklet.media import MediaReader
+
+PICTURE_BYTES = 192 << 20
+JPEG_BYTES = 96 << 20
+QUALITY, THUMBNAIL_QUALITY = 88, 78
+LARGEST_SIDE = 8192
+_AHEAD = 10  # pictures
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ByteCache(Generic[K, V]):
+    """What was used last, as much of it as fits into so many bytes; for any thread."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._bytes = 0
+        self._mutex = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        with self._mutex:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+
+    def put(self, key: K, value: V, size: int) -> None:
+        with self._mutex:
+            if key in self._kept:
+                self._bytes -= self._kept.pop(key)[1]
+            self._kept[key] = (value, size)
+            self._bytes += size
+            while self._bytes > self._most and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1][1]
+
+    def __contains__(self, key: K) -> bool:
+        with self._mutex:
+            return key in self._kept
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return self._bytes
+
+    def clear(self) -> None:
+        with self._mutex:
+            self._kept.clear()
+            self._bytes = 0
+
+
+class FrameStore:
+    """The pictures of one source. Every method may be called from any thread.
+
+    Args:
+        reader: the source; it stays the caller's.
+        picture_bytes, jpeg_bytes: how much is kept of decoded and of encoded pictures.
+    """
+
+    def __init__(self, reader: MediaReader, picture_bytes: int = PICTURE_BYTES, jpeg_bytes: int = JPEG_BYTES) -> None:
+        self.reader = reader
+        self.count = len(reader)
+        self.width, self.height = reader.info.width, reader.info.height
+        self._pictures: ByteCache[int, np.ndarray] = ByteCache(picture_bytes)
+        self._jpegs: ByteCache[tuple[int, int, int], bytes] = ByteCache(jpeg_bytes)
+        self._decoding = threading.Lock()
+        self._thumbnails = threading.Lock()
+        self._last: tuple[int, int] | None = None
+        self._ahead = threading.Condition()
+        self._wanted: tuple[int, int, int] | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def picture(self, frame: int) -> np.ndarray:
+        """A frame, uint8 RGB (height, width, 3); not to be changed. Raises InputError, MediaError."""
+        self._check(frame)
+        found = self._pictures.get(frame)
+        if found is None:
+            with self._decoding:
+                found = self._pictures.get(frame)
+                if found is None:
+                    found = self.reader.read(frame).image_hwc
+                    self._pictures.put(frame, found, found.nbytes)
+        return found
+
+    def jpeg(self, frame: int, width: int | None = None) -> bytes:
+        """A frame as JPEG, at most `width` pixels wide. One after the other lets a thread decode ahead."""
+        self._check(frame)
+        width = min(width or self.width, self.width, LARGEST_SIDE)
+        before, self._last = self._last, (frame, width)
+        if before is not None and before[1] == width and 0 < frame - before[0] <= 2:
+            self._look_ahead(frame + 1, width)
+        return self._encoded(frame, width, QUALITY)
+
+    def thumbnail(self, frame: int, height: int = 90) -> bytes:
+        """A small picture as JPEG, of this height. It disturbs neither playing nor what was decoded for it."""
+        self._check(frame)
+        width = max(1, round(self.width * height / self.height))
+        key = (frame, width, THUMBNAIL_QUALITY)
+        known = self._jpegs.get(key)
+        if known is not None:
+            return known
+        with self._thumbnails:
+            known = self._jpegs.get(key)
+            if known is not None:
+                return known
+            picture = self._pictures.get(frame)
+            if picture is None:
+                picture = next(iter(self.reader.frames(frame, frame + 1, prefetch=0))).image_hwc
+            return self._encode(picture, key)
+
+    def close(self) -> None:
+        """Stop decoding ahead and forget all pictures."""
+        with self._ahead:
+            self._closed = True
+            self._ahead.notify()
+        if self._thread is not None:
+            self._thread.join(10)
+        self._pictures.clear()
+        self._jpegs.clear()
+
+    def _encoded(self, frame: int, width: int, quality: int) -> bytes:
+        key = (frame, width, quality)
+        return self._jpegs.get(key) or self._encode(self.picture(frame), key)
+
+    def _encode(self, picture_hwc: np.ndarray, key: tuple[int, int, int]) -> bytes:
+        _, width, quality = key
+        if width < picture_hwc.shape[1]:
+            height = max(1, round(picture_hwc.shape[0] * width / picture_hwc.shape[1]))
+            picture_hwc = cv2.resize(picture_hwc, (width, height), interpolation=cv2.INTER_AREA)
+        done, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(picture_hwc, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
+        if not done:
+            raise MediaError(f"Frame {key[0]} can't be made a JPEG.")
+        jpeg = data.tobytes()
+        self._jpegs.put(key, jpeg, len(jpeg))
+        return jpeg
+
+    def _look_ahead(self, start: int, width: int) -> None:
+        with self._ahead:
+            self._wanted = (start, min(start + _AHEAD, self.count), width)
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run_ahead, name="masklet-frames", daemon=True)
+                self._thread.start()
+            self._ahead.notify()
+
+    def _run_ahead(self) -> None:
+        while True:
+            with self._ahead:
+                while self._wanted is None and not self._closed:
+                    self._ahead.wait()
+                if self._closed:
+                    return
+                assert self._wanted is not None
+                start, stop, width = self._wanted
+                if start >= stop:
+                    self._wanted = None
+                    continue
+                self._wanted = (start + 1, stop, width)
+            if (start, width, QUALITY) not in self._jpegs:
+                try:
+                    self._encoded(start, width, QUALITY)
+                except MediaError:  # whoever asks for the frame is told
+                    with self._ahead:
+                        self._wanted = None
+
+    def _check(self, frame: int) -> None:
+        if not 0 <= frame < self.count:
+            raise InputError(f"There is no frame {frame}: the source has frames 0 to {self.count - 1}.")

@@ -1,0 +1,104 @@
+"""The projects that were opened lately, remembered from one start of the studio to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import platformdirs
+
+from masklet.errors import MaskletError
+from masklet.project import Project
+from masklet.studio.problems import NotFoundError
+from masklet.studio.schemas import RecentProject
+
+if TYPE_CHECKING:
+    from masklet.studio.files import Root
+
+_KEPT, _SHOWN = 100, 24
+
+
+class Recent:
+    """A short list of paths in the user's state folder (``$MASKLET_HOME`` where that is set)."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        home = os.environ.get("MASKLET_HOME", "").strip()
+        folder = Path(home).expanduser() if home else platformdirs.user_state_path("masklet", appauthor=False)
+        self._file = file or folder / "recent.json"
+        self._mutex = threading.Lock()
+
+    def add(self, path: Path) -> None:
+        """Put a project first. A list that can't be written is no reason not to open a project."""
+        with self._mutex, contextlib.suppress(OSError):
+            paths = [str(path), *(one for one in self._read() if one != str(path))][:_KEPT]
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(paths), "utf-8")
+            temporary.replace(self._file)
+
+    def projects(self, root: Root, open_ids: dict[Path, str]) -> list[RecentProject]:
+        """Those below the root that are still there, the latest first."""
+        found = []
+        for text in self._read():
+            path = Path(text)
+            if len(found) >= _SHOWN:
+                break
+            if path.is_file() and root.holds(path.resolve()):
+                with contextlib.suppress(MaskletError, OSError):
+                    found.append(_describe(path, root, open_ids.get(path)))
+        return found
+
+    def thumbnail(self, path: Path, root: Root) -> bytes:
+        """A small picture of a project: of its first prompted frame. Raises NotFoundError, MaskletError."""
+        from masklet.studio.frames import FrameStore
+
+        with Project.open(path, read_only=True) as project:
+            reader = project.open_source(within=root.folder)
+            prompts = project.prompts()
+            frames = FrameStore(reader)
+            frame = min((prompt.frame for prompt in prompts), default=0)
+            if frame >= frames.count:
+                raise NotFoundError("This project has no such frame.")
+            return frames.thumbnail(frame, 180)
+
+    def _read(self) -> list[str]:
+        try:
+            paths = json.loads(self._file.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return []
+        return [one for one in paths if isinstance(one, str)] if isinstance(paths, list) else []
+
+
+def _describe(path: Path, root: Root, open_id: str | None) -> RecentProject:
+    with Project.open(path, read_only=True) as project:
+        objects = project.objects()
+        tracked = {frame for one in objects for frame in project.tracked_frames(one.id)}
+        place = Path(project.source.path)
+        relative = root.relative(path)
+        there = _is_there(place, root)
+        return RecentProject(
+            path=relative,
+            name=path.stem,
+            modified=path.stat().st_mtime,
+            width=project.source.width,
+            height=project.source.height,
+            frame_count=project.source.frame_count,
+            objects=len(objects),
+            tracked_frames=len(tracked),
+            source_there=there,
+            thumbnail=f"/api/recent/thumbnail.jpg?path={quote(relative)}" if there else None,
+            open_id=open_id,
+        )
+
+
+def _is_there(place: Path, root: Root) -> bool:
+    from masklet.project.source import is_there
+
+    with contextlib.suppress(OSError, RuntimeError):
+        return root.holds(place.resolve()) and is_there(place)
+    return False

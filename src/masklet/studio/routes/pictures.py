@@ -1,0 +1,125 @@
+"""Pictures and masks of frames."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request
+from fastapi.responses import Response
+
+from masklet.errors import InputError
+from masklet.studio import schemas
+from masklet.studio.frames import LARGEST_SIDE
+from masklet.studio.overlays import MOST_FRAMES
+from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ObjectOf, ProjectOf
+from masklet.studio.workspace import OpenProject
+
+router = APIRouter(responses=PROBLEMS, tags=["pictures and masks"])
+
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}},
+    304: {"description": "The client has this picture already"},
+}
+_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+_Version = Annotated[
+    str | None, Query(max_length=100, description="The source's fingerprint: then the picture is cached for ever")
+]
+
+
+@router.get(f"{PROJECT}/frames/{{frame}}.jpg", response_class=Response, responses=_JPEG)
+def get_frame(
+    request: Request,
+    project: ProjectOf,
+    frame: FrameOf,
+    width: Annotated[int | None, Query(ge=16, le=LARGEST_SIDE, description="At most so many pixels wide")] = None,
+    v: _Version = None,
+) -> Response:
+    """A frame as JPEG."""
+    tag = f'"{project.fingerprint}-{frame}-{width or 0}"'
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=_cache(tag, project, v))
+    return Response(project.frames.jpeg(frame, width), media_type="image/jpeg", headers=_cache(tag, project, v))
+
+
+@router.get(f"{PROJECT}/thumbnails/{{frame}}.jpg", response_class=Response, responses=_JPEG)
+def get_thumbnail(
+    request: Request,
+    project: ProjectOf,
+    frame: FrameOf,
+    height: Annotated[int, Query(ge=16, le=512)] = 90,
+    v: _Version = None,
+) -> Response:
+    """A small picture of a frame as JPEG."""
+    tag = f'"{project.fingerprint}-{frame}-t{height}"'
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=_cache(tag, project, v))
+    jpeg = project.frames.thumbnail(frame, height)
+    return Response(jpeg, media_type="image/jpeg", headers=_cache(tag, project, v))
+
+
+@router.get(f"{PROJECT}/masks/{{frame}}")
+def get_masks(project: ProjectOf, frame: FrameOf, raw: bool = False) -> schemas.FrameMasksState:
+    """The masks of a frame, as their mask settings want them; `raw`: as they were tracked."""
+    found = project.overlays.raw(frame, frame) if raw else project.overlays.finished(frame, frame)
+    return found[0] if found else schemas.FrameMasksState(frame=frame, objects=[])
+
+
+@router.get(f"{PROJECT}/masks")
+def get_many_masks(
+    project: ProjectOf,
+    start: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    end: Annotated[int | None, Query(ge=0, lt=2**31, description=f"At most {MOST_FRAMES} frames at a time")] = None,
+    raw: bool = False,
+) -> schemas.MasksBatch:
+    """The masks of frames `start` to `end`, both included; those that have none are left out."""
+    last = project.frames.count - 1
+    end = min(start + MOST_FRAMES - 1, last) if end is None else min(end, last)
+    found = project.overlays.raw(start, end) if raw else project.overlays.finished(start, end)
+    return schemas.MasksBatch(start=start, end=end, frames=found)
+
+
+@router.post(f"{PROJECT}/masks/{{frame}}/preview")
+def preview_masks(project: ProjectOf, frame: FrameOf, given: schemas.PreviewMasks) -> schemas.FrameMasksState:
+    """The masks of a frame with other mask settings; nothing is kept."""
+    found = project.overlays.finished(frame, frame, given.settings, given.objects)
+    return found[0] if found else schemas.FrameMasksState(frame=frame, objects=[])
+
+
+@router.get(f"{PROJECT}/masks/{{frame}}/{{object}}/alpha.png", response_class=Response, responses=_PNG)
+def get_alpha(project: ProjectOf, frame: FrameOf, object: ObjectOf) -> Response:
+    """The opacity of one object as 8-bit grey PNG, soft edges included."""
+    return Response(project.overlays.alpha_png(frame, object), media_type="image/png")
+
+
+@router.post(f"{PROJECT}/masks/{{frame}}/{{object}}/alpha.png", response_class=Response, responses=_PNG)
+def preview_alpha(
+    project: ProjectOf, frame: FrameOf, object: ObjectOf, settings: Annotated[dict[str, Any], Body(max_length=50)]
+) -> Response:
+    """The same with other mask settings, which are not kept."""
+    return Response(project.overlays.alpha_png(frame, object, settings), media_type="image/png")
+
+
+@router.delete(f"{PROJECT}/masks")
+def delete_masks(
+    project: ProjectOf,
+    object: Annotated[int, Query(ge=0, lt=2**31)],
+    start: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    end: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+) -> schemas.Done:
+    """Removes an object's masks and prompts from frames `start` to `end`, both included."""
+    opened = project.project
+    thing = opened.get_object(object)
+    if thing.locked:
+        raise InputError(f"{thing.name} is locked: unlock it to change its masks.")
+    last = opened.source.frame_count - 1
+    stop = min(last if end is None else end, last) + 1
+    with opened.edit("Clear masks"):
+        for frame in {prompt.frame for prompt in opened.prompts(object_id=object) if start <= prompt.frame < stop}:
+            opened.clear_prompts(frame, object)
+        opened.clear_masks(object, start, stop)
+    return schemas.Done(revision=project.changed("prompts", "masks", "history", "run", objects=[object]))
+
+
+def _cache(tag: str, project: OpenProject, version: str | None) -> dict[str, str]:
+    lasting = version is not None and version == project.fingerprint
+    return {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable" if lasting else "private, no-cache"}

@@ -1,0 +1,379 @@
+"""The projects that are open, and what belongs to each: pictures, masks, the network's answers, news."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from masklet.errors import CheckpointError, InputError, MediaError, ProjectError
+from masklet.media import MediaReader, open_media
+from masklet.media.patterns import is_pattern
+from masklet.project import Project, TrackSettings
+from masklet.studio import files, schemas, tasks
+from masklet.studio.files import PIXEL_LIMIT, PROJECT_SUFFIX, Root
+from masklet.studio.frames import FrameStore
+from masklet.studio.overlays import Overlays
+from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRootError
+from masklet.studio.recent import Recent
+
+if TYPE_CHECKING:
+    from masklet.jobs.prompting import Prompter
+    from masklet.project import ProjectObject, PromptRecord
+    from masklet.studio.sockets import Hub
+
+What = Literal["objects", "prompts", "masks", "settings", "history", "run"]
+_LOST, _PROMPT, _PAINTED, _EMPTY = 1, 2, 4, 8
+
+
+class OpenProject:
+    """One open project. Its methods may be called from any thread, `prompter` from the worker's alone."""
+
+    def __init__(self, project: Project, root: Root, hub: Hub, device: str | None) -> None:
+        self.project, self._root, self._hub, self._device = project, root, hub, device
+        self.id = project_id(project.path)
+        self.reader = project.open_source(within=root.folder)
+        self.frames = FrameStore(self.reader)
+        self.overlays = Overlays(project, self.frames)
+        self.fingerprint = self.reader.fingerprint()
+        self._revision = 0
+        self._mutex = threading.Lock()
+        self._prompter: Prompter | None = None
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+        self.frames.close()
+        self._prompter = None
+        self.project.close()
+
+    # --- the network ---------------------------------------------------------------------------------------------
+
+    def prompter(self) -> Prompter:
+        """Answers prompts by the project's settings. Raises ModelMissingError before anything would be downloaded."""
+        from masklet.jobs.prompting import Prompter
+
+        if self.closed:
+            raise NotFoundError("This project was closed.")
+        if self._prompter is None or not self._prompter.is_current:
+            self._prompter = None
+            self.require_model()
+            self._prompter = Prompter(self.project, device=self._device, picture=self.frames.picture)
+        return self._prompter
+
+    def require_model(self) -> None:
+        """Raises ModelMissingError, CheckpointError or OutsideRootError where tracking could not begin."""
+        from masklet.jobs.prompting import require_weights
+
+        settings = self.project.track_settings
+        if settings.checkpoint is not None:
+            path = Path(settings.checkpoint)
+            if not self._root.holds(path.resolve()):
+                raise OutsideRootError(
+                    f"The weights {path.name} that this project names are outside of {self._root.folder}. "
+                    "Put them there, or choose another model."
+                )
+            if not path.is_file():
+                raise CheckpointError(f"The weights {path.name} that this project names are not there.")
+            return
+        try:
+            require_weights(self.project)
+        except CheckpointError as problem:
+            raise ModelMissingError(str(problem)) from problem
+
+    # --- news ----------------------------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def changed(self, *what: What, frames: Sequence[int] | None = None, objects: Sequence[int] | None = None) -> int:
+        """Tell everybody what changed; returns the new revision."""
+        with self._mutex:
+            self._revision += 1
+            revision = self._revision
+        self._hub.tell(
+            schemas.ProjectChanged(
+                project=self.id,
+                revision=revision,
+                what=list(what),
+                frames=None if frames is None else list(frames),
+                objects=None if objects is None else list(objects),
+            ),
+            self.id,
+        )
+        return revision
+
+    def tell_masks(self, job: str | None, frame: int, object_ids: list[int]) -> None:
+        """Send masks that were just found to everybody who listens."""
+        if self._hub.listeners:
+            self._hub.tell(tasks.masks_arrived(self, job, frame, object_ids), self.id)
+
+    # --- its state as the API gives it ---------------------------------------------------------------------------
+
+    def state(self, jobs: Sequence[schemas.JobState], lanes: bool = True) -> schemas.ProjectState:
+        project = self.project
+        return schemas.ProjectState(
+            id=self.id,
+            name=project.path.stem,
+            path=self._root.relative(project.path),
+            revision=self._revision,
+            media=self.media(),
+            objects=[self.object_state(one) for one in project.objects()],
+            prompts=[prompt_state(one) for one in project.prompts()],
+            lanes=[self.lane(one.id) for one in project.objects()] if lanes else [],
+            settings=self.settings(),
+            history=self.history(),
+            run=self.run(),
+            jobs=list(jobs),
+        )
+
+    def media(self) -> schemas.MediaState:
+        info, reader = self.reader.info, self.reader
+        place = Path(info.path)
+        return schemas.MediaState(
+            kind=info.kind,
+            path=self._root.relative(place.parent.resolve() / place.name),
+            width=info.width,
+            height=info.height,
+            frame_count=info.frame_count,
+            rate=str(info.rate),
+            fps=float(info.rate),
+            duration=float(info.duration),
+            timecode_base=max(1, round(info.rate)),
+            variable_rate=info.variable_rate,
+            times=(
+                [round(float(reader.time_of(i)), 6) for i in range(info.frame_count)] if info.variable_rate else None
+            ),
+            pixel_aspect=float(info.pixel_aspect),
+            has_audio=info.has_audio,
+            fingerprint=self.fingerprint,
+            notes=list(info.notes),
+        )
+
+    def object_state(self, one: ProjectObject) -> schemas.ObjectState:
+        return schemas.ObjectState(
+            id=one.id,
+            name=one.name,
+            color="#{:02x}{:02x}{:02x}".format(*one.color),
+            visible=one.visible,
+            locked=one.locked,
+            position=one.position,
+            mask_settings=one.mask_settings,
+            effective_settings=self.project.settings_of(one.id).to_dict(),
+        )
+
+    def lane(self, object_id: int) -> schemas.Lane:
+        rows = self.project.scores(object_id)
+        return schemas.Lane(
+            object=object_id,
+            spans=_spans([row["frame"] for row in rows]),
+            object_score=[_rounded(row["object_score"], 2) for row in rows],
+            predicted_iou=[_rounded(row["predicted_iou"], 3) for row in rows],
+            motion_score=[_rounded(row["motion_score"], 3) for row in rows],
+            flags=[
+                _LOST * row["lost"] + _PROMPT * row["is_prompt"] + _PAINTED * row["painted"] + _EMPTY * row["empty"]
+                for row in rows
+            ],
+        )
+
+    def settings(self) -> schemas.SettingsState:
+        track = self.project.track_settings.model_dump()
+        if track["checkpoint"] is not None:
+            track["checkpoint"] = self._root.relative(Path(track["checkpoint"]))
+        # A project may hold what was never meant to be sent: it is shown as far as it fits.
+        return schemas.SettingsState.model_construct(
+            track=schemas.TrackSettingsState.model_construct(**track), masks=self.project.mask_settings
+        )
+
+    def change_settings(self, given: schemas.ChangeSettings) -> None:
+        """Raises InputError for settings that can't be; NotFoundError, OutsideRootError for weights."""
+        from masklet.models import get_spec
+        from masklet.runtime import pick_device, pick_dtype
+        from masklet.tracking import make_policy
+
+        project = self.project
+        if given.track is not None:
+            spec = get_spec(given.track.model)
+            make_policy(given.track.policy, spec, **given.track.policy_options)
+            if given.track.resolution is not None:
+                spec.check_resolution(given.track.resolution)
+            if given.track.dtype is not None:
+                pick_dtype(given.track.dtype, pick_device(self._device))
+            values = given.track.model_dump()
+            if given.track.checkpoint:
+                values["checkpoint"] = str(self._root.existing(given.track.checkpoint))
+        with project.edit("Change settings"):
+            if given.track is not None:
+                project.set_track_settings(TrackSettings(**values))
+            if given.masks is not None:
+                project.set_mask_settings(given.masks)
+
+    def history(self) -> schemas.HistoryState:
+        steps = self.project.history()
+        return schemas.HistoryState(
+            undo=next((step.label for step in reversed(steps) if not step.undone), None),
+            redo=next((step.label for step in steps if step.undone), None),
+        )
+
+    def run(self) -> schemas.RunState | None:
+        run = self.project.run
+        if run is None:
+            return None
+        return schemas.RunState(
+            label=run.label, frame=run.place.frame, frames_left=run.frames_left, frames_total=run.frames_total
+        )
+
+
+class Workspace:
+    """All open projects of a studio."""
+
+    def __init__(self, root: Root, hub: Hub, settings: TrackSettings, device: str | None, recent: Recent) -> None:
+        self.root, self._hub, self._settings, self._device, self.recent = root, hub, settings, device, recent
+        self._open: dict[str, OpenProject] = {}
+        self._mutex = threading.RLock()
+
+    def all(self) -> list[OpenProject]:
+        with self._mutex:
+            return list(self._open.values())
+
+    def get(self, project: str) -> OpenProject:
+        """An open project by its id. Raises NotFoundError."""
+        with self._mutex:
+            found = self._open.get(project)
+        if found is None:
+            raise NotFoundError(f"No project {project[:40]!r} is open. Open it first: POST /api/projects.")
+        return found
+
+    def open(self, given: schemas.OpenProject) -> OpenProject:
+        """Opens a project, or the one of a source; a source without one gets one beside it.
+
+        Raises NotFoundError, OutsideRootError, MediaError, ProjectError, ProjectInUseError, InputError.
+        """
+        path = self.root.path(given.path)
+        with self._mutex:  # two tabs that open the same file get the same project
+            if path.suffix.lower() == PROJECT_SUFFIX:
+                return self._opened(self.root.existing(given.path))
+            if not path.exists() and not is_pattern(path.name):
+                raise NotFoundError(f"There is no {given.path or '.'} in {self.root.folder}.")
+            return self._of_source(path, given)
+
+    def close(self, project: OpenProject) -> None:
+        """Closes a project whose jobs have ended."""
+        with self._mutex:
+            self._open.pop(project.id, None)
+        project.close()
+        self._hub.tell(schemas.ProjectClosed(project=project.id), project.id)
+
+    def _opened(self, path: Path) -> OpenProject:
+        number = project_id(path)
+        if number in self._open:
+            return self._open[number]
+        project = Project.open(path)
+        return self._take(project)
+
+    def _take(self, project: Project) -> OpenProject:
+        try:
+            opened = OpenProject(project, self.root, self._hub, self._device)
+        except BaseException:
+            project.close()
+            raise
+        self._open[opened.id] = opened
+        self.recent.add(project.path)
+        return opened
+
+    def _of_source(self, path: Path, given: schemas.OpenProject) -> OpenProject:
+        reader = self._reader(path, given)
+        try:
+            for place in _places(path, self.root.folder):
+                number = project_id(place)
+                if number in self._open:
+                    if self._open[number].fingerprint == reader.fingerprint():
+                        reader.close()
+                        return self._open[number]
+                elif not place.exists():
+                    return self._take(Project.create(place, reader, settings=self._settings))
+                elif _is_about(place, reader):
+                    reader.close()
+                    return self._opened(place)
+        except BaseException:
+            reader.close()
+            raise
+        raise ProjectError(f"There are too many projects of {path.name} already: open one of them.")
+
+    def _reader(self, path: Path, given: schemas.OpenProject) -> MediaReader:
+        if path.is_file():
+            files.check_media(path)
+        elif path.exists() and not path.is_dir():
+            raise MediaError(f"{path.name} is neither a file nor a folder.")
+        reader = open_media(path, rate=given.rate, sequence=given.sequence)
+        try:
+            for picture in getattr(reader, "paths", ()):
+                if picture.is_symlink() and not self.root.holds(picture.resolve()):
+                    raise OutsideRootError(f"{picture.name} leads out of {self.root.folder}.")
+            info = reader.info
+            if info.width * info.height > PIXEL_LIMIT:
+                raise MediaError(
+                    f"{path.name} is {info.width}x{info.height} pixels: more than {PIXEL_LIMIT >> 20} million."
+                )
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+
+def project_id(path: Path) -> str:
+    """Under which id a project goes while it is open: the same for the same file."""
+    return hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
+
+
+def prompt_state(one: PromptRecord) -> schemas.PromptState:
+    return schemas.PromptState(
+        id=one.id,
+        frame=one.frame,
+        object=one.object_id,
+        points=list(one.points),
+        labels=list(one.labels),
+        box=one.box,
+        mask=None if one.mask is None else one.origin,  # type: ignore[arg-type]
+    )
+
+
+def parse_color(text: str | None) -> tuple[int, int, int] | None:
+    """Red, green, blue of `#rrggbb`."""
+    if text is None:
+        return None
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def _places(path: Path, root: Path) -> list[Path]:
+    """Where the project of a source could be."""
+    from masklet.export.names import sanitize
+
+    stem = sanitize(path.name if path.is_dir() else path.stem) or "project"
+    folder = path if path == root else path.parent
+    return [folder / f"{stem}{'' if i == 1 else f' {i}'}{PROJECT_SUFFIX}" for i in range(1, 100)]
+
+
+def _is_about(project: Path, reader: MediaReader) -> bool:
+    try:
+        with Project.open(project, read_only=True) as opened:
+            return opened.source.fingerprint == reader.fingerprint()
+    except (ProjectError, InputError):
+        return False
+
+
+def _spans(frames: Sequence[int]) -> list[tuple[int, int]]:
+    if not frames:
+        return []
+    breaks = [i for i, (a, b) in enumerate(pairwise(frames)) if b != a + 1]
+    begins = [0, *(i + 1 for i in breaks)]
+    ends = [*breaks, len(frames) - 1]
+    return [(frames[a], frames[b]) for a, b in zip(begins, ends, strict=True)]
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
