@@ -135,13 +135,17 @@ class Root:
             is_folder, is_file = entry.is_dir(), entry.is_file()
         except (OSError, RuntimeError):
             return None
-        common = {"name": entry.name, "path": self.relative(path), "modified": about.st_mtime}
-        if is_folder:
-            return FileEntry(kind="folder", **common)
-        kind = kind_of(path)
-        if not is_file or kind is None:
+        kind: Literal["folder", "video", "image", "project"] | None
+        kind = "folder" if is_folder else kind_of(path) if is_file else None
+        if kind is None:
             return None
-        return FileEntry(kind=kind, size=about.st_size, **common)
+        return FileEntry(
+            name=entry.name,
+            path=self.relative(path),
+            kind=kind,
+            size=None if is_folder else about.st_size,
+            modified=about.st_mtime,
+        )
 
     # --- uploads -----------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Recent:
 
     def projects(self, root: Root, open_ids: dict[Path, str]) -> list[RecentProject]:
         """Those below the root that are still there, the latest first."""
-        found = []
+        found: list[RecentProject] = []
         for text in self._read():
             path = Path(text)
             if len(found) >= _SHOWN:

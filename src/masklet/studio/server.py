@@ -52,6 +52,7 @@ class Server:
             server_header=False,
             ws_max_size=_SOCKET_MESSAGE_BYTES,
             timeout_graceful_shutdown=3,
+            ws_ping_timeout=120,  # a laptop that slept is no reason to drop its pages
             proxy_headers=False,
         )
         self._server = uvicorn.Server(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from html import escape
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
@@ -144,7 +144,7 @@ def _mask_setting(name: str, default: Any) -> schemas.MaskSettingInfo:
     if isinstance(default, bool):
         return schemas.MaskSettingInfo(name=name, kind="flag", default=default)
     low, high = _RANGES[name]
-    kind = "integer" if isinstance(default, int) else "number"
+    kind: Literal["integer", "number"] = "integer" if isinstance(default, int) else "number"
     return schemas.MaskSettingInfo(
         name=name, kind=kind, default=default, minimum=low, maximum=high, nullable=default is None
     )
