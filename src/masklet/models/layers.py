@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from masklet.models.products import Linear, linear
 
-
 #: Below this many channels, normalising them is quicker with arithmetic on whole planes.
-_FEW_CHANNELS = 32
+_FEW_CHANNELS = 8
 
 
 class LayerNorm2d(nn.Module):
@@ -26,9 +25,10 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         if len(self.weight) < _FEW_CHANNELS and not torch.is_grad_enabled():
-            # PyTorch's own is made for long rows: on a few channels this takes a sixth of the time.
-            variance, mean = torch.var_mean(x_bchw.float(), 1, correction=0, keepdim=True)
-            x = (x_bchw - mean).mul_(variance.add_(self.eps).rsqrt_())
+            # PyTorch's own is made for long rows: on four channels this takes a fifth to a half of the time.
+            x = x_bchw.float()
+            x = x - x.mean(1, keepdim=True)
+            x = x.mul_((x * x).mean(1, keepdim=True).add_(self.eps).rsqrt_())
             weight, bias = (t.float()[:, None, None] for t in (self.weight, self.bias))
             return x.mul_(weight).add_(bias).to(x_bchw.dtype)
         x_bhwc = x_bchw.permute(0, 2, 3, 1)
