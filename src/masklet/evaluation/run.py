@@ -143,7 +143,7 @@ def track_masks(sequence: MaskSequence, run: Run) -> Iterator[tuple[int, dict[in
             while waiting and waiting[0].prompt_frame == frame:
                 target = waiting.pop(0)
                 truth = sequence.truth(frame, target.object_id)
-                session.add_prompt(frame, target.object_id, **_prompt_of(truth, run.prompt, sequence.name))
+                session.add_prompt(frame, target.object_id, **prompt_of(truth, run.prompt, sequence.name))
 
         introduce(first)
         for result in session.propagate(start=first, direction="forward"):
@@ -178,7 +178,7 @@ def deepest_point(mask_hw: np.ndarray) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
+def prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
     box = mask_to_box(truth_hw)
     if box is None:
         raise InputError(f"{name}: the annotation of an object's first frame is empty")

@@ -16,6 +16,7 @@ _CACHED = 1 << 19
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what is kept must do for training as well
 def sine_table(channels: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The 2-D sine encoding of SAM 2's neck and memories: ``[1, channels, height, width]``.
 
@@ -51,6 +52,7 @@ def sine_of_distance(distance: Tensor, channels: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what is kept must do for training as well
 def rotary_table(channels: int, height: int, width: int, device: torch.device) -> Tensor:
     """Rotary angles of a grid as ``[height * width, channels // 2, 2]``: cosine and sine of each, in float32.
 

@@ -146,8 +146,3 @@ def choose_masklets(rng: np.random.Generator, labels_hw: np.ndarray, most: int) 
     shown = [label for label in range(1, len(counts)) if counts[label] >= _LEAST_START * labels_hw.size]
     shown = shown or [label for label in range(1, len(counts)) if counts[label]]
     return rng.permutation(shown)[:most].tolist() if shown else []
-
-
-def first_of(items: Sequence[Batch]) -> Batch:
-    """Collation of a loader whose items are whole batches already."""
-    return items[0]

@@ -74,6 +74,7 @@ class Optimiser:
         weight_decay: float,
         layer_decay: float,
         encoder_rate: float,
+        helper: nn.Module | None = None,
     ) -> None:
         blocks = len(model.image_encoder.trunk.blocks)
         inside = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
@@ -85,6 +86,9 @@ class Optimiser:
             kind = "muon" if method == "muon" and id(parameter) in inside else "adamw"
             group = (rate_of(key, blocks, layer_decay, encoder_rate), 0.0 if plain else weight_decay)
             groups[kind].setdefault(group, []).append(parameter)
+
+        if helper is not None:
+            groups["adamw"].setdefault((1.0, 0.0), []).extend(helper.parameters())
 
         def listed(kind: str) -> list[dict[str, Any]]:
             return [

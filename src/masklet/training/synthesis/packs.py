@@ -66,6 +66,10 @@ class Pack:
         bounds = [0, *edges.tolist(), len(strips)] if len(strips) else [0]
         self._things = list(pairwise(bounds))
 
+    def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
+        """Other processes open the file themselves."""
+        return type(self), (self.path,)
+
     def __len__(self) -> int:
         """Number of things (a strip is one thing)."""
         return len(self._things)

@@ -1,0 +1,103 @@
+"""A training run on disk: settings, the state to go on from, weights to use, the record of how it went.
+
+Every file is written beside its place and then renamed, so a run that is killed goes on from its last save.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from masklet.errors import CheckpointError, ExportError, InputError
+from masklet.training.settings import TrainSettings
+
+_STATE, _SETTINGS, _WEIGHTS, _BEST = "state.pt", "settings.json", "model.safetensors", "best.safetensors"
+
+
+class RunFolder:
+    """The folder of one run; only one process trains in it at a time.
+
+    Raises:
+        InputError: another process trains in it.
+        ExportError: it can't be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / ".lock")
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"another process is training in {path}: wait for it, or choose another folder") from None
+        except OSError as error:
+            raise ExportError(f"{path} can't be used for a training run: {error}") from error
+
+    def close(self) -> None:
+        self._lock.release()
+
+    @property
+    def weights(self) -> Path:
+        """The averaged weights of the last save."""
+        return self.path / _WEIGHTS
+
+    @property
+    def best(self) -> Path:
+        """The averaged weights that did best in validation."""
+        return self.path / _BEST
+
+    @property
+    def events(self) -> Path:
+        """What TensorBoard reads."""
+        return self.path / "events"
+
+    @property
+    def started(self) -> bool:
+        return (self.path / _SETTINGS).exists()
+
+    def read_settings(self) -> TrainSettings:
+        """Raises :class:`InputError` where the settings are damaged or of another version."""
+        try:
+            return TrainSettings.model_validate_json((self.path / _SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValidationError) as error:
+            raise InputError(f"{self.path / _SETTINGS} can't be read: {error}") from error
+
+    def write_settings(self, settings: TrainSettings) -> None:
+        text = settings.model_dump_json(indent=2)
+        self._write(_SETTINGS, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+    def read_state(self) -> dict[str, Any] | None:
+        """The last saved state, None before the first save.
+
+        Raises:
+            CheckpointError: it can't be read.
+        """
+        path = self.path / _STATE
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise CheckpointError(f"{path} can't be read ({error}); start a new run from {self.weights}") from error
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        self._write(_STATE, lambda path: torch.save(state, path))
+
+    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+        target = self.path / name
+        temporary = self.path / f".{name}.part"
+        try:
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except (OSError, RuntimeError) as error:
+            temporary.unlink(missing_ok=True)
+            raise ExportError(f"{target} can't be written: {error}") from error

@@ -1,0 +1,123 @@
+"""What a training run is made of; kept as ``settings.json`` in the run's folder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(_Strict):
+    """A part of the run with clips of one length.
+
+    Attributes:
+        share: of the run's steps.
+        frames: in a clip; 1 trains on pictures.
+        clips: in a step.
+        objects: masklets taken from each clip at most.
+    """
+
+    share: float = Field(gt=0)
+    frames: int = Field(ge=1, le=64)
+    clips: int = Field(ge=1, le=256)
+    objects: int = Field(2, ge=1, le=16)
+
+
+class Prompting(_Strict):
+    """Shares of the first prompts that are masks and boxes (the rest are clicks), and what is corrected later."""
+
+    mask: Share = 0.5
+    box: Share = 0.25
+    corrections: int = Field(3, ge=0, le=7)
+    later: Share = 0.25
+
+    @model_validator(mode="after")
+    def _shares(self) -> Prompting:
+        if self.mask + self.box > 1:
+            raise ValueError("mask and box are shares of one whole: together at most 1")
+        return self
+
+
+class Losses(_Strict):
+    """Weights of the loss terms, and the side of the square on which masks are compared (None: the input's)."""
+
+    focal: float = Field(20.0, ge=0)
+    dice: float = Field(1.0, ge=0)
+    iou: float = Field(1.0, ge=0)
+    object_score: float = Field(1.0, ge=0)
+    size: int | None = Field(None, ge=16)
+
+
+class TrainSettings(_Strict):
+    """Everything that decides how a run goes, but not what it learns from.
+
+    Attributes:
+        model: name of the network's spec.
+        start: weights to begin with; None begins from nothing.
+        resolution: side of the network's square input; None is the model's own.
+        steps: how long.
+        stages: one after the other.
+        learning_rate: at its highest. It rises for ``warm_up`` steps and falls along a cosine.
+        encoder_rate: the image encoder's share of the learning rate.
+        layer_decay: how much less each block of the trunk learns than the one after it.
+        optimiser: ``muon`` for the matrices and AdamW for the rest, or ``adamw`` for everything.
+        ema: memory of the moving average of the weights.
+        aid: share of the run during which terms help a network that starts from nothing: a balanced cross-entropy, an
+            auxiliary foreground head on the pyramid levels, and the truth's word on visibility in memories.
+        echo: how many steps see a clip, each time mirrored, reversed and coloured anew.
+        precision: number format of the network's products; weights and losses stay float32.
+        freeze: parts that don't learn, see :data:`masklet.training.optimisation.PARTS`.
+        save_minutes: how often the run is saved.
+        validate_every: steps between two validations.
+    """
+
+    model: str = "nano"
+    start: str | None = None
+    resolution: int | None = None
+    steps: int = Field(20_000, ge=1)
+    stages: tuple[Stage, ...] = (
+        Stage(share=0.3, frames=1, clips=16),
+        Stage(share=0.6, frames=5, clips=4),
+        Stage(share=0.1, frames=8, clips=3),
+    )
+    prompts: Prompting = Prompting()
+    losses: Losses = Losses()
+    learning_rate: float = Field(1e-3, gt=0)
+    warm_up: int = Field(200, ge=0)
+    encoder_rate: Share = 1.0
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    weight_decay: float = Field(0.05, ge=0)
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    clip_norm: float = Field(1.0, gt=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    aid: Share = 0.2
+    echo: int = Field(1, ge=1, le=16)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    freeze: tuple[str, ...] = ()
+    seed: int = 0
+    save_minutes: float = Field(5.0, gt=0)
+    validate_every: int = Field(1000, ge=1)
+
+    def stage_at(self, step: int) -> tuple[int, Stage]:
+        """The number of the stage that a step (0 …) belongs to, and the stage."""
+        whole = sum(stage.share for stage in self.stages)
+        end = 0.0
+        for number, stage in enumerate(self.stages):
+            end += stage.share / whole * self.steps
+            if step < end:
+                return number, stage
+        return len(self.stages) - 1, self.stages[-1]
+
+    def batches_before(self, step: int) -> int:
+        """How many batches of its stage came before a step."""
+        whole = sum(stage.share for stage in self.stages)
+        begin = 0.0
+        for stage in self.stages[: self.stage_at(step)[0]]:
+            begin += stage.share / whole * self.steps
+        return max(0, step - round(begin))

@@ -1,0 +1,326 @@
+"""The training loop: clips in, weights out; can be stopped, killed and gone on with at any time."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from masklet.errors import CheckpointError, InputError
+from masklet.models import SAM2, ImageFeatures, get_spec
+from masklet.models.checkpoints import build, read_checkpoint, write_safetensors
+from masklet.runtime import pick_device, pick_dtype
+from masklet.training.batches import Batch, Batches, BatchShape, ClipSource
+from masklet.training.initialise import initialise
+from masklet.training.losses import LossWeights, balanced_loss, total_loss
+from masklet.training.optimisation import Average, Optimiser, cosine, freeze
+from masklet.training.record import Record
+from masklet.training.run_folder import RunFolder
+from masklet.training.settings import Stage, TrainSettings
+from masklet.training.unroll import PromptPlan, Unroller
+from masklet.training.validation import Validation, validate
+
+#: Steps whose numbers are averaged for one report.
+REPORT_EVERY = 20
+#: So many steps in a row without finite gradients end the run.
+_HOPELESS = 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run is doing.
+
+    Attributes:
+        step: steps done.
+        steps: steps in all.
+        stage: number of the stage, from 0.
+        terms: averages since the last report: ``loss``, its terms, ``true_iou`` of the chosen candidates, ``gradient``.
+        steps_per_second, frames_per_second: throughput since the last report.
+        validation: where one was made just now.
+    """
+
+    step: int
+    steps: int
+    stage: int
+    terms: dict[str, float]
+    steps_per_second: float
+    frames_per_second: float
+    validation: Validation | None = None
+
+
+class _ForegroundHead(nn.Module):
+    """Tells any object from the background at three scales; only there to get an untrained encoder going."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (width // 8, width // 4, width))
+
+    def forward(self, features: ImageFeatures, batch: Batch) -> Tensor:
+        clips, frames = batch.frames_bthwc.shape[:2]
+        shown = torch.zeros(clips, *batch.masks_kthw.shape[1:], device=batch.masks_kthw.device)
+        shown.index_add_(0, batch.owner_k, batch.masks_kthw.float())
+        shown = shown.clamp(max=1).flatten(0, 1)[:, None]
+        loss = shown.new_zeros(())
+        for head, level in zip(self.heads, (*features.high_res_bchw, features.embedding_bchw), strict=True):
+            logits = head(level.float())
+            loss = loss + balanced_loss(logits, F.interpolate(shown, logits.shape[-2:], mode="area")).mean()
+        return loss / len(self.heads)
+
+
+class Trainer:
+    """One run.
+
+    Args:
+        settings: see :class:`~masklet.training.settings.TrainSettings`.
+        folder: where it lives; a run that is there already goes on, with these settings.
+        source: gives the clips of a stage.
+        validation: clips with ``frames_thwc`` and ``labels_thw`` that aren't learned from.
+        device: as everywhere.
+        workers: processes that make clips (0: the training process does).
+
+    Raises:
+        InputError, CheckpointError, DeviceError: the settings, weights or device can't be used.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        folder: RunFolder,
+        source: Callable[[Stage], ClipSource],
+        validation: Sequence[Any] = (),
+        *,
+        device: str | torch.device | None = None,
+        workers: int = 1,
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.source = source
+        self.validation = validation
+        self.workers = workers
+        self.device = pick_device(device)
+        self.dtype = _precision(settings.precision, self.device)
+        self.model = _begin(settings).to(self.device).train()
+        self.size = self.model.spec.check_resolution(settings.resolution or self.model.spec.image_size)
+        freeze(self.model, settings.freeze)
+        learns = any(parameter.requires_grad for parameter in self.model.image_encoder.parameters())
+        self.unroller = Unroller(self.model, image_encoder_grad=learns)
+        self.foreground = _ForegroundHead(self.model.spec.width).to(self.device) if settings.aid else None
+        self.optimiser = Optimiser(
+            self.model,
+            method=settings.optimiser,
+            weight_decay=settings.weight_decay,
+            layer_decay=settings.layer_decay,
+            encoder_rate=settings.encoder_rate,
+            helper=self.foreground,
+        )
+        self.average = Average(self.model, settings.ema)
+        self.judge = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.step = 0
+        self.best = -1.0
+        self._load()
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        state = self.folder.read_state()
+        if state is not None:
+            try:
+                self.model.load_state_dict(state["model"])
+                self.average.load_state_dict(state["average"])
+                self.optimiser.load_state_dict(state["optimiser"])
+                if self.foreground is not None and state["foreground"] is not None:
+                    self.foreground.load_state_dict(state["foreground"])
+                self.step, self.best = state["step"], state["best"]
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise CheckpointError(
+                    f"the run in {self.folder.path} can't go on with these settings ({error}); begin a new one with "
+                    f"its weights: --start {self.folder.weights}"
+                ) from error
+        self.folder.write_settings(self.settings)
+
+    def save(self) -> None:
+        """Write everything that going on needs, and the averaged weights for use."""
+        self.folder.write_state(
+            {
+                "step": self.step,
+                "best": self.best,
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "foreground": None if self.foreground is None else self.foreground.state_dict(),
+            }
+        )
+        self._write_weights(self.folder.weights)
+
+    def _write_weights(self, path: Any) -> None:
+        state = {key: value.float().contiguous().cpu() for key, value in self.average.state.items()}
+        write_safetensors(state, self.model.spec, path)
+
+    # --- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self, report: Callable[[Report], None], stop: Callable[[], bool] = lambda: False) -> bool:
+        """Train to the end, or until ``stop()``; the state is saved either way. Return whether the end was reached.
+
+        Raises:
+            CheckpointError: the gradients stopped being finite.
+        """
+        settings = self.settings
+        record = Record(self.folder.events)
+        sums: dict[str, float] = defaultdict(float)
+        since, frames, saved, hopeless = time.monotonic(), 0, time.monotonic(), 0
+        begun = self.step
+        validated: Validation | None = None
+        try:
+            for batch in self._batches():
+                terms, gradient = self._learn(batch.to(self.device))
+                hopeless = 0 if np.isfinite(gradient) else hopeless + 1
+                if hopeless >= _HOPELESS:
+                    raise CheckpointError(
+                        f"the training in {self.folder.path} has diverged at step {self.step}: go on from the last "
+                        "save with a lower learning rate"
+                    )
+                self.step += 1
+                frames += batch.frames_bthwc.shape[0] * batch.frames_bthwc.shape[1]
+                for name, value in terms.items():
+                    sums[name] += value
+                last = self.step >= settings.steps
+                if self.step % settings.validate_every == 0 or last:
+                    validated = self._validate(record, batch)
+                if self.step % REPORT_EVERY == 0 or last or self.step == begun + 1:
+                    count = int(sums.pop("steps"))
+                    passed = max(time.monotonic() - since, 1e-9)
+                    means = {name: value / count for name, value in sums.items()}
+                    said = Report(
+                        self.step,
+                        settings.steps,
+                        settings.stage_at(self.step - 1)[0],
+                        means,
+                        count / passed,
+                        frames / passed,
+                        validated,
+                    )
+                    record.write(said, settings.learning_rate * self._share())
+                    report(said)
+                    sums.clear()
+                    since, frames, validated = time.monotonic(), 0, None
+                if time.monotonic() - saved > settings.save_minutes * 60:
+                    self.save()
+                    saved = time.monotonic()
+                if stop():
+                    break
+        finally:
+            record.close()
+        self.save()
+        return self.step >= settings.steps
+
+    def _share(self) -> float:
+        return cosine(self.step, self.settings.steps, self.settings.warm_up)
+
+    def _learn(self, batch: Batch) -> tuple[dict[str, float], float]:
+        """One step: its loss terms and the norm of its gradient."""
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed & 0xFFFFFFFF, 2, self.step])
+        aid = max(0.0, 1 - self.step / (settings.aid * settings.steps)) if settings.aid else 0.0
+        prompts, losses = settings.prompts, settings.losses
+        plan = PromptPlan(
+            # On a single picture a mask prompt asks nothing.
+            prompts.mask if batch.frames_bthwc.shape[1] > 1 else min(prompts.mask, 0.1),
+            prompts.box,
+            prompts.corrections,
+            prompts.later,
+            trust_truth=aid,
+        )
+        weights = LossWeights(losses.focal, losses.dice, losses.iou, losses.object_score, balanced=aid)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            features = self.unroller.encode(batch.frames_bthwc)
+            said = self.unroller(features, batch, plan, rng).together()
+        loss = torch.zeros((), device=self.device)
+        terms: dict[str, float] = defaultdict(float)
+        whole = sum(len(guess.truth_khw) for guess in said)
+        for guess in said:
+            part, record = total_loss(guess, weights, losses.size or self.size)
+            share = len(guess.truth_khw) / whole
+            loss = loss + share * part
+            for name, value in record.items():
+                terms[name] += share * float(value)
+        if self.foreground is not None and aid:
+            loss = loss + aid * self.foreground(features, batch)
+        loss.backward()
+        norm = self.optimiser.step(settings.learning_rate * self._share(), settings.clip_norm)
+        self.average.update(self.model)
+        return {"loss": float(loss.detach()), "gradient": norm, "steps": 1.0, **terms}, norm
+
+    def _validate(self, record: Record, batch: Batch) -> Validation | None:
+        if not self.validation:
+            return None
+        self.judge.load_state_dict(self.average.state)
+        result = validate(self.judge, self.validation, resolution=self.size)
+        if result.mean > self.best:
+            self.best = result.mean
+            self._write_weights(self.folder.best)
+        record.strips(self.step, self.judge, self.validation[:4], self.size)
+        return result
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches from the current step to the end, stage by stage; only those that show an object."""
+        settings = self.settings
+        while self.step < settings.steps:
+            number, stage = settings.stage_at(self.step)
+            shape = BatchShape(stage.clips, stage.objects)
+            batches = Batches(self.source(stage), shape, settings.seed + number, echo=settings.echo)
+            first = settings.batches_before(self.step)
+            for batch in _loaded(batches, first, self.workers, pinned=self.device.type == "cuda"):
+                if len(batch.owner_k):
+                    yield batch
+                if self.step >= settings.steps or settings.stage_at(self.step)[0] != number:
+                    break
+
+
+def _loaded(batches: Batches, first: int, workers: int, *, pinned: bool) -> Iterator[Batch]:
+    """Batches from number ``first`` on, made ahead by other processes."""
+    loader: DataLoader[Batch] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first, sys.maxsize // 2),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_settle_worker,
+        pin_memory=pinned,
+        # A forked process would inherit the threads' locks of OpenCV and OpenMP, but not the threads that free them.
+        multiprocessing_context="spawn" if workers else None,
+    )
+    return iter(loader)
+
+
+def _settle_worker(_: int) -> None:
+    # Ctrl-C is the training process's to handle; OpenCV's own threads would crowd it out.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _begin(settings: TrainSettings) -> SAM2:
+    if settings.start is None:
+        return initialise(SAM2(get_spec(settings.model)), settings.seed)
+    checkpoint = read_checkpoint(settings.start)
+    wanted = get_spec(settings.model).name
+    if checkpoint.spec.name != wanted:
+        raise InputError(f"{settings.start} holds weights of {checkpoint.spec.name}, not of {wanted}")
+    return build(checkpoint)
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    dtype = pick_dtype(name, device)
+    # float16 would need its losses scaled; where there is no quick bfloat16, float32 does.
+    return torch.float32 if dtype == torch.float16 else dtype
