@@ -114,31 +114,10 @@ class Thing:
         Thing.closed += 1
 
 
-def _clip_in_child(footage: Footage, number: int, inherited: Thing, pipe) -> None:
-    shared = kept_open("of this process", Thing) is inherited
-    pipe.send((footage.clip(number), shared, Thing.closed))
-    pipe.close()
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system can't fork")
-def test_processes_and_threads_open_files_of_their_own(bunny_project: Path) -> None:
-    """A loader that is forked from a process with open decoders and databases gives the same clips."""
+def test_threads_and_copies_open_files_of_their_own(bunny_project: Path) -> None:
     footage = Footage(bunny_project, replace(SMALL, frames=2), seed=4)
     expected = [footage.clip(number) for number in range(3)]
-    own = kept_open("of this process", Thing)
-    Thing.closed = 0
-    context = multiprocessing.get_context("fork")
-    receive, send = context.Pipe(duplex=False)
-    child = context.Process(target=_clip_in_child, args=(footage, 1, own, send))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
-        child.start()
-    assert receive.poll(60)
-    clip, shared, closed = receive.recv()
-    assert same(clip, expected[1])
-    assert not shared and not closed
-    child.join(30)
-    assert child.exitcode == 0
+    assert same(pickle.loads(pickle.dumps(footage)).clip(1), expected[1])  # with files open
     found: dict[int, FootageClip] = {}
     threads = [threading.Thread(target=lambda n=n: found.update({n: footage.clip(n)})) for n in range(3)]
     for thread in threads:
@@ -146,6 +125,32 @@ def test_processes_and_threads_open_files_of_their_own(bunny_project: Path) -> N
     for thread in threads:
         thread.join()
     assert all(same(found[number], expected[number]) for number in range(3))
+
+
+def _look_in_child(inherited: Thing, pipe) -> None:
+    shared = kept_open("of this process", Thing) is inherited
+    for number in range(12):
+        kept_open(("others", number), Thing)
+    pipe.send((shared, Thing.closed))
+    pipe.close()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system can't fork")
+def test_a_forked_process_leaves_its_parents_files_alone() -> None:
+    close_all()
+    own = kept_open("of this process", Thing)
+    Thing.closed = 0
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    child = context.Process(target=_look_in_child, args=(own, send))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
+        child.start()
+    assert receive.poll(60)
+    assert receive.recv() == (False, 5)  # 13 of its own, of which 8 stay open
+    child.join(30)
+    assert child.exitcode == 0
+    assert kept_open("of this process", Thing) is own
 
 
 def test_few_files_stay_open() -> None:
