@@ -101,7 +101,7 @@ function describeFrame(index) {
   const object = state.selected.peek();
   const mask = object && maskOf(index, object.id);
   const lane = object && state.lanes.peek()[object.id];
-  const words = ["", "tracked", "doubtful", "lost"][lane ? lane.state[index] : 0];
+  const words = ["", "tracked", "doubtful", "lost"][lane ? lane.at(index) : 0];
   return `Frame ${index}${object && (mask || words) ? `, ${object.name} ${words || "has a mask"}` : ""}`;
 }
 
@@ -357,7 +357,7 @@ export async function pickCandidate(candidate) {
  */
 function isTrackedAround(index, object) {
   const lane = state.lanes.peek()[object];
-  return Boolean(lane && (lane.state[index - 1] || lane.state[index + 1]));
+  return Boolean(lane && (lane.there[index - 1] || lane.there[index + 1]));
 }
 
 /** @param {number} index @param {number} object */

@@ -412,7 +412,6 @@ export interface ExplanationState {
   /** Where the Kalman filter expected it */
   motion_box: [number, number, number, number] | null;
   motion_weight: number | null;
-  stable_frames: number | null;
   memories: ExplainedMemory[];
 }
 

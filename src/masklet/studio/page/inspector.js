@@ -64,7 +64,6 @@ export function Inspector() {
         <dd>${why.direction}</dd>
         <dt>Policy</dt>
         <dd>${why.policy}</dd>
-        ${why.stable_frames !== null && html`<dt>Steady for</dt><dd>${why.stable_frames} frames</dd>`}
         ${why.motion_weight !== null && html`<dt>Weight of motion</dt><dd>${decimal(why.motion_weight)}</dd>`}
       </dl>
       <p class="teach">The object score says whether the object is seen at all: above zero it is, below zero it counts as lost.</p>

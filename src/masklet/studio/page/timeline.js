@@ -325,6 +325,7 @@ function drawLane(context, { object, top, height, width, first, span, perFrame, 
     let from = 0;
     let kind = -1;
     let level = -1;
+    const bound = lane.bound();
     /** @param {number} to */
     const flush = (to) => {
       if (kind > NONE) drawCell(context, kind, level, from, to, base, tall, object.color, object.visible, unit);
@@ -333,7 +334,7 @@ function drawLane(context, { object, top, height, width, first, span, perFrame, 
       const low = byFrame ? Math.floor(first) + cell : Math.floor(first + cell / perFrame);
       const high = byFrame ? low : Math.max(low, Math.floor(first + (cell + 1) / perFrame) - 1);
       const left = byFrame ? (low - first) * perFrame : cell;
-      const worst = lane.worst(low, high);
+      const worst = lane.worst(low, high, bound);
       const score = worst === NONE ? -1 : quality(lane, low, high);
       if (worst !== kind || score !== level) {
         flush(left);
@@ -526,10 +527,11 @@ export function Timeline() {
 function describe(index, object) {
   const lane = object && state.lanes.peek()[object.id];
   if (!object || !lane) return `frame ${index}`;
-  const kind = ["not tracked", "tracked", "doubtful", "lost"][lane.state[index]];
+  const here = lane.at(index);
+  const kind = ["not tracked", "tracked", "doubtful", "lost"][here];
   const about = lane.isPainted(index) ? "painted" : lane.isPrompt(index) ? "prompt" : kind;
   const scores =
-    lane.state[index] === NONE || lane.isPainted(index)
+    here === NONE || lane.isPainted(index)
       ? ""
       : ` · IoU ${decimal(lane.predictedIou[index])} · object ${decimal(lane.objectScore[index], 1)}`;
   return `frame ${index} · ${object.name}: ${about}${scores}`;

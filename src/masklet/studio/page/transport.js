@@ -50,7 +50,7 @@ export function Transport() {
       <${IconButton} icon="mark-in" label="Range begins here" keys="I" pressed=${state.markIn.value !== null} onClick=${() => actions.mark("in")} />
       <${IconButton} icon="mark-out" label="Range ends here" keys="O" pressed=${state.markOut.value !== null} onClick=${() => actions.mark("out")} />
     </div>`}
-    <div class="grow"></div>
+    ${!state.trackJob.value && html`<div class="grow"></div>`}
     ${moves && (state.trackJob.value ? html`<${Running} job=${state.trackJob.value} />` : html`<${TrackButtons} />`)}
   </div>`;
 }

@@ -238,8 +238,9 @@ function drawPoint(context, [x, y], color, adds) {
  * @param {string} color
  * @param {number[]} dash
  * @param {string} [label]
+ * @param {boolean} [below]  whether the label stands under the box
  */
-function drawBox(context, box, color, dash, label) {
+function drawBox(context, box, color, dash, label, below = false) {
   const [x1, y1] = toView(box[0], box[1]);
   const [x2, y2] = toView(box[2], box[3]);
   context.save();
@@ -255,9 +256,10 @@ function drawBox(context, box, color, dash, label) {
     context.font = `${rem * 0.75}px system-ui, sans-serif`;
     const width = context.measureText(label).width + 10;
     context.fillStyle = "#000b";
-    context.fillRect(x1 - 1, y1 - rem * 1.25, width, rem * 1.125);
+    const top = below ? y2 + 3 : y1 - rem * 1.25;
+    context.fillRect(x1 - 1, top, width, rem * 1.125);
     context.fillStyle = "#ffffff";
-    context.fillText(label, x1 + 4, y1 - rem * 0.4375);
+    context.fillText(label, x1 + 4, top + rem * 0.8125);
   }
   context.restore();
 }
@@ -271,7 +273,7 @@ function drawWhy(context, index) {
       drawBox(context, candidate.box, candidate.chosen ? "#ffffff" : "#b9c0c9", candidate.chosen ? [] : [2, 4], `${candidate.index + 1}`);
     }
   }
-  if (why.motion_box) drawBox(context, why.motion_box, "#ff5cf4", [8, 4], "expected (Kalman)");
+  if (why.motion_box) drawBox(context, why.motion_box, "#ff5cf4", [8, 4], "expected (Kalman)", true);
 }
 
 /** @param {CanvasRenderingContext2D} context */
@@ -327,9 +329,7 @@ export function Viewer() {
       aria-roledescription="picture to point at"
       aria-label=${`Frame ${state.frame.value} of ${media?.frame_count ?? 0}. Press X for a crosshair that arrow keys move; Enter adds, Backspace removes.`}
       style=${{ cursor }}
-      onFocus=${(/** @type {FocusEvent} */ event) => {
-        if (/** @type {HTMLElement} */ (event.target).matches(":focus-visible") && crosshair.value === null && keyboardFocus) showHint();
-      }}
+      onFocus=${() => tabbing.contains("tabbing") && crosshair.peek() === null && showHint()}
     ></canvas>
     <${ToolOptions} />
     <${Busy} />
@@ -340,9 +340,9 @@ export function Viewer() {
   </main>`;
 }
 
-let keyboardFocus = false;
-addEventListener("keydown", (event) => (keyboardFocus = event.key === "Tab"), true);
-addEventListener("pointerdown", () => (keyboardFocus = false), true);
+const tabbing = document.documentElement.classList;
+addEventListener("keydown", (event) => event.key === "Tab" && tabbing.add("tabbing"), true);
+addEventListener("pointerdown", () => tabbing.remove("tabbing"), true);
 const hintShown = signal(false);
 function showHint() {
   hintShown.value = true;
