@@ -217,6 +217,23 @@ def test_youtube_vis(youtube_vis: Path, true_masks: Masks, demo_images: np.ndarr
             assert_masks(video.masks(frame), expected)
 
 
+def test_other_json_files_in_the_folder_are_passed_over(youtube_vis: Path, make_project) -> None:
+    """As YouTube-VIS has them: a validation set without annotations, and notes of somebody's own."""
+    folder = youtube_vis / "train"
+    document = json.loads((folder / "instances.json").read_text())
+    (folder / "a_notes.json").write_text('{"note": "mine"}')
+    (folder / "empty.json").write_text(json.dumps({**document, "annotations": []}))
+    assert recognise(youtube_vis) == "coco-video"
+    assert [video.name for video in Footage(youtube_vis, SMALL).videos] == ["aa11", "bb22"]
+    with pytest.raises(InputError, match="holds no annotated video in the coco-video layout"):
+        Footage(folder / "empty.json")
+    (folder / "instances.json").unlink()
+    (folder / "empty.json").unlink()
+    (folder / "b_notes.json").write_text("[1]")
+    with pytest.raises(InputError, match="holds no annotated videos that masklet knows"):
+        Footage(youtube_vis)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -399,6 +416,24 @@ def test_what_is_not_footage(tmp_path: Path, demo_images: np.ndarray) -> None:
     (tmp_path / "c.json").write_text('{"images": [], "annotations": [{"image_id": 1, "segmentation": []}]}')
     with pytest.raises(InputError, match="has no tracks"):
         Footage(tmp_path / "c.json")
+
+
+def test_videos_kept_for_validation(youtube_vis: Path, make_project, tmp_path: Path) -> None:
+    make_project().close()
+    footage = Footage([youtube_vis, tmp_path / "clip.masklet"], SMALL, seed=3)
+    learn, held = footage.divided(0.3)
+    assert len(learn.videos) == 2 and len(held.videos) == 1
+    assert {video.name for video in (*learn.videos, *held.videos)} == {"aa11", "bb22", "clip"}
+    again = Footage([tmp_path / "clip.masklet", youtube_vis], SMALL, seed=4).divided(0.3)[1]
+    assert [video.name for video in again.videos] == [held.videos[0].name]
+    assert {learn.clip(number).video for number in range(12)} == {video.name for video in learn.videos}
+    assert held.clip(0).video == held.videos[0].name
+    with pytest.raises(InputError, match="no video"):
+        learn.video(held.videos[0].name)
+    with pytest.raises(InputError, match="takes at least two"):
+        held.divided()
+    with pytest.raises(InputError, match="between 0 and 1"):
+        footage.divided(1)
 
 
 def test_names_are_unique(make_project, tmp_path: Path) -> None:

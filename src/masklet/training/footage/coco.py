@@ -8,7 +8,7 @@ a "track_id" or "instance_id"), which is what `masklet export coco` writes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class CocoVideo(PictureVideo):
 
 
 def load_videos(path: Path) -> list[CocoVideo]:
-    """The videos of a YouTube-VIS file. Raises InputError for another file, or where its pictures are not found."""
+    """The annotated videos of a YouTube-VIS file. Raises InputError for another file, or where pictures are missing."""
     document = read_document(path)
     try:
         categories = _categories(document)
@@ -70,6 +70,8 @@ def load_videos(path: Path) -> list[CocoVideo]:
             if not annotation.get("iscrowd"):
                 annotations[annotation["video_id"]].append(annotation)
         videos = [video for video in document["videos"] if annotations[video["id"]]]
+        if not videos:
+            return []
         folder = _folder_of(path, [str(video["file_names"][0]) for video in videos])
         return [_video_of(path, folder, video, annotations[video["id"]], categories) for video in videos]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -116,6 +118,8 @@ def load_tracks(path: Path) -> list[CocoVideo]:
         groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for image in document["images"]:
             groups[image.get("video_id")].append(image)
+        if not groups:
+            return []
         called = {video["id"]: str(video["name"]) for video in document.get("videos") or () if "name" in video}
         folder = _folder_of(path, [str(images[0]["file_name"]) for images in groups.values()])
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -156,18 +160,12 @@ def _categories(document: dict[str, Any]) -> dict[Any, str]:
 
 def _folder_of(path: Path, names: list[str]) -> Path:
     """The folder that file names of a JSON file are relative to: beside the file or in its split's folder."""
-    if not names:
-        raise InputError(f"{path} annotates no video")
     bases = [path.parent, path.parent / path.stem, path.parent.parent / path.stem, path.parent.parent]
     candidates = [folder for base in bases for folder in (base, *(base / name for name in _PICTURE_FOLDERS))]
     for folder in candidates:
-        if any((folder / name).is_file() for name in _some(names)):
+        if any((folder / name).is_file() for name in names[:3]):
             return folder
     raise InputError(
         f"The pictures of {path} were not found: there is no {names[0]} in {path.parent} or in its folders "
         f"{', '.join(_PICTURE_FOLDERS)}. Put the JSON file beside the folder of pictures, or export with pictures."
     )
-
-
-def _some(names: list[str]) -> Iterable[str]:
-    return names[:3]

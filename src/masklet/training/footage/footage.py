@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,6 +102,33 @@ class Footage:
                 f"there is no video '{name}' in this footage; there are {some}{' …' * (len(self.videos) > 8)}"
             )
         return found
+
+    def divided(self, share: float = 0.1) -> tuple[Footage, Footage]:
+        """Videos to learn from, and others (about this share, at least one) to validate on.
+
+        Which ones follows from their names alone, so that another seed or a few more videos don't mix them up.
+
+        Raises:
+            InputError: there is one video only, or the share isn't between 0 and 1.
+        """
+        if not 0 < share < 1:
+            raise InputError(f"the share of videos to validate on must be between 0 and 1; got {share}")
+        if len(self.videos) < 2:
+            raise InputError(
+                f"{self.videos[0].path} is one video; to keep some of it for validation takes at least two. "
+                "Add another one, or validate on other data."
+            )
+        ordered = sorted(self.videos, key=lambda video: (zlib.crc32(video.name.encode()), video.name))
+        count = min(max(1, round(share * len(ordered))), len(ordered) - 1)
+        held = {video.name for video in ordered[:count]}
+        return self._of([v for v in self.videos if v.name not in held]), self._of(
+            [self._by_name[n] for n in sorted(held)]
+        )
+
+    def _of(self, videos: list[FootageVideo]) -> Footage:
+        part = copy.copy(self)
+        part.videos, part._by_name, part.damaged = videos, {video.name: video for video in videos}, {}
+        return part
 
     def check(self, most: int | None = None) -> None:
         """Reads the first annotated frame of every video (of `most` of them, spread evenly) and compares it with its

@@ -70,8 +70,11 @@ def recognise(path: Path, split: str | None = None) -> str:
     if any(next(path.rglob(f"*_{kind}.json"), None) for kind in sav.KINDS):
         return "sav-json"
     documents = _documents(base) or _documents(path)
-    if documents:
+    if len(documents) == 1:
         return _recognise_json(documents[0])
+    layouts = [name for name in map(_layout_of, documents) if name]
+    if layouts:
+        return layouts[0]
     raise InputError(
         f"{path} holds no annotated videos that masklet knows. It looked for Annotations/ with JPEGImages/ (DAVIS, "
         "YouTube-VOS, MOSE, LVOS), Annotations_6fps/ (SA-V), *_manual.json with mp4 files (SA-V), COCO JSON, and "
@@ -116,6 +119,14 @@ def _object_folder(base: Path, mask: Path) -> bool:
 def _documents(folder: Path) -> list[Path]:
     places = [folder, folder / "annotations"]
     return [path for place in places if place.is_dir() for path in sorted(place.glob("*.json"))]
+
+
+def _layout_of(path: Path) -> str | None:
+    """The layout of a JSON file; None for one of something else, of which folders have many."""
+    try:
+        return _recognise_json(path)
+    except InputError:
+        return None
 
 
 def _recognise_json(path: Path) -> str:
@@ -177,13 +188,15 @@ def _object_folders(path: Path, split: str | None, settings: FootageSettings) ->
 
 
 def _json_files(
+    name: str,
     loader: Callable[[Path], list[coco.CocoVideo]],
 ) -> Callable[[Path, str | None, FootageSettings], list[FootageVideo]]:
     def load(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
         base = _base(path, split) if path.is_dir() else path
         files = [path] if path.is_file() else _documents(base) or _documents(path)
-        if split and len(files) > 1:
-            files = [file for file in files if split in file.stem] or files
+        if len(files) > 1:
+            files = [file for file in files if _layout_of(file) == name]
+            files = [file for file in files if split and split in file.stem] or files
         if not files:
             raise InputError(f"{path} holds no JSON file of annotations")
         return [video for file in files for video in loader(file)]
@@ -207,8 +220,12 @@ FOOTAGE_LAYOUTS: dict[str, FootageLayout] = {
             "<id>.mp4 with <id>_manual.json and <id>_auto.json",
             lambda path, split, settings: list(sav.find_videos(path, settings.masklets)),
         ),
-        FootageLayout("coco-video", "YouTube-VIS JSON: videos with file_names", _json_files(coco.load_videos)),
-        FootageLayout("coco-tracks", "COCO JSON: images, annotations with track_id", _json_files(coco.load_tracks)),
+        FootageLayout(
+            "coco-video", "YouTube-VIS JSON: videos with file_names", _json_files("coco-video", coco.load_videos)
+        ),
+        FootageLayout(
+            "coco-tracks", "COCO JSON: images, annotations with track_id", _json_files("coco-tracks", coco.load_tracks)
+        ),
         FootageLayout(
             "projects",
             "*.masklet files",
