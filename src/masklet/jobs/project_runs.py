@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,7 +47,10 @@ _STATE_BYTES_PER_SECOND = 4 << 20
 
 @dataclass(frozen=True)
 class RunStep:
-    """One frame of a run: its masks (none on frames that only lead to what is kept), and how far the run is."""
+    """One frame of a run: its masks (none on frames that only lead to what is kept), and how far the run is.
+
+    `total` is 0 while the run is still being prepared.
+    """
 
     frame: int
     masks: tuple[MaskRecord, ...]
@@ -170,7 +173,7 @@ def track_steps(
     chosen, notes = _prompted(project, objects)
     legs = make_legs(chosen, kept, direction)
     with _open_session(project, device) as session:
-        _add_prompts(session, project, [thing.id for thing in chosen])
+        yield from _prompt_steps(session, project, [thing.id for thing in chosen])
         run = Run(
             label="Track",
             legs=tuple(_kept_leg(leg) for leg in legs),
@@ -344,7 +347,7 @@ def follow_steps(
     steps = _ways(direction, frame, [place for place in prompted if place != frame])
     legs = _legs_from(project, object_id, frame, steps, prompted, to_end=True)
     with _open_session(project, device) as session:
-        _add_prompts(session, project, [object_id])
+        yield from _prompt_steps(session, project, [object_id])
         label = f"Track {thing.name} from frame {frame}"[:100]
         run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
         return (yield from _Runner(project, session, progress, stopped).go(run, project.begin_step(label)))
@@ -506,11 +509,17 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
 
 
 def _add_prompts(session: Session, project: Project, object_ids: Iterable[int]) -> None:
+    for _ in _prompt_steps(session, project, object_ids):
+        pass
+
+
+def _prompt_steps(session: Session, project: Project, object_ids: Iterable[int]) -> Iterator[RunStep]:
     wanted = set(object_ids)
     # A mask that says "not here" needs another prompt that shows the object.
     for prompt in sorted(project.prompts(), key=lambda prompt: prompt.mask is not None and rle.is_empty(prompt.mask)):
         if prompt.object_id in wanted:
             session.add_prompt(prompt.frame, prompt.object_id, **_arguments(prompt))
+            yield RunStep(prompt.frame, (), 0, 0)
 
 
 def _arguments(prompt: PromptRecord) -> dict[str, Any]:

@@ -212,6 +212,8 @@ class TrackJob(Job):
 
     def _show(self, step: RunStep) -> None:
         assert self.project is not None
+        if not step.total:
+            return
         self.frame = step.frame
         self.progress(step.done, step.total)
         if step.masks:
