@@ -14,19 +14,22 @@ class _Strict(BaseModel):
 
 
 class Stage(_Strict):
-    """A part of the run with clips of one length.
+    """A part of the run with clips of one length and size.
 
     Attributes:
         share: of the run's steps.
         frames: in a clip; 1 trains on pictures.
         clips: in a step.
         objects: masklets taken from each clip at most.
+        size: side of the square frames in pixels; None is the run's resolution. A network learns most of what it
+            needs on small pictures, in a fraction of the time.
     """
 
     share: float = Field(gt=0)
     frames: int = Field(ge=1, le=64)
     clips: int = Field(ge=1, le=256)
     objects: int = Field(2, ge=1, le=16)
+    size: int | None = Field(None, ge=64, le=4096, multiple_of=32)
 
 
 class Prompting(_Strict):
@@ -45,13 +48,13 @@ class Prompting(_Strict):
 
 
 class Losses(_Strict):
-    """Weights of the loss terms, and the side of the square on which masks are compared (None: the input's)."""
+    """Weights of the loss terms; masks are compared on a grid of every ``stride``-th pixel of the input."""
 
     focal: float = Field(20.0, ge=0)
     dice: float = Field(1.0, ge=0)
     iou: float = Field(1.0, ge=0)
     object_score: float = Field(1.0, ge=0)
-    size: int | None = Field(None, ge=16)
+    stride: Literal[1, 2, 4] = 2
 
 
 class TrainSettings(_Strict):
@@ -80,29 +83,29 @@ class TrainSettings(_Strict):
     model: str = "nano"
     start: str | None = None
     resolution: int | None = None
-    steps: int = Field(20_000, ge=1)
+    steps: int = Field(5_000, ge=1)
     stages: tuple[Stage, ...] = (
-        Stage(share=0.3, frames=1, clips=16),
-        Stage(share=0.6, frames=5, clips=4),
-        Stage(share=0.1, frames=8, clips=3),
+        Stage(share=0.3, frames=1, clips=16, size=160),
+        Stage(share=0.45, frames=5, clips=4, size=192),
+        Stage(share=0.25, frames=6, clips=4),
     )
     prompts: Prompting = Prompting()
     losses: Losses = Losses()
-    learning_rate: float = Field(1e-3, gt=0)
-    warm_up: int = Field(200, ge=0)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    warm_up: int = Field(100, ge=0)
     encoder_rate: Share = 1.0
     layer_decay: float = Field(1.0, gt=0, le=1)
     weight_decay: float = Field(0.05, ge=0)
-    optimiser: Literal["adamw", "muon"] = "adamw"
+    optimiser: Literal["adamw", "muon"] = "muon"
     clip_norm: float = Field(1.0, gt=0)
     ema: float = Field(0.999, ge=0, lt=1)
-    aid: Share = 0.2
-    echo: int = Field(1, ge=1, le=16)
+    aid: Share = 0.25
+    echo: int = Field(2, ge=1, le=16)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze: tuple[str, ...] = ()
     seed: int = 0
     save_minutes: float = Field(5.0, gt=0)
-    validate_every: int = Field(1000, ge=1)
+    validate_every: int = Field(500, ge=1)
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """The number of the stage that a step (0 …) belongs to, and the stage."""

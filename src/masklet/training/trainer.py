@@ -250,7 +250,7 @@ class Trainer:
         terms: dict[str, float] = defaultdict(float)
         whole = sum(len(guess.truth_khw) for guess in said)
         for guess in said:
-            part, record = total_loss(guess, weights, losses.size or self.size)
+            part, record = total_loss(guess, weights, guess.truth_khw.shape[-1] // losses.stride)
             share = len(guess.truth_khw) / whole
             loss = loss + share * part
             for name, value in record.items():

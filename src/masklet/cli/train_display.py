@@ -1,0 +1,88 @@
+"""What the training commands show while they run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from masklet.training.trainer import Report
+
+#: Where there is no terminal, a line is written for every so many reports.
+_QUIET = 5
+
+
+class TrainDisplay:
+    """A bar with the loss, the IoU and the speed; the first Ctrl-C saves the run and ends it, the second ends it."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            speed_estimate_period=600,
+        )
+        self._task: Any = None
+        self._reports = 0
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> TrainDisplay:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._handlers[number] = signal.signal(number, self._stop)
+            except ValueError:  # not the main thread: whoever runs this one looks after signals
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self._release()
+
+    def show(self, report: Report) -> None:
+        terms = report.terms
+        numbers = (
+            f"stage {report.stage + 1}  loss {terms['loss']:.3f}  IoU {terms['true_iou']:.3f}  "
+            f"{report.steps_per_second:.2f} steps/s ({report.frames_per_second:.0f} frames/s)"
+        )
+        if self._task is None:
+            self._task = self._bar.add_task("training", total=report.steps, numbers="")
+            self._bar.start()
+        self._bar.update(self._task, completed=report.step, numbers=numbers)
+        if not self._console.is_terminal and (self._reports % _QUIET == 0 or report.validation):
+            self._console.print(f"{report.step}/{report.steps}  {numbers}", soft_wrap=True)
+        self._reports += 1
+        if report.validation is not None:
+            scores = "  ".join(
+                f"{kind} J {report.validation.j[kind]:.3f} F {report.validation.f[kind]:.3f}"
+                for kind in report.validation.j
+            )
+            self._bar.console.print(f"validation at {report.step}: {scores}", soft_wrap=True)
+
+    def ended(self, run: Path, finished: bool) -> None:
+        weights = run / "model.safetensors"
+        if finished:
+            self._console.print(f"Done. Use it: masklet track clip.mp4 --checkpoint {weights} …", soft_wrap=True)
+        else:
+            self._console.print(f"Saved in {run}; give the same command again to go on.", soft_wrap=True)
+
+    def _release(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped = True
+        self._release()
+        self._bar.console.print("Finishing this step and saving …", style="yellow")
