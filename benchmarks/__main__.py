@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from benchmarks import network, report, video
+from benchmarks import agreement, network, report, roofline, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
-PARTS = ("ways", "resolutions", "objects", "track", "start-up", "long")
+PARTS = ("roofline", "ways", "resolutions", "objects", "track", "agreement", "start-up", "long")
 
 
 def main(
     parts: Annotated[list[str] | None, typer.Argument(help=f"What to measure: {', '.join(PARTS)} (all).")] = None,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder in DAVIS layout, for agreement; besides the packaged clip. May be repeated."),
+    ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
     rounds: Annotated[int, typer.Option(help="Timed runs of each candidate.")] = 5,
@@ -34,6 +39,8 @@ def main(
         python -m benchmarks ways --model small --rounds 3
 
         python -m benchmarks long --frames 500
+
+        python -m benchmarks agreement --clips DAVIS
     """
     unknown = set(parts or ()) - set(PARTS)
     if unknown:
@@ -41,10 +48,13 @@ def main(
     wanted = parts or PARTS
     console = Console()
     results: dict[str, Any] = {"machine": report.machine()}
+    if parts and output.exists():  # parts of a run may be measured one after the other
+        results = json.loads(output.read_text()) | results
     console.print(results["machine"])
     fast = pick_dtype("auto")
     dtypes = ["float32", *(["bfloat16"] if cpu_has_fast_bfloat16() else [])]
     measures = {
+        "roofline": lambda: [roofline.measure_roofline(model, size, rounds)],
         "ways": lambda: [network.measure_ways(model, size, rounds), network.measure_ways("nano", 256, 4 * rounds)],
         "resolutions": lambda: [network.measure_resolutions(model, fast, rounds)],
         "objects": lambda: [
@@ -52,6 +62,7 @@ def main(
             network.measure_objects(model, 512, fast, max(1, rounds // 2)),
         ],
         "track": lambda: [video.measure_track_command(dtype, min(3, rounds)) for dtype in dtypes],
+        "agreement": lambda: agreement.measure_agreement("nano", clips or ()),
         "start-up": lambda: video.measure_start_up(rounds),
         "long": lambda: [video.measure_long_video(frames)],
     }

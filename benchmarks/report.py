@@ -53,6 +53,14 @@ def show(results: dict[str, Any], console: Console) -> None:
             speed = ways["speed-up"][stage]
             table.add_row(stage, *(f"{seconds[name]:.3f} ({speed[name]:.2f}×)" for name in names))
         console.print(table)
+    for part in results.get("roofline", []):
+        for dtype, bound in part["bounds"].items():
+            console.print(
+                f"{part['model']} at {part['size']}², {dtype}: {part['gflop'][dtype]:.0f} GFLOP at "
+                f"{part['gflop/s'][dtype]:.0f} GFLOP/s = {bound['products']:.2f} s, "
+                f"exponentials {bound['softmax']:.2f} s: at most {bound['most']:.2f}× as fast as straightforward float32 ({part['straightforward']:.2f} s); "
+                f"measured {part['seconds'][dtype]:.2f} s = {bound['reached']:.2f}×, {bound['share']:.0%} of the bound"
+            )
     for part in results.get("resolutions", []):
         console.print(f"{part['model']} {part['dtype']}: 1024² costs {part['1024 costs']:.2f}× as much as 512²")
     for part in results.get("objects", []):
@@ -64,6 +72,14 @@ def show(results: dict[str, Any], console: Console) -> None:
         console.print(table)
     for part in results.get("track", []):
         console.print(f"masklet track, nano, 720p, {part['dtype']}: {part['fps']:.1f} frames/s")
+    if "agreement" in results:
+        table = Table(title="nano: IoU of bfloat16 masks with float32 masks")
+        for column in ("clip", "frames", "mean", "worst", "same memories, mean", "same memories, worst"):
+            table.add_column(column, justify="left" if column == "clip" else "right")
+        for part in results["agreement"]:
+            numbers = [f"{part[c.header]:.4f}" for c in table.columns[2:]]
+            table.add_row(part["clip"], str(part["frames"]), *numbers)
+        console.print(table)
     if "start-up" in results:
         for name, seconds in results["start-up"].items():
             console.print(f"start-up, {name}: {seconds:.2f} s")
