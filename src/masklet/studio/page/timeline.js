@@ -380,7 +380,9 @@ function quality(lane, low, high) {
  * @param {number} unit
  */
 function drawCell(context, kind, level, from, to, base, tall, color, visible, unit) {
-  const width = Math.max(1, to - from);
+  // Whole pixels, so that neighbours touch.
+  from = Math.round(from);
+  const width = Math.max(1, Math.round(to) - from);
   const high = tall * (0.35 + 0.65 * (level / 8));
   context.globalAlpha = visible ? 1 : 0.4;
   if (kind === GOOD) {

@@ -16,7 +16,9 @@ const alphas = signal(/** @type {{key: string, pictures: Map<number, ImageBitmap
 export const drawnFrame = signal(-1);
 
 const SOFT_VIEWS = new Set(["matte", "cutout", "screen"]);
-const MARK = 7;
+const MARK = 7; // CSS pixels at a root of 16 px
+/** How much larger than usual everything is drawn: 4K screens have a larger root. */
+let size = 1;
 
 /** @param {HTMLCanvasElement} canvas */
 function start(canvas) {
@@ -34,6 +36,7 @@ function start(canvas) {
     const unit = canvas.width / Math.max(1, viewSize.peek().width);
     const place = placement.peek();
     const index = state.frame.peek();
+    size = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     if (lastProject !== project.id) {
       lastPicture = null;
       lastProject = project.id;
@@ -55,7 +58,7 @@ function start(canvas) {
       view: state.view.peek(),
       opacity: state.opacity.peek(),
       camera: view,
-      unit,
+      unit: unit * size,
     };
     compose(context, scene);
     const preview = hovered.peek();
@@ -205,8 +208,11 @@ function drawPrompts(context, index) {
  * @param {boolean} adds
  */
 function drawPoint(context, [x, y], color, adds) {
+  context.save();
+  context.translate(x, y);
+  context.scale(size, size);
   context.beginPath();
-  context.arc(x, y, MARK, 0, 2 * Math.PI);
+  context.arc(0, 0, MARK, 0, 2 * Math.PI);
   context.fillStyle = adds ? color : "#16181a";
   context.fill();
   context.lineWidth = 3.5;
@@ -216,11 +222,11 @@ function drawPoint(context, [x, y], color, adds) {
   context.strokeStyle = adds ? "#ffffff" : color;
   context.stroke();
   context.beginPath();
-  context.moveTo(x - 3.5, y);
-  context.lineTo(x + 3.5, y);
+  context.moveTo(-3.5, 0);
+  context.lineTo(3.5, 0);
   if (adds) {
-    context.moveTo(x, y - 3.5);
-    context.lineTo(x, y + 3.5);
+    context.moveTo(0, -3.5);
+    context.lineTo(0, 3.5);
   }
   context.lineWidth = 3;
   context.strokeStyle = adds ? "#000c" : color;
@@ -230,6 +236,7 @@ function drawPoint(context, [x, y], color, adds) {
     context.strokeStyle = "#ffffff";
     context.stroke();
   }
+  context.restore();
 }
 
 /**
@@ -244,15 +251,15 @@ function drawBox(context, box, color, dash, label, below = false) {
   const [x1, y1] = toView(box[0], box[1]);
   const [x2, y2] = toView(box[2], box[3]);
   context.save();
-  context.lineWidth = 3.5;
+  context.lineWidth = 3.5 * size;
   context.strokeStyle = "#0008";
   context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-  context.lineWidth = 1.5;
-  context.setLineDash(dash);
+  context.lineWidth = 1.5 * size;
+  context.setLineDash(dash.map((length) => length * size));
   context.strokeStyle = color;
   context.strokeRect(x1, y1, x2 - x1, y2 - y1);
   if (label) {
-    const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const rem = 16 * size;
     context.font = `${rem * 0.75}px system-ui, sans-serif`;
     const width = context.measureText(label).width + 10;
     context.fillStyle = "#000b";

@@ -1,0 +1,412 @@
+"""The studio's page in a real browser: point, track, correct, undo, export, be killed, go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from masklet.masks import rle
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+from tests.e2e.studio_browser import (  # noqa: E402
+    Placement,
+    StudioProcess,
+    Watched,
+    changed_where,
+    find_chromium,
+    launch,
+    overlap,
+    picture,
+    studio_over,
+    wait_for_frame,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="needs chromium")]
+
+DATA = Path(__file__).parents[2] / "src" / "masklet" / "data"
+PAINTED = 48
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[StudioProcess]:
+    root = tmp_path / "footage"
+    root.mkdir()
+    shutil.copy(DATA / "bunny.mp4", root)
+    with studio_over(root) as studio:
+        yield studio
+
+
+@pytest.fixture
+def context(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def bunny_hw() -> np.ndarray:
+    """The bunny on frame 48, boolean (720, 1280)."""
+    return np.array(Image.open(DATA / "bunny_frame48.png").convert("L")) > 127
+
+
+def open_clip(page) -> None:
+    page.click(".file:has-text('bunny.mp4')")
+    wait_for_frame(page, 0)
+
+
+def go_to(page, frame: int) -> None:
+    page.fill(".frame-number", str(frame))
+    page.press(".frame-number", "Enter")
+    page.evaluate("() => document.activeElement.blur()")
+    wait_for_frame(page, frame)
+
+
+def mark_range(page, first: int, last: int) -> None:
+    go_to(page, first)
+    page.keyboard.press("i")
+    go_to(page, last)
+    page.keyboard.press("o")
+
+
+def paint_by_script(studio: StudioProcess, bunny_hw: np.ndarray) -> None:
+    """What a script beside the page does: an open page learns of it through its socket."""
+    project = studio.project()["id"]
+    made = studio.ask("POST", f"/projects/{project}/objects", name="bunny")
+    studio.ask("POST", f"/projects/{project}/prompts", frame=PAINTED, object=made["id"], mask=rle.encode(bunny_hw))
+
+
+def finish_tracking(page, studio: StudioProcess) -> None:
+    page.wait_for_selector("#track", timeout=60_000)
+    for job in studio.wait_for_jobs():
+        assert job["state"] in ("done", "cancelled"), job
+
+
+def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) -> None:
+    page = studio.let_in(context)
+    watched = Watched(page)
+    open_clip(page)
+
+    # A click gives a mask that holds the clicked pixel, at once and on the picture.
+    place = Placement(page)
+    page.mouse.click(*place.on_page(345, 420))
+    page.wait_for_selector(".candidates, .object .score, .lane-name")
+    wait_until(page, "document.querySelector('.candidates')")
+    assert studio.mask(0) is not None
+    assert overlap(changed_where(page), studio.mask(0)) > 0.85
+    # The candidates of one click can be flipped through.
+    before = studio.mask(0)
+    page.keyboard.press("c")
+    wait_until(page, "!document.querySelector('.busy')")
+    page.wait_for_timeout(300)
+    assert overlap(studio.mask(0), before) < 1
+
+    # Ctrl+Z takes all of it back, step by step.
+    for _ in range(3):
+        page.keyboard.press("Control+z")
+        page.wait_for_timeout(250)
+    assert studio.project()["objects"] == []
+    wait_until(page, "document.querySelectorAll('.object').length === 0")
+
+    # A script paints the bunny on another frame; the page shows it where the bunny is.
+    paint_by_script(studio, bunny_hw)
+    page.wait_for_selector(".object:has-text('bunny')")
+    go_to(page, PAINTED)
+    assert overlap(changed_where(page), bunny_hw) > 0.95
+    picture(page, "painted")
+
+    # Tracking a range: masks stream in while the page goes on to answer.
+    mark_range(page, 42, 58)
+    page.keyboard.press("g")
+    page.wait_for_selector("#track-progress")
+    finish_tracking(page, studio)
+    lane = studio.project()["lanes"][0]
+    assert lane["spans"] == [[42, 58]]
+    for frame in (44, 54):
+        go_to(page, frame)
+        shown = changed_where(page)
+        assert overlap(shown, studio.mask(frame)) > 0.9
+        # The bunny moves little in six frames.
+        assert overlap(shown, bunny_hw) > 0.5
+    picture(page, "tracked")
+
+    # A click on a later frame corrects it; tracking goes on from there by itself.
+    go_to(page, 53)
+    tracked = {frame: studio.mask(frame) for frame in (50, 53, 57)}
+    rows, columns = np.nonzero(tracked[53])
+    corner = int(np.argmin(rows + columns))
+    page.mouse.click(*place.on_page(int(columns[corner]), int(rows[corner])), button="right")
+    page.wait_for_selector("text=Track again from here")
+    page.wait_for_selector("#track-progress", timeout=20_000)
+    finish_tracking(page, studio)
+    project = studio.project()
+    assert 53 in {prompt["frame"] for prompt in project["prompts"]}
+    assert project["lanes"][0]["spans"] == [[42, 58]]
+    np.testing.assert_array_equal(studio.mask(PAINTED), bunny_hw)  # painted frames are never touched
+    np.testing.assert_array_equal(studio.mask(50), tracked[50])  # nor is what lies before the correction
+    page.keyboard.press("w")
+    page.wait_for_selector(".candidate-card, .memory")
+    go_to(page, 56)
+    page.wait_for_selector(".memory")
+    assert page.locator(".memory").count() >= 2
+    page.wait_for_timeout(500)
+    picture(page, "why")
+    page.keyboard.press("w")
+
+    # Undo brings back what was there before the correction, frame by frame.
+    for _ in range(6):
+        if not any(prompt["frame"] == 53 for prompt in studio.project()["prompts"]):
+            break
+        page.keyboard.press("Control+z")
+        page.wait_for_timeout(300)
+    for frame, mask in tracked.items():
+        np.testing.assert_array_equal(studio.mask(frame), mask)
+    go_to(page, 57)
+    assert overlap(changed_where(page), tracked[57]) > 0.9
+
+    # Mask settings show what they do and destroy nothing.
+    page.keyboard.press("\\")
+    page.keyboard.press("m")
+    page.fill("input[aria-label='Grow or shrink']", "-8")
+    page.press("input[aria-label='Grow or shrink']", "Enter")
+    page.evaluate("() => document.activeElement.blur()")
+    wait_until(page, "document.querySelector('.slider .link')")
+    assert (studio.mask(57) <= tracked[57]).all() and studio.mask(57).sum() < tracked[57].sum()
+    page.keyboard.press("4")
+    page.wait_for_timeout(600)
+    picture(page, "cutout")
+    page.keyboard.press("1")
+    page.keyboard.press("Control+z")
+    page.wait_for_timeout(400)
+    np.testing.assert_array_equal(studio.mask(57), tracked[57])
+
+    # Export: a WebM with alpha, and COCO.
+    page.click("#export")
+    page.click("[data-format='vp9-alpha']")
+    page.wait_for_selector("#export-start:enabled")
+    page.click("summary:has-text('Where')")
+    page.check("label:has-text('Only the marked range') input")
+    picture(page, "export")
+    page.click("#export-start")
+    page.wait_for_selector(".job[data-state=done]", timeout=60_000)
+    with page.expect_download() as download:
+        page.click(".job[data-state=done] >> text=Download")
+    webm = tmp_path / "cut.webm"
+    download.value.save_as(webm)
+    check_webm(webm, tracked[50], 50 - 42)
+    page.click("[data-format='coco']")
+    page.click("#export-start")
+    page.wait_for_function("() => document.querySelectorAll('.job[data-state=done]').length === 2", timeout=60_000)
+    with page.expect_download() as download:
+        page.click(".job[data-state=done] >> nth=0 >> text=Download")
+    download.value.save_as(tmp_path / "coco.zip")
+    check_coco(tmp_path / "coco.zip", tmp_path / "coco", tracked[50], bunny_hw)
+    page.keyboard.press("Escape")
+
+    # Back at the list, the project is there with its picture.
+    page.click(".brand")
+    page.wait_for_selector(".card img")
+    page.wait_for_function("() => document.querySelector('.card img').naturalWidth > 0")
+    assert watched.problems == []
+
+
+def check_webm(path: Path, mask_hw: np.ndarray, frame: int) -> None:
+    """The file says that it has alpha, and its alpha is the mask."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.metadata.get("alpha_mode") == "1"
+        decoder = av.CodecContext.create("libvpx-vp9", "r")
+        decoder.extradata = stream.codec_context.extradata
+        frames = [image for packet in container.demux(stream) for image in decoder.decode(packet)]
+    assert len(frames) == 17
+    alpha = frames[frame].to_ndarray(format="rgba")[..., 3]
+    assert overlap(alpha > 127, mask_hw) > 0.98
+
+
+def check_coco(archive: Path, folder: Path, mask_hw: np.ndarray, bunny_hw: np.ndarray) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder)
+    [path] = folder.rglob("*.json")
+    coco = COCO(str(path))
+    assert len(coco.anns) == 17
+    assert [category["name"] for category in coco.cats.values()] == ["bunny"]
+    names = {image["id"]: image["file_name"] for image in coco.imgs.values()}
+    best = max(coco.anns.values(), key=lambda annotation: overlap(coco.annToMask(annotation) > 0, bunny_hw))
+    assert overlap(coco.annToMask(best) > 0, bunny_hw) > 0.99
+    assert any(overlap(coco.annToMask(annotation) > 0, mask_hw) > 0.99 for annotation in coco.anns.values())
+    assert all(any(folder.rglob(Path(name).name)) for name in names.values())
+    assert json.loads(path.read_text())["images"][0]["width"] == 1280
+
+
+def test_killed_while_tracking_and_started_again(studio, context, bunny_hw) -> None:
+    page = studio.let_in(context)
+    watched = Watched(page)
+    open_clip(page)
+    paint_by_script(studio, bunny_hw)
+    page.wait_for_selector(".object:has-text('bunny')")
+    mark_range(page, 40, 68)
+    page.keyboard.press("g")
+    page.wait_for_function("() => parseInt(document.querySelector('#track-progress')?.textContent ?? '0') >= 6")
+    studio.kill()
+    page.wait_for_selector(".away")
+    studio.start()
+    # A new server means a new key: opening its address in any tab lets this one in again too.
+    page.wait_for_selector("text=Open the address that it printed", timeout=20_000)
+    other = studio.let_in(context)
+    other.wait_for_selector(".card, .file")
+    page.wait_for_selector(".away", state="detached", timeout=20_000)
+
+    # Nothing of what was tracked is lost, and the run goes on where it stopped.
+    page.wait_for_selector("button:has-text('Go on')")
+    before = studio.project()
+    kept = sum(last - first + 1 for first, last in before["lanes"][0]["spans"])
+    assert kept >= 6
+    picture(page, "again")
+    page.click("button:has-text('Go on')")
+    page.wait_for_selector("#track-progress")
+    finish_tracking(page, studio)
+    assert studio.project()["lanes"][0]["spans"] == [[40, 68]]
+    assert studio.project()["run"] is None
+    go_to(page, 66)
+    assert overlap(changed_where(page), studio.mask(66)) > 0.9
+    assert watched.problems == []
+
+
+def test_by_keyboard_alone(studio, context) -> None:
+    page = studio.let_in(context)
+    watched = Watched(page)
+    page.wait_for_selector(".file")
+
+    def focused() -> str:
+        return page.evaluate("() => document.activeElement.innerText || document.activeElement.id")
+
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if "bunny.mp4" in focused():
+            break
+    assert "bunny.mp4" in focused()
+    page.keyboard.press("Enter")
+    wait_for_frame(page, 0)
+
+    # Every control can be reached, has a name, and shows that it has the focus.
+    seen, unnamed = set(), []
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        name, visible, tag = page.evaluate(
+            "() => { const element = document.activeElement; const style = getComputedStyle(element);"
+            " const label = element.labels?.[0]?.textContent;"
+            " return [element.getAttribute('aria-label') || label || element.textContent.trim(),"
+            " style.outlineStyle !== 'none' || element.type === 'color', element.tagName]; }"
+        )
+        if tag == "BODY":
+            break
+        if not name or not visible:
+            unnamed.append((name, tag))
+        seen.add(name)
+    assert unnamed == []
+    assert {"Timeline", "Export", "Play", "Settings", "Brush: paint the mask"} <= seen
+
+    # The crosshair: arrows move it, Enter adds, Backspace removes.
+    page.keyboard.press("x")
+    page.wait_for_timeout(100)
+    here = [640.0, 360.0]
+    for key, (dx, dy), times in (("ArrowLeft", (-1, 0), 18), ("ArrowDown", (0, 1), 3)):
+        for _ in range(times):
+            page.keyboard.press(key)
+        step = round(12 / Placement(page).zoom)
+        here = [here[0] + dx * times * step, here[1] + dy * times * step]
+    page.keyboard.press("Shift+ArrowRight")
+    here[0] += 1
+    page.keyboard.press("Enter")
+    wait_until(page, "document.querySelectorAll('.object').length === 1 && document.querySelector('.candidates')")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Backspace")
+    page.wait_for_function("() => document.querySelector('.tab-body').innerText.includes('2 clicks')")
+    points = [
+        (*point, label)
+        for prompt in studio.project()["prompts"]
+        for point, label in zip(prompt["points"], prompt["labels"], strict=True)
+    ]
+    assert points[0] == (*here, 1)
+    assert points[1][2] == 0 and points[1][1] < here[1]
+    assert studio.mask(0) is not None
+    page.keyboard.press("Escape")
+
+    # A second object, painted with the crosshair on another frame.
+    page.keyboard.press("ArrowRight")
+    wait_for_frame(page, 1)
+    page.keyboard.press("a")
+    page.wait_for_function("() => document.querySelectorAll('.object').length === 2")
+    page.keyboard.press("p")
+    page.keyboard.press("x")
+    page.keyboard.press("Enter")
+    wait_until(page, "document.querySelector('.tab-body').innerText.includes('a painted mask')")
+    dab = studio.mask(1, 2)
+    assert 300 < dab.sum() < 700  # a brush of 24 pixels
+    page.keyboard.press("Escape")
+    page.keyboard.press("v")
+
+    # Views, range, sheet, undo.
+    page.keyboard.press("3")
+    assert page.locator("button[aria-label=Matte]").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("1")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog:has-text('Keyboard')")
+    picture(page, "keys")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.keyboard.press("Control+z")
+    page.wait_for_function("() => !document.querySelector('.tab-body').innerText.includes('a painted mask')")
+    assert studio.mask(1, 2) is None
+    assert "ndone" in page.inner_text("#spoken") or page.locator(".toast").count() >= 1
+    assert watched.problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height", "scheme"),
+    [("small", 800, 600, "light"), ("light", 1280, 720, "light"), ("large", 3840, 2160, "dark")],
+)
+def test_nothing_overflows_in_any_window(browser, tmp_path, bunny_hw, name, width, height, scheme) -> None:
+    root = tmp_path / "footage"
+    root.mkdir()
+    shutil.copy(DATA / "bunny.mp4", root)
+    with studio_over(root) as studio:
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page = studio.let_in(context)
+        open_clip(page)
+        paint_by_script(studio, bunny_hw)
+        go_to(page, PAINTED)
+        assert overlap(changed_where(page), bunny_hw) > 0.95
+        background = page.evaluate("() => getComputedStyle(document.querySelector('.topbar')).backgroundColor")
+        assert (sum(int(part) for part in background[4:-1].split(",")) > 384) == (scheme == "light")
+        outside = page.evaluate(
+            "() => [...document.querySelectorAll('button, input, canvas')].filter(e => e.offsetParent).map(e =>"
+            " [e.ariaLabel || e.id || e.textContent, e.getBoundingClientRect()]).filter(([, b]) =>"
+            " b.right > innerWidth + 1 || b.left < -1 || b.top < -1).map(([n]) => n)"
+        )
+        assert outside == []
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+        # What matters most is there at every size.
+        for selector in ("#track", "#export", "#picture", "#timeline", "button[aria-label='Undo: Add prompt']"):
+            assert page.locator(selector).is_visible(), selector
+        picture(page, name)
+        context.close()
