@@ -347,6 +347,21 @@ def test_frames_between_annotated_ones_are_marked(bunny_project: Path) -> None:
     assert all(only.clip(number).annotated_t.all() for number in range(4))
 
 
+def test_training_batches_know_what_is_annotated(bunny_project: Path) -> None:
+    from masklet.training.batches import Batches, BatchShape
+
+    footage = Footage(bunny_project, replace(SMALL, frames=5, between=0.5), seed=0)
+    batches = Batches(footage, BatchShape(clips=2, objects=2), seed=5)
+    share = []
+    for number in range(4):
+        batch = batches[number]
+        assert batch.frames_bthwc.shape == (2, 5, 64, 80, 3) and batch.owner_k.tolist() == [0, 1]
+        assert batch.masks_kthw[:, 0].flatten(1).any(1).all() and batch.known_kt[:, 0].all()
+        assert not batch.masks_kthw[~batch.known_kt].any()
+        share.append(batch.known_kt.float().mean().item())
+    assert 0.4 < np.mean(share) < 1
+
+
 def test_doubtful_objects_leave_a_frame_unmarked(make_project, true_masks, tmp_path: Path) -> None:
     project = make_project()
     project.put_masks([MaskRecord(f, 2, rle.encode(true_masks[2](f)), predicted_iou=0.9) for f in (0, 1, 2, 5)])

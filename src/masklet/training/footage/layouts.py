@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from masklet.training.footage.settings import FootageSettings
 from masklet.training.footage.videos import FootageVideo, LabelMapVideo, ObjectFolderVideo
 
 _JSON_HEAD = 1 << 20
+_MASKS_LOOKED_AT = 50  # the first ones may be empty
 _SPLITS = ("train", "training")
 
 
@@ -95,16 +97,26 @@ def _recognise_label_maps(base: Path) -> str:
         return "youtube-vos"
     if next(base.glob("*_meta.json"), None) or next(base.parent.glob(f"{base.name}_meta.json"), None):
         return "lvos"
-    first = next(iter(sorted((base / "Annotations").rglob("*.png"))[:1]), None)
-    if first is None:
-        return "davis"
-    if next((one for one in first.parent.iterdir() if one.is_dir()), None) or _object_folder(base, first):
-        return "sav"
-    from masklet.evaluation.labels import read_label_map
+    for mask in islice(_masks_in(base / "Annotations"), _MASKS_LOOKED_AT):
+        if _object_folder(base, mask):
+            return "sav"
+        from masklet.evaluation.labels import read_label_map
 
-    values = np.unique(read_label_map(first)).tolist()
-    # black and white: one object, whatever number its pixels have
-    return "davis2016" if len(values) == 2 and values[0] == 0 and values[1] == 255 else "davis"
+        values = np.unique(read_label_map(mask)).tolist()
+        if values == [0, 255]:  # black and white: one object, whatever number its pixels have
+            return "davis2016"
+        if values != [0]:
+            break
+    return "davis"
+
+
+def _masks_in(folder: Path) -> Iterator[Path]:
+    """PNG files in order, folder by folder: listing all of a large data set takes long."""
+    inside = sorted(folder.iterdir())
+    yield from (path for path in inside if path.suffix.lower() == ".png")
+    for path in inside:
+        if path.is_dir():
+            yield from _masks_in(path)
 
 
 def _object_folder(base: Path, mask: Path) -> bool:
