@@ -27,7 +27,13 @@ def initialise(model: SAM2, seed: int = 0) -> SAM2:
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         trunk = model.image_encoder.trunk
-        own = [trunk.pos_embed, trunk.pos_embed_window, model.maskmem_tpos_enc, model.no_mem_embed, model.no_obj_ptr]
+        own: list[torch.Tensor] = [
+            trunk.pos_embed,
+            trunk.pos_embed_window,
+            model.maskmem_tpos_enc,
+            model.no_mem_embed,
+            model.no_obj_ptr,
+        ]
         if model.no_obj_embed_spatial is not None:
             own.append(model.no_obj_embed_spatial)
         for parameter in own:

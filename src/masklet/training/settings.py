@@ -28,8 +28,8 @@ class Stage(_Strict):
     share: float = Field(gt=0)
     frames: int = Field(ge=1, le=64)
     clips: int = Field(ge=1, le=256)
-    objects: int = Field(2, ge=1, le=16)
-    size: int | None = Field(None, ge=64, le=4096, multiple_of=32)
+    objects: int = Field(default=2, ge=1, le=16)
+    size: int | None = Field(default=None, ge=64, le=4096, multiple_of=32)
 
 
 class Prompting(_Strict):
@@ -37,7 +37,7 @@ class Prompting(_Strict):
 
     mask: Share = 0.5
     box: Share = 0.25
-    corrections: int = Field(3, ge=0, le=7)
+    corrections: int = Field(default=3, ge=0, le=7)
     later: Share = 0.25
 
     @model_validator(mode="after")
@@ -50,10 +50,10 @@ class Prompting(_Strict):
 class Losses(_Strict):
     """Weights of the loss terms; masks are compared on a grid of every ``stride``-th pixel of the input."""
 
-    focal: float = Field(20.0, ge=0)
-    dice: float = Field(1.0, ge=0)
-    iou: float = Field(1.0, ge=0)
-    object_score: float = Field(1.0, ge=0)
+    focal: float = Field(default=20.0, ge=0)
+    dice: float = Field(default=1.0, ge=0)
+    iou: float = Field(default=1.0, ge=0)
+    object_score: float = Field(default=1.0, ge=0)
     stride: Literal[1, 2, 4] = 2
 
 
@@ -83,7 +83,7 @@ class TrainSettings(_Strict):
     model: str = "nano"
     start: str | None = None
     resolution: int | None = None
-    steps: int = Field(5_000, ge=1)
+    steps: int = Field(default=5_000, ge=1)
     stages: tuple[Stage, ...] = (
         Stage(share=0.3, frames=1, clips=16, size=160),
         Stage(share=0.45, frames=5, clips=4, size=192),
@@ -91,21 +91,21 @@ class TrainSettings(_Strict):
     )
     prompts: Prompting = Prompting()
     losses: Losses = Losses()
-    learning_rate: float = Field(1.5e-3, gt=0)
-    warm_up: int = Field(100, ge=0)
+    learning_rate: float = Field(default=1.5e-3, gt=0)
+    warm_up: int = Field(default=100, ge=0)
     encoder_rate: Share = 1.0
-    layer_decay: float = Field(1.0, gt=0, le=1)
-    weight_decay: float = Field(0.05, ge=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    weight_decay: float = Field(default=0.05, ge=0)
     optimiser: Literal["adamw", "muon"] = "muon"
-    clip_norm: float = Field(1.0, gt=0)
-    ema: float = Field(0.999, ge=0, lt=1)
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     aid: Share = 0.25
-    echo: int = Field(2, ge=1, le=16)
+    echo: int = Field(default=2, ge=1, le=16)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze: tuple[str, ...] = ()
     seed: int = 0
-    save_minutes: float = Field(5.0, gt=0)
-    validate_every: int = Field(500, ge=1)
+    save_minutes: float = Field(default=5.0, gt=0)
+    validate_every: int = Field(default=500, ge=1)
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """The number of the stage that a step (0 …) belongs to, and the stage."""

@@ -68,7 +68,7 @@ class _ForegroundHead(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (width // 8, width // 4, width))
 
     def forward(self, features: ImageFeatures, batch: Batch) -> Tensor:
-        clips, frames = batch.frames_bthwc.shape[:2]
+        clips = len(batch.frames_bthwc)
         shown = torch.zeros(clips, *batch.masks_kthw.shape[1:], device=batch.masks_kthw.device)
         shown.index_add_(0, batch.owner_k, batch.masks_kthw.float())
         shown = shown.clamp(max=1).flatten(0, 1)[:, None]

@@ -81,7 +81,10 @@ class Unrolled:
 
 def _rows(candidates: Candidates, rows: Tensor) -> Candidates:
     return Candidates(
-        candidates.logits_bnhw[rows], candidates.iou_bn[rows], candidates.tokens_bnc[rows], candidates.object_score_b1[rows]
+        candidates.logits_bnhw[rows],
+        candidates.iou_bn[rows],
+        candidates.tokens_bnc[rows],
+        candidates.object_score_b1[rows],
     )
 
 
@@ -100,7 +103,9 @@ def _best(candidates: Candidates) -> _Answer:
     rows = torch.arange(len(candidates.iou_bn), device=candidates.iou_bn.device)
     index = candidates.iou_bn.argmax(1) if count > 1 else torch.zeros_like(rows)
     token = index if candidates.tokens_bnc.shape[1] > 1 else torch.zeros_like(rows)
-    return _Answer(candidates.logits_bnhw[rows, index][:, None], candidates.tokens_bnc[rows, token], candidates.object_score_b1)
+    return _Answer(
+        candidates.logits_bnhw[rows, index][:, None], candidates.tokens_bnc[rows, token], candidates.object_score_b1
+    )
 
 
 class Unroller:
@@ -198,7 +203,9 @@ class Unroller:
             stability_fallback=False,
         )
         said.add(candidates, truth, known)
-        return _Answer(_as_logits(mask, candidates.logits_bnhw), candidates.tokens_bnc[:, 0], candidates.object_score_b1)
+        return _Answer(
+            _as_logits(mask, candidates.logits_bnhw), candidates.tokens_bnc[:, 0], candidates.object_score_b1
+        )
 
     def _corrected(
         self,

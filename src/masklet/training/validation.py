@@ -31,7 +31,9 @@ class Validation:
         return float(np.mean([(self.j[kind] + self.f[kind]) / 2 for kind in self.j]))
 
 
-def validate(model: SAM2, clips: Sequence[Any], *, resolution: int | None = None, policy: str = "recency") -> Validation:
+def validate(
+    model: SAM2, clips: Sequence[Any], *, resolution: int | None = None, policy: str = "recency"
+) -> Validation:
     """Track the objects that a clip's first frame shows, told once about each.
 
     Args:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from masklet.evaluation.layouts.base import LabelMapSequence
     from masklet.media import MediaReader
 
+_FAR = 32  # frames; further apart, finding the place anew is quicker than decoding on
+
 
 class DamagedFrameError(MediaError):
     """A frame of an annotated video can't be decoded."""
@@ -145,13 +147,14 @@ class MediaVideo(FootageVideo):
             raise DamagedFrameError(self.name, wanted[0], error) from error
         if wanted[-1] >= len(reader):
             raise DamagedFrameError(self.name, wanted[-1], f"the file has {len(reader)} frames only")
-        step = math.gcd(*(after - before for before, after in pairwise(wanted))) or 1
         images = {}
         try:
-            # decoded in one go without a cache; what lies between the steps isn't turned into pictures
-            for frame in reader.frames(wanted[0], wanted[-1] + 1, step, prefetch=0):
-                if frame.index in wanted:
-                    images[frame.index] = frame.image_hwc
+            for run in _runs(wanted):
+                step = math.gcd(*(after - before for before, after in pairwise(run))) or 1
+                # decoded in one go without a cache; what lies between the steps isn't turned into pictures
+                for frame in reader.frames(run[0], run[-1] + 1, step, prefetch=0):
+                    if frame.index in run:
+                        images[frame.index] = frame.image_hwc
         except MediaError as error:
             raise DamagedFrameError(self.name, wanted[0], error) from error
         damaged = reader.damaged
@@ -246,6 +249,16 @@ class ObjectFolderVideo(PictureVideo):
                 if mask.any():
                     found[object_id] = mask
         return found
+
+
+def _runs(wanted: Sequence[int]) -> list[list[int]]:
+    """Rising indices in groups whose members are near enough to decode what lies between."""
+    runs = [[wanted[0]]]
+    for before, after in pairwise(wanted):
+        if after - before > _FAR:
+            runs.append([])
+        runs[-1].append(after)
+    return runs
 
 
 def label_map(masks: dict[int, np.ndarray], size_hw: tuple[int, ...]) -> np.ndarray:
