@@ -127,6 +127,14 @@ def test_threads_and_copies_open_files_of_their_own(bunny_project: Path) -> None
     assert all(same(found[number], expected[number]) for number in range(3))
 
 
+def test_the_same_videos_as_other_clips(encoded: Path) -> None:
+    footage = Footage(encoded, SMALL, seed=1)
+    longer = footage.changed(frames=6, height=40, seed=2)
+    assert same(longer.clip(3), Footage(encoded, replace(SMALL, frames=6, height=40), seed=2).clip(3))
+    assert footage.clip(3).frames_thwc.shape == (4, 64, 80, 3) and footage.seed == 1
+    assert same(footage.changed().clip(3), footage.clip(3))
+
+
 def _look_in_child(inherited: Thing, pipe) -> None:
     shared = kept_open("of this process", Thing) is inherited
     for number in range(12):

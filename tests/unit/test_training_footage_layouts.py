@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,19 @@ def test_a_mask_prompt_that_was_not_tracked_yet_is_a_label(clip: Path, true_mask
     [video] = Footage(tmp_path / "painted.masklet", SMALL).videos
     assert list(video.annotated) == [3]
     assert_masks(video.masks(3), {4: true_masks[1](3)})
+
+
+def test_frames_far_apart(make_video, read_number: Callable[[np.ndarray], int], tmp_path: Path) -> None:
+    """One group of pictures goes on for 40 frames; indices have no common step."""
+    with Project.create(tmp_path / "long.masklet", make_video.long_gop()) as project:
+        project.add_object(1, "square")
+        for frame in (0, 41, 89):
+            project.paint_mask(frame, 1, np.ones((64, 96), bool))
+    footage = Footage(tmp_path / "long.masklet", replace(SMALL, between=0))
+    [video] = footage.videos
+    for wanted in ([89, 0, 41], [3, 3], [7, 5, 50, 52, 58], list(range(60, 90))):
+        assert {index: read_number(image) for index, image in video.read(wanted).items()} == {i: i for i in wanted}
+    assert sorted(footage.clip(0).indices) == [0, 41, 89]
 
 
 def test_projects_without_masks_or_source(clip: Path, make_project, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -124,6 +125,16 @@ class Footage:
         return self._of([v for v in self.videos if v.name not in held]), self._of(
             [self._by_name[n] for n in sorted(held)]
         )
+
+    def changed(self, seed: int | None = None, **settings: Any) -> Footage:
+        """The same videos as other clips: another seed, or other settings such as `frames=8, height=512, width=512`.
+
+        Which masks of projects and of SA-V count was settled when the videos were found.
+        """
+        part = self._of(self.videos)
+        part.settings = replace(self.settings, **settings)
+        part.seed = self.seed if seed is None else seed
+        return part
 
     def _of(self, videos: list[FootageVideo]) -> Footage:
         part = copy.copy(self)
