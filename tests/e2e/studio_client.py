@@ -43,6 +43,15 @@ class Client(httpx.Client):
         assert answer.is_success, answer.text
         return answer.json()
 
+    def wait_until_up(self) -> None:
+        """Wait for a server that has said where it is going to be."""
+        while True:
+            try:
+                self.get("/api/studio")
+                return
+            except httpx.ConnectError:
+                time.sleep(0.05)
+
     def wait(self, job: dict[str, Any], *states: str) -> dict[str, Any]:
         """The job once it is in one of these states (done by default)."""
         wanted = states or ("done",)

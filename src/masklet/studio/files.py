@@ -14,7 +14,7 @@ from typing import Literal
 
 from anyio import to_thread
 
-from masklet.errors import ExportError, MediaError
+from masklet.errors import ExportError, MaskletError, MediaError
 from masklet.media.images import IMAGE_SUFFIXES
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError, TooLargeError
 from masklet.studio.schemas import FileEntry, FileList, Uploaded
@@ -285,9 +285,9 @@ def _publish(temporary: Path, folder: Path, name: str, kind: Kind, replace: bool
     """Checks a complete upload and gives it its name; members of a sequence keep theirs."""
     try:
         check_readable(temporary, kind)
-    except MediaError as problem:
+    except MaskletError as problem:
         # Its message names the place where the file was being made.
-        raise MediaError(str(problem).replace(str(temporary), name).replace(temporary.name, name)) from problem
+        raise StudioError(str(problem).replace(str(temporary), name).replace(temporary.name, name)) from problem
     target = folder / name if replace else free_name(folder, Path(name).stem, Path(name).suffix)
     if replace and target.exists():
         raise StudioError(f"There is a {name} in this folder already.")

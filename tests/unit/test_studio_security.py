@@ -1,0 +1,198 @@
+"""Nobody but the studio's own page and scripts with the token gets in, and no path gets out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from masklet.studio.files import Root, clean_name
+from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError
+from masklet.studio.security import Access, is_loopback
+from tests.e2e.studio_client import TOKEN, Client, running
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studio")
+    (folder / "secret.png").write_bytes(b"classified")
+    (folder / "root" / "inside").mkdir(parents=True)
+    (folder / "root" / "out").symlink_to(folder)
+    (folder / "root" / "inside" / "loop").symlink_to(folder / "root" / "inside" / "loop")
+    (folder / "root" / "in").symlink_to(folder / "root" / "inside")
+    return folder / "root"
+
+
+@pytest.fixture(scope="module")
+def client(root: Path) -> Iterator[Client]:
+    with running(root) as client:
+        yield client
+
+
+@pytest.fixture
+def stranger(client: Client) -> Iterator[httpx.Client]:
+    """A client without token."""
+    with httpx.Client(base_url=str(client.base_url), timeout=30) as stranger:
+        yield stranger
+
+
+def routes(client: Client) -> list[tuple[str, str]]:
+    paths = client.get("/api/openapi.json").json()["paths"]
+    found = [(method, path) for path, methods in paths.items() for method in methods]
+    assert len(found) > 40
+    return found
+
+
+def test_every_route_needs_the_token(client: Client, stranger: httpx.Client) -> None:
+    for method, path in [*routes(client), ("get", "/"), ("get", "/index.html"), ("get", "/api/docs")]:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Cookie": "a=b"}):
+            answer = stranger.request(method, path, headers=headers)
+            assert answer.status_code == 401, (method, path, headers)
+    assert client.get("/api/studio").status_code == 200
+
+
+def test_an_address_lets_one_browser_in_once(client: Client, stranger: httpx.Client) -> None:
+    link = client.post("/api/login-links").json()["address"]
+    welcome = stranger.get(link)
+    assert welcome.status_code == 200
+    cookie = welcome.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and str(client.port) in cookie.split("=")[0]
+    assert stranger.get("/api/studio").status_code == 200
+    with httpx.Client(base_url=str(client.base_url)) as second:
+        assert second.get(link).status_code == 401
+        assert second.get("/api/studio").status_code == 401
+        assert second.get("/?token=wrong").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", "127.0.0.1@e:{port}"]
+)
+def test_another_host_name_is_refused(client: Client, host: str) -> None:
+    answer = client.get("/api/studio", headers={"Host": host.format(port=client.port)})
+    assert answer.status_code == 403 and answer.json()["error"]["kind"] == "host"
+
+
+@pytest.mark.parametrize("host", ["localhost:{port}", "127.0.0.1:{port}", "[::1]:{port}"])
+def test_its_own_names_are_not(client: Client, host: str) -> None:
+    assert client.get("/api/studio", headers={"Host": host.format(port=client.port)}).status_code == 200
+
+
+def test_other_sites_are_refused(client: Client) -> None:
+    own = f"http://127.0.0.1:{client.port}"
+    assert client.post("/api/login-links", headers={"Origin": own}).status_code == 201
+    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{client.port + 1}", f"http://localhost:{client.port}"):
+        answer = client.post("/api/login-links", headers={"Origin": origin})
+        assert answer.status_code == 403 and answer.json()["error"]["kind"] == "origin", origin
+    for site in ("cross-site", "same-site"):
+        assert client.get("/api/studio", headers={"Sec-Fetch-Site": site}).status_code == 403
+    # A link from elsewhere may open the page itself, which then asks for the cookie as always.
+    navigation = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/", headers=navigation).status_code in (200, 404)
+    assert client.get("/", headers=navigation | {"Sec-Fetch-Dest": "iframe"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {**BEARER, "Origin": "http://evil.example"},
+        {**BEARER, "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_the_socket_is_guarded_too(client: Client, headers: dict[str, str]) -> None:
+    address = f"ws://127.0.0.1:{client.port}/api/ws"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(address, additional_headers=headers).close()
+    assert refused.value.response.status_code == 403
+    with connect(address, additional_headers=BEARER, origin=f"http://127.0.0.1:{client.port}") as socket:
+        assert json.loads(socket.recv(timeout=20))["type"] == "hello"
+
+
+def test_headers_on_every_answer(client: Client, stranger: httpx.Client) -> None:
+    for answer in (client.get("/api/studio"), client.get("/api/nothing"), stranger.get("/"), client.get("/nothing.js")):
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert client.get("/api/studio").headers["cache-control"] == "no-store"
+
+
+OUTSIDE = [
+    *("..", "../secret.png", "inside/../../secret.png", "out", "out/secret.png", "/etc/passwd", "//etc/passwd"),
+    *("~/x.mp4", "C:/x.mp4", "c:x.mp4", "\\\\server\\x", "in/../../secret.png", "a\x00b"),
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_no_path_leaves_the_root(client: Client, path: str) -> None:
+    assert client.get("/api/files", params={"path": path}).status_code == 403
+    assert client.post("/api/projects", json={"path": path}).status_code == 403
+    assert client.get("/api/recent/thumbnail.jpg", params={"path": path}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["%2e%2e/secret.png", "..%2fsecret.png", "inside/loop", "....//secret.png", "nothing"])
+def test_what_looks_like_a_way_out_is_none(client: Client, path: str) -> None:
+    """Encoded twice, a path is just a name; a link to itself leads nowhere."""
+    assert client.get("/api/files", params={"path": path}).status_code in (403, 404)
+    assert client.get(f"/{path}").status_code == 404
+    assert b"classified" not in client.get(f"/..%2f{path}").content
+
+
+def test_links_are_followed_inside_and_not_shown_when_they_lead_out(client: Client) -> None:
+    names = {entry["name"] for entry in client.ask("GET", "/api/files")["entries"]}
+    assert names == {"inside", "in"}
+    assert client.get("/api/files", params={"path": "in"}).status_code == 200
+
+
+@given(path=st.text(max_size=40) | st.lists(st.sampled_from(["..", ".", "out", "in", "x", "/", "\\", "~"])).map("/".join))
+@settings(max_examples=200, deadline=None)
+def test_a_path_is_below_the_root_or_refused(root: Path, path: str) -> None:
+    try:
+        found = Root(root).path(path)
+    except (OutsideRootError, NotFoundError):
+        return
+    except (ValueError, OSError):  # names that no file system takes
+        return
+    assert found == root or root in found.parents
+
+
+@given(name=st.text(min_size=1, max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_names_of_uploads_are_plain(name: str) -> None:
+    try:
+        clean = clean_name(name)
+    except StudioError:
+        return
+    assert clean and "/" not in clean and "\\" not in clean and not clean.startswith(".")
+    assert len(clean.encode()) <= 210 and clean == os.path.basename(clean)
+    assert clean_name(clean) == clean
+
+
+def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
+    """Said at once by its length, and found out while it comes where it doesn't say."""
+    large = b'{"path": "' + b"x" * (9 << 20) + b'"}'
+    answer = client.post("/api/projects", content=large, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413 and answer.json()["error"]["kind"] == "too_large"
+    pieces = (large[i : i + 65536] for i in range(0, len(large), 65536))
+    answer = client.post("/api/projects", content=pieces, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413 and answer.json()["error"]["kind"] == "too_large"
+
+
+def test_which_addresses_are_local() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "example.org")))
+    everywhere = Access("0.0.0.0", 80, names=["studio.local"])
+    assert everywhere.is_own_host("192.168.1.2") and everywhere.is_own_host("studio.local:80")
+    assert not everywhere.is_own_host("evil.example") and not everywhere.is_own_host("studio.local:81")
