@@ -1,0 +1,113 @@
+"""Whatever is sent to the API, its answer is one that it documents, and never a bug."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from PIL import Image
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tests.e2e.studio_client import TOKEN, Client, running
+
+# These wait for the outside world, or end what the other requests need.
+CHECKS = (content_type_conformance, response_schema_conformance, status_code_conformance)
+_LEFT_OUT = {("POST", "/api/models/{name}/download"), ("DELETE", "/api/projects/{project}")}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    root = tmp_path_factory.mktemp("studio") / "root"
+    root.mkdir()
+    rows = np.linspace(0, 255, 48, dtype=np.uint8)[:, None, None]
+    for number in range(4):
+        Image.fromarray(np.broadcast_to(rows + number, (48, 64, 3)).copy()).save(root / f"a.{number:03}.png")
+    with running(root) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def project(client: Client) -> str:
+    """A project with an object that was tracked."""
+    state = client.ask("POST", "/api/projects", path="a.###.png")
+    address = f"/api/projects/{state['id']}"
+    client.ask("POST", f"{address}/objects")
+    client.ask("POST", f"{address}/prompts", frame=0, object=1, box=[5, 5, 40, 40])
+    client.wait(client.ask("POST", f"{address}/track"))
+    return state["id"]
+
+
+def operations() -> list[tuple[str, str]]:
+    from masklet.studio.app import Options, Studio, make_app
+    from masklet.studio.security import Access
+
+    studio = Studio(Options(root=Path(__file__).parent, recent=Path("nowhere")), Access("127.0.0.1", 1))
+    document = make_app(studio).app.openapi()  # type: ignore[attr-defined]
+    studio.close()
+    found = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
+    return [one for one in found if one not in _LEFT_OUT]
+
+
+@pytest.fixture(scope="module")
+def schema(client: Client) -> Any:
+    return schemathesis.openapi.from_dict(client.get("/api/openapi.json").json())
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
+@pytest.mark.parametrize(("method", "path"), operations())
+def test_answers_are_those_that_are_documented(
+    client: Client, project: str, schema: Any, method: str, path: str, mode: GenerationMode
+) -> None:
+    @given(case=schema[path][method].as_strategy(generation_mode=mode), data=st.data())
+    @settings(
+        max_examples=6,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def run(case: Any, data: st.DataObject) -> None:
+        steer(case, project, data)
+        answer = case.call(base_url=str(client.base_url), headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
+        assert answer.status_code < 500, (answer.text, case.as_curl_command())
+        case.validate_response(answer, checks=CHECKS)
+
+    try:
+        run()
+    except Unsatisfiable:  # what takes nothing can't be asked wrongly
+        assert mode is GenerationMode.NEGATIVE
+
+
+def steer(case: Any, project: str, data: st.DataObject) -> None:
+    """Mostly to what there is: random numbers of objects, frames and jobs would meet nothing but 404."""
+    there = {"project": project, "object": 1, "frame": 2, "job": "1", "start": 1, "end": 3, "path": "a.###.png"}
+    for values in (case.path_parameters, case.query, case.body):
+        if isinstance(values, dict):
+            for name in set(values) & set(there):
+                if name == "project" or data.draw(st.integers(0, 3)):
+                    values[name] = there[name]
+
+
+@given(text=st.text(max_size=60) | st.binary(max_size=60))
+@settings(max_examples=25, deadline=None)
+def test_the_socket_shrugs_at_nonsense(client: Client, text: str | bytes) -> None:
+    with client.listen() as news:
+        news.send(text)
+        if isinstance(text, str):
+            news.send('{"type": "ping"}')
+            while json.loads(news.recv(timeout=30))["type"] != "pong":
+                pass
+    assert client.get("/api/studio").status_code == 200
