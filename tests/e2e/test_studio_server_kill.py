@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from tests.e2e.studio_client import DEMO, TOKEN, Client, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no kill -9 there")
+
+_OPTIONS = ("--no-browser", "--device", "cpu", "--resolution", "128", "--dtype", "float32")
 
 
 @contextmanager
@@ -28,8 +29,7 @@ def command(root: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "masklet", "studio", *arguments, "--no-browser", "--device", "cpu"]
-        + ["--resolution", "128", "--dtype", "float32"],
+        [sys.executable, "-m", "masklet", "studio", *arguments, *_OPTIONS],
         cwd=root,
         env=environment,
         stdout=subprocess.PIPE,
