@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.e2e.studio_client import TOKEN, Client, running
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from masklet.studio.files import Root, clean_name
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError
 from masklet.studio.security import Access, is_loopback
-from tests.e2e.studio_client import TOKEN, Client, running
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -75,7 +74,8 @@ def test_an_address_lets_one_browser_in_once(client: Client, stranger: httpx.Cli
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", "127.0.0.1@e:{port}"]
+    "host",
+    ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", "127.0.0.1@e:{port}"],
 )
 def test_another_host_name_is_refused(client: Client, host: str) -> None:
     answer = client.get("/api/studio", headers={"Host": host.format(port=client.port)})
@@ -90,7 +90,12 @@ def test_its_own_names_are_not(client: Client, host: str) -> None:
 def test_other_sites_are_refused(client: Client) -> None:
     own = f"http://127.0.0.1:{client.port}"
     assert client.post("/api/login-links", headers={"Origin": own}).status_code == 201
-    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{client.port + 1}", f"http://localhost:{client.port}"):
+    for origin in (
+        "http://evil.example",
+        "null",
+        f"http://127.0.0.1:{client.port + 1}",
+        f"http://localhost:{client.port}",
+    ):
         answer = client.post("/api/login-links", headers={"Origin": origin})
         assert answer.status_code == 403 and answer.json()["error"]["kind"] == "origin", origin
     for site in ("cross-site", "same-site"):
@@ -156,7 +161,9 @@ def test_links_are_followed_inside_and_not_shown_when_they_lead_out(client: Clie
     assert client.get("/api/files", params={"path": "in"}).status_code == 200
 
 
-@given(path=st.text(max_size=40) | st.lists(st.sampled_from(["..", ".", "out", "in", "x", "/", "\\", "~"])).map("/".join))
+@given(
+    path=st.text(max_size=40) | st.lists(st.sampled_from(["..", ".", "out", "in", "x", "/", "\\", "~"])).map("/".join)
+)
 @settings(max_examples=200, deadline=None)
 def test_a_path_is_below_the_root_or_refused(root: Path, path: str) -> None:
     try:
@@ -176,7 +183,7 @@ def test_names_of_uploads_are_plain(name: str) -> None:
     except StudioError:
         return
     assert clean and "/" not in clean and "\\" not in clean and not clean.startswith(".")
-    assert len(clean.encode()) <= 210 and clean == os.path.basename(clean)
+    assert len(clean.encode()) <= 210 and clean == Path(clean).name
     assert clean_name(clean) == clean
 
 

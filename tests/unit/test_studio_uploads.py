@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.e2e.studio_client import DEMO, Client, running
 
 from masklet.project import Project
-from tests.e2e.studio_client import DEMO, Client, running
 
 LIMIT = 1 << 20
 
@@ -147,9 +147,7 @@ def test_projects_from_strangers(client: Client, root: Path, tmp_path: Path) -> 
         database.execute("UPDATE setting SET value = ? WHERE key = 'track'", (settings,))
     opened = client.ask("POST", "/api/projects", path=opened["path"])
     one = client.ask("POST", f"/api/projects/{opened['id']}/objects")["id"]
-    refused = client.post(
-        f"/api/projects/{opened['id']}/prompts", json={"frame": 0, "object": one, "points": [[5, 5]]}
-    )
+    refused = client.post(f"/api/projects/{opened['id']}/prompts", json={"frame": 0, "object": one, "points": [[5, 5]]})
     assert refused.status_code == 403 and refused.json()["error"]["kind"] == "outside_root"
     client.request("DELETE", f"/api/projects/{opened['id']}")
     with sqlite3.connect(root / opened["path"]) as database:
