@@ -19,7 +19,7 @@ STAGES = ("encode_image", "attend_to_memory", "decode_masks", "encode_memory")
 def random_model(name: str, dtype: torch.dtype) -> SAM2:
     """A network with made-up weights: they cost as much time as real ones."""
     torch.manual_seed(0)
-    return SAM2(get_spec(name)).eval().requires_grad_(False).to(dtype)
+    return SAM2(get_spec(name)).eval().requires_grad_(False).in_format(dtype)
 
 
 def full_memories(model: SAM2, side: int, objects: int) -> Memories:

@@ -58,7 +58,8 @@ def show(results: dict[str, Any], console: Console) -> None:
             console.print(
                 f"{part['model']} at {part['size']}², {dtype}: {part['gflop'][dtype]:.0f} GFLOP at "
                 f"{part['gflop/s'][dtype]:.0f} GFLOP/s = {bound['products']:.2f} s, "
-                f"exponentials {bound['softmax']:.2f} s: at most {bound['most']:.2f}× as fast as straightforward float32 ({part['straightforward']:.2f} s); "
+                f"exponentials {bound['softmax']:.2f} s:  "
+                f"at most {bound['most']:.2f}× as fast as straightforward float32 ({part['straightforward']:.2f} s); "
                 f"measured {part['seconds'][dtype]:.2f} s = {bound['reached']:.2f}×, {bound['share']:.0%} of the bound"
             )
     for part in results.get("resolutions", []):

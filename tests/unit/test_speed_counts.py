@@ -30,10 +30,10 @@ class Bound:
 BOUNDS = {
     ("nano", 256, "plain"): Bound(505, 49, 4056, 2201),
     ("nano", 256, "float32"): Bound(491, 49, 4056, 2201),
-    ("nano", 256, "bfloat16"): Bound(629, 108, 8934, 2201),
+    ("nano", 256, "bfloat16"): Bound(613, 106, 9315, 2201),
     ("tiny", 256, "plain"): Bound(618, 76, 26342, 22991),
     ("tiny", 256, "float32"): Bound(602, 76, 26342, 22991),
-    ("tiny", 256, "bfloat16"): Bound(766, 145, 44856, 22991),
+    ("tiny", 256, "bfloat16"): Bound(750, 143, 45902, 22991),
 }
 
 

@@ -25,13 +25,11 @@ from torch.overrides import TorchFunctionMode
 from masklet.errors import CheckpointError
 from masklet.models.recognise import check_keys, recognise
 from masklet.models.registry import RELEASED
-from masklet.models.sam2 import SAM2
+from masklet.models.sam2 import FLOAT32_PARTS, SAM2
 from masklet.models.specs import ModelSpec
 
 # Where training scripts keep the weights inside their checkpoint; Meta's files use the first.
 _ENTRIES = ("model", "state_dict", "model_state_dict")
-# Clicks are placed with this matrix; rounded to 16 bits it would move them.
-_ALWAYS_FLOAT32 = "positional_encoding_gaussian_matrix"
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
@@ -79,7 +77,7 @@ def build(
     model = _without_weights(checkpoint.spec)
     state = {}
     for key, tensor in checkpoint.state.items():
-        target = torch.float32 if key.endswith(_ALWAYS_FLOAT32) else dtype
+        target = torch.float32 if key.startswith(FLOAT32_PARTS) else dtype
         copy = tensor.to(device=device, dtype=target, copy=True, memory_format=torch.contiguous_format)
         if not bool(torch.isfinite(copy).all()):
             if bool(torch.isfinite(tensor).all()):

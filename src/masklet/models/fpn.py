@@ -24,7 +24,8 @@ class Pointwise(nn.Conv2d):
         bias: Tensor = self.bias
         if after is not None:
             second = after.weight.flatten(1)
-            weight, bias = second @ weight, second @ bias + after.bias
+            weight, bias = weight.to(second.dtype), bias.to(second.dtype)
+            weight, bias = (second @ weight).to(x.dtype), (second @ bias + after.bias).to(x.dtype)
         return linear(x, weight, bias)
 
 

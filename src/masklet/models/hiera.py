@@ -178,7 +178,8 @@ class Hiera(nn.Module):
         """
         weights = (self.pos_embed, self.pos_embed_window)
         state = None
-        if not torch.is_grad_enabled() and not any(weight.is_inference() for weight in weights):
+        watched = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if watched and not any(weight.is_inference() for weight in weights):
             state = (height, width, *((weight.data_ptr(), weight._version, weight.dtype) for weight in weights))
             if self._positions is not None and self._positions[0] == state:
                 return self._positions[1]

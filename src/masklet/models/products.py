@@ -43,7 +43,7 @@ def _bfloat16_hardware() -> bool:
 
 def _quick(x: Tensor) -> bool:
     """Whether oneDNN is the better choice for products with this matrix."""
-    if x.device.type != "cpu" or torch.is_grad_enabled() or not _onednn():
+    if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or not _onednn():
         return False
     if x.dtype == torch.bfloat16:
         return _bfloat16_hardware()

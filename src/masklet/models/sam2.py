@@ -25,6 +25,9 @@ ABSENT = -1024.0
 MASK_PROMPT_LOGIT = 10.0
 #: Masks enter the memory encoder as ``sigmoid(logits) * MEMORY_SCALE + MEMORY_BIAS``.
 MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0
+#: These parts compute in float32 whatever the format of the rest: they are a hundredth of the work, and rounding in
+#: their scores lets a tracker choose another mask now and then.
+FLOAT32_PARTS = ("sam_prompt_encoder.", "sam_mask_decoder.")
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,15 @@ class SAM2(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number format of the weights and of the features."""
+        """Number format of the features, and of the weights but those of `FLOAT32_PARTS`."""
         return self.no_mem_embed.dtype
+
+    def in_format(self, dtype: torch.dtype) -> SAM2:
+        """Bring the weights to a number format; what needs float32 (`FLOAT32_PARTS`) stays in it. Returns itself."""
+        self.to(dtype)
+        self.sam_prompt_encoder.float()
+        self.sam_mask_decoder.float()
+        return self
 
     def encode_image(self, image_bchw: Tensor) -> ImageFeatures:
         """Encode normalised square pictures ``[b, 3, s, s]`` (SAM 2 section 4, image encoder)."""
@@ -169,7 +179,7 @@ class SAM2(nn.Module):
             stability_fallback: see :class:`~masklet.models.mask_decoder.MaskDecoder`.
         """
         encoder = self.sam_prompt_encoder
-        device = embedding_bchw.device
+        device, dtype = embedding_bchw.device, encoder.no_mask_embed.weight.dtype
         if points_bn2 is None or labels_bn is None:
             batch = batch if mask_logits_b1hw is None else mask_logits_b1hw.shape[0]
             batch = max(batch, embedding_bchw.shape[0])
@@ -181,19 +191,21 @@ class SAM2(nn.Module):
             dense = encoder.no_mask(1, h, w)
         else:
             dense = encoder.mask(_resize(mask_logits_b1hw.to(device).float(), (4 * h, 4 * w), antialias=True))
+        fine, middle = features.high_res_bchw
         return self.sam_mask_decoder(
-            embedding_bchw,
-            features.high_res_bchw,
+            embedding_bchw.to(dtype),
+            (fine.to(dtype), middle.to(dtype)),
             sparse,
             dense,
-            encoder.pe_layer.grid(h, w).to(embedding_bchw.dtype),
+            encoder.pe_layer.grid(h, w).to(dtype),
             multimask,
             stability_fallback,
         )
 
     def object_pointer(self, token_bc: Tensor, present_b1: Tensor) -> Tensor:
         """Make object pointers from output tokens; where the object is absent, the learned no-object pointer."""
-        present = present_b1.to(token_bc.dtype)
+        token_bc = token_bc.to(self.dtype)
+        present = present_b1.to(self.dtype)
         return present * self.obj_ptr_proj(token_bc) + (1 - present) * self.no_obj_ptr
 
     def encode_memory(
