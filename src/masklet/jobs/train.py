@@ -12,8 +12,11 @@ from pydantic import ValidationError
 
 from masklet.errors import InputError
 from masklet.models import get_spec
+from masklet.runtime import pick_device
 from masklet.runtime import threads as cpu_threads
 from masklet.training.batches import ClipSource
+from masklet.training.footage import Footage
+from masklet.training.optimisation import PARTS, frozen_parts
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
 from masklet.training.synthesis import ClipGenerator, ClipSettings, Pictures, Wardrobe
@@ -22,6 +25,10 @@ from masklet.training.trainer import Report, Trainer
 #: Validation clips come from a seed of their own, far from any that trains.
 _VALIDATION_SEED = 0x5EED
 _VALIDATION_FRAMES = 6
+_FOOTAGE_VALIDATION_FRAMES = 8
+
+#: Fine-tuning: steps, and frames and masklets of a clip.
+TUNING_STEPS, TUNING_FRAMES, TUNING_OBJECTS = 500, 4, 2
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,12 @@ class Clips:
     Attributes:
         learned: the source for a stage, at a size in pixels and with a seed.
         validated: so many clips at a size that nothing learns from.
+        anew: whether clips are to be mirrored, reversed and coloured by chance.
     """
 
     learned: Callable[[Stage, int, int], ClipSource]
     validated: Callable[[int, int], Sequence[Any]]
+    anew: bool = True
 
 
 def synthetic_clips(cutouts: Pictures | None, photos: Pictures | None, textures: Pictures | None) -> Clips:
@@ -52,13 +61,77 @@ def synthetic_clips(cutouts: Pictures | None, photos: Pictures | None, textures:
     return Clips(learned, validated)
 
 
+def footage_clips(learned: Footage, validated: Footage | None) -> Clips:
+    """Clips out of annotated videos, which are augmented there.
+
+    Args:
+        validated: videos that nothing is learned from; None where there are none.
+    """
+
+    def source(stage: Stage, size: int, seed: int) -> ClipSource:
+        return learned.changed(seed, frames=stage.frames, height=size, width=size)
+
+    def held(count: int, size: int) -> Sequence[Any]:
+        if validated is None:
+            return ()
+        plain = validated.settings.plain()
+        still = {name: getattr(plain, name) for name in plain.__slots__}
+        still |= {"frames": _FOOTAGE_VALIDATION_FRAMES, "height": size, "width": size, "between": 0.0}
+        footage = validated.changed(_VALIDATION_SEED, **still)
+        return [footage.clip(number) for number in range(count)]
+
+    return Clips(source, held, anew=False)
+
+
+def tuning_stages(frames: int | None = None, objects: int | None = None) -> tuple[Stage, ...]:
+    """One stage of one clip a step."""
+    return (Stage(share=1, frames=frames or TUNING_FRAMES, clips=1, objects=objects or TUNING_OBJECTS),)
+
+
+def tuning_settings(
+    *,
+    model: str,
+    start: Path,
+    device: str | None,
+    steps: int | None = None,
+) -> TrainSettings:
+    """What a fine-tuning run begins from: short clips one at a time, a low learning rate, no aid for beginners.
+
+    On a CPU only the mask decoder learns, so that the image encoder runs without gradients; elsewhere everything but
+    the image encoder's trunk.
+    """
+    if pick_device(device).type == "cpu":
+        frozen = tuple(part for part in PARTS if part != "mask-decoder")
+    else:
+        frozen = ("trunk",)
+    length = steps or TUNING_STEPS
+    return TrainSettings(
+        model=model,
+        start=str(start.absolute()),
+        steps=length,
+        stages=tuning_stages(),
+        learning_rate=1e-4,
+        warm_up=max(1, min(50, length // 10)),
+        encoder_rate=0.3,
+        layer_decay=0.9,
+        weight_decay=0.01,
+        optimiser="adamw",
+        clip_norm=0.1,
+        ema=0.99,
+        aid=0.0,
+        echo=1,
+        freeze=frozen,
+        validate_every=max(1, length // 5),
+    )
+
+
 def train_run(
     path: Path,
     clips: Clips,
     *,
     settings_file: Path | None = None,
     changes: Mapping[str, Any],
-    defaults: TrainSettings | None = None,
+    defaults: Callable[[], TrainSettings] = TrainSettings,
     device: str | None = None,
     workers: int = 1,
     threads: int | None = None,
@@ -71,14 +144,14 @@ def train_run(
     Args:
         settings_file: JSON with any of the settings.
         changes: settings that count above all.
-        defaults: what a new run begins from.
+        defaults: makes what a new run begins from.
 
     Raises:
         InputError: settings that can't be, or the folder is in use. CheckpointError: weights or state don't fit.
     """
     folder = RunFolder(path)
     try:
-        settings = _settings(folder, defaults or TrainSettings(), settings_file, changes)
+        settings = _settings(folder, defaults, settings_file, changes)
         size = settings.resolution or get_spec(settings.model).image_size
         with cpu_threads(threads):
             trainer = Trainer(
@@ -88,6 +161,7 @@ def train_run(
                 clips.validated(validation, size) if validation else (),
                 device=device,
                 workers=workers,
+                anew=clips.anew,
             )
             return trainer.run(report, stop)
     finally:
@@ -95,9 +169,9 @@ def train_run(
 
 
 def _settings(
-    folder: RunFolder, defaults: TrainSettings, file: Path | None, changes: Mapping[str, Any]
+    folder: RunFolder, defaults: Callable[[], TrainSettings], file: Path | None, changes: Mapping[str, Any]
 ) -> TrainSettings:
-    settings = folder.read_settings() if folder.started else defaults
+    settings = folder.read_settings() if folder.started else defaults()
     own: dict[str, Any] = {}
     if file is not None:
         try:
@@ -107,8 +181,14 @@ def _settings(
         except (OSError, ValueError) as error:
             raise InputError(f"{file} can't be read as settings: {error}") from error
     try:
-        return TrainSettings.model_validate({**settings.model_dump(), **own, **changes})
+        settings = TrainSettings.model_validate({**settings.model_dump(), **own, **changes})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"there is no setting {place}; there are {', '.join(TrainSettings.model_fields)}"
+            ) from None
         raise InputError(f"the setting {place} can't be {first['input']!r}: {first['msg']}") from None
+    frozen_parts(settings.freeze)
+    return settings

@@ -15,8 +15,6 @@ from torch.utils.data import Dataset
 
 #: A masklet starts on a frame where it covers at least this share.
 _LEAST_START = 0.001
-#: Clips that a loader process keeps to use again.
-_KEPT = 64
 
 
 class ClipLike(Protocol):
@@ -44,12 +42,14 @@ class Batch:
         masks_kthw: bool; every masklet is visible in frame 0.
         owner_k: which clip a masklet belongs to.
         known_kt: whether the truth of that frame is known; everywhere on synthetic clips.
+        shown_bthw: bool, where any object is, chosen or not.
     """
 
     frames_bthwc: Tensor
     masks_kthw: Tensor
     owner_k: Tensor
     known_kt: Tensor
+    shown_bthw: Tensor
 
     def pin_memory(self) -> Batch:
         return Batch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
@@ -75,15 +75,27 @@ class Batches(Dataset[Batch]):
         seed: any integer.
         echo: how many batches see a clip, each time mirrored, reversed and coloured anew. Making a clip costs more
             than looking at it again, and a network this far from convergence learns from both.
-        spread: batches between two sights of a clip.
+        spread: batches between two sights of a clip. The clips of as many batches are kept, so with several loader
+            processes it should be a multiple of their number, or each would make them again.
+        anew: False shows clips as the source gives them.
     """
 
-    def __init__(self, source: ClipSource, shape: BatchShape, seed: int = 0, *, echo: int = 1, spread: int = 8):
+    def __init__(
+        self,
+        source: ClipSource,
+        shape: BatchShape,
+        seed: int = 0,
+        *,
+        echo: int = 1,
+        spread: int = 8,
+        anew: bool = True,
+    ):
         self.source = source
         self.shape = shape
         self.seed = seed
         self.echo = echo
         self.spread = spread
+        self.anew = anew
         self._kept: OrderedDict[int, Any] = OrderedDict()
 
     def clip_numbers(self, number: int) -> list[int]:
@@ -95,35 +107,42 @@ class Batches(Dataset[Batch]):
     def _clip(self, number: int) -> Any:
         if number not in self._kept:
             self._kept[number] = self.source.clip(number)
-            if len(self._kept) > (_KEPT if self.echo > 1 else 1):
+            if len(self._kept) > (self.spread * self.shape.clips if self.echo > 1 else 1):
                 self._kept.popitem(last=False)
         return self._kept[number]
 
     def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng([self.seed & 0xFFFFFFFF, 1, number])
-        frames, masks, owners, known = [], [], [], []
+        frames, shown, masks, owners, known = [], [], [], [], []
         for place, clip_number in enumerate(self.clip_numbers(number)):
             clip = self._clip(clip_number)
-            images, labels, annotated = seen_anew(rng, clip)
+            images, labels, annotated = seen_anew(rng, clip) if self.anew else as_it_is(clip)
             for label in choose_masklets(rng, labels[0], self.shape.objects):
                 masks.append(labels == label)
                 known.append(annotated)
                 owners.append(place)
             frames.append(images)
+            shown.append(labels > 0)
         t, h, w = frames[0].shape[:3]
         return Batch(
             torch.from_numpy(np.stack(frames)),
             torch.from_numpy(np.stack(masks) if masks else np.zeros((0, t, h, w), bool)),
             torch.tensor(owners, dtype=torch.long),
             torch.from_numpy(np.stack(known) if known else np.zeros((0, t), bool)),
+            torch.from_numpy(np.stack(shown)),
         )
+
+
+def as_it_is(clip: ClipLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A clip's frames, labels, and which frames are annotated."""
+    annotated = getattr(clip, "annotated_t", None)
+    known = np.ones(len(clip.frames_thwc), bool) if annotated is None else np.asarray(annotated, bool)
+    return clip.frames_thwc, clip.labels_thw, known
 
 
 def seen_anew(rng: np.random.Generator, clip: ClipLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A clip mirrored, reversed in time and coloured by chance: frames, labels, and which frames are annotated."""
-    images, labels = clip.frames_thwc, clip.labels_thw
-    annotated = getattr(clip, "annotated_t", None)
-    annotated = np.ones(len(images), bool) if annotated is None else np.asarray(annotated, bool)
+    images, labels, annotated = as_it_is(clip)
     least = _LEAST_START * labels[0].size
     if rng.random() < 0.5 and annotated[-1] and (labels[-1] > 0).sum() > least:
         images, labels, annotated = images[::-1], labels[::-1], annotated[::-1]

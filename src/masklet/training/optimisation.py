@@ -12,37 +12,56 @@ from torch import Tensor, nn
 from masklet.errors import InputError
 from masklet.models import SAM2
 
-#: What ``freeze`` can name, and the beginnings of the weights' keys.
+#: The parts of a network, and the beginnings of their weights' keys: the longest one that fits says where a weight
+#: belongs. The decoder's convolutions for the fine levels count as the neck's: they run with the image encoder.
 PARTS: dict[str, tuple[str, ...]] = {
-    "image-encoder": ("image_encoder.",),
     "trunk": ("image_encoder.trunk.",),
     "neck": ("image_encoder.neck.", "sam_mask_decoder.conv_s0.", "sam_mask_decoder.conv_s1."),
-    "memory-attention": ("memory_attention.", "maskmem_tpos_enc", "obj_ptr_tpos_proj."),
+    "memory-attention": ("memory_attention.", "maskmem_tpos_enc", "obj_ptr_tpos_proj.", "no_mem_embed"),
     "memory-encoder": ("memory_encoder.", "no_obj_embed_spatial"),
     "prompt-encoder": ("sam_prompt_encoder.", "mask_downsample."),
     "mask-decoder": ("sam_mask_decoder.", "obj_ptr_proj.", "no_obj_ptr"),
 }
+#: Names for several parts.
+GROUPS: dict[str, tuple[str, ...]] = {"image-encoder": ("trunk", "neck")}
+
+#: Kept for the released checkpoints' sake; nothing ever reads it.
+_UNUSED = "no_mem_pos_enc"
 
 #: Small tables and tokens: no weight decay, like biases and norms.
 _NO_DECAY = ("embed", "tpos_enc", "no_obj_ptr", "token", "gamma")
 
 
-def freeze(model: SAM2, parts: Iterable[str]) -> None:
-    """Make only the weights outside ``parts`` learn.
+def part_of(key: str) -> str | None:
+    """The part that a weight belongs to; None for the one that nothing reads."""
+    if key == _UNUSED:
+        return None
+    fitting = [(len(start), part) for part, starts in PARTS.items() for start in starts if key.startswith(start)]
+    return max(fitting)[1]
+
+
+def frozen_parts(names: Iterable[str]) -> frozenset[str]:
+    """The parts that these names (of :data:`PARTS` or :data:`GROUPS`) stand for.
 
     Raises:
-        InputError: a part isn't one of :data:`PARTS`, or nothing would be left to learn.
+        InputError: an unknown name, or nothing would be left to learn.
     """
-    parts = list(parts)
-    for part in parts:
-        if part not in PARTS:
-            raise InputError(f"{part!r} can't be frozen; choose from: {', '.join(PARTS)}")
-    beginnings = tuple(beginning for part in parts for beginning in PARTS[part])
-    for key, parameter in model.named_parameters():
-        # Kept for the released checkpoints' sake; nothing ever reads it.
-        parameter.requires_grad_(not key.startswith(beginnings) and key != "no_mem_pos_enc")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    parts: set[str] = set()
+    for name in names:
+        if name not in PARTS and name not in GROUPS:
+            raise InputError(f"{name!r} can't be frozen; choose from: {', '.join((*GROUPS, *PARTS))}")
+        parts.update(GROUPS.get(name, (name,)))
+    if parts == set(PARTS):
         raise InputError("everything is frozen: leave out a part")
+    return frozenset(parts)
+
+
+def freeze(model: SAM2, names: Iterable[str]) -> None:
+    """Make only the weights outside these parts learn. Raises as :func:`frozen_parts`."""
+    parts = frozen_parts(names)
+    for key, parameter in model.named_parameters():
+        part = part_of(key)
+        parameter.requires_grad_(part is not None and part not in parts)
 
 
 def rate_of(key: str, blocks: int, decay: float, encoder: float) -> float:
@@ -71,6 +90,7 @@ class Optimiser:
         model: SAM2,
         *,
         method: str,
+        matrix_rate: float,
         weight_decay: float,
         layer_decay: float,
         encoder_rate: float,
@@ -84,7 +104,8 @@ class Optimiser:
                 continue
             plain = parameter.ndim < 2 or any(name in key for name in _NO_DECAY)
             kind = "muon" if method == "muon" and id(parameter) in inside else "adamw"
-            group = (rate_of(key, blocks, layer_decay, encoder_rate), 0.0 if plain else weight_decay)
+            share = rate_of(key, blocks, layer_decay, encoder_rate) * (matrix_rate if kind == "muon" else 1.0)
+            group = (share, 0.0 if plain else weight_decay)
             groups[kind].setdefault(group, []).append(parameter)
 
         if helper is not None:

@@ -20,24 +20,30 @@ _STRIP = 128
 
 
 class Record:
-    """Writes TensorBoard events; without tensorboardX (``pip install masklet[training]``) it writes nothing."""
+    """Writes TensorBoard events; without tensorboardX (``pip install masklet[training]``) it writes nothing.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the events.
+        step: where the run goes on: what a killed process wrote after its last save is taken back.
+    """
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
             self._writer: Any = None
         else:
-            self._writer = SummaryWriter(str(folder))
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, report: Report, rate: float) -> None:
         if self._writer is None:
             return
-        for name, value in report.terms.items():
-            self._writer.add_scalar(f"train/{name}", value, report.step)
-        self._writer.add_scalar("train/learning_rate", rate, report.step)
-        self._writer.add_scalar("speed/steps_per_second", report.steps_per_second, report.step)
-        self._writer.add_scalar("speed/frames_per_second", report.frames_per_second, report.step)
+        if report.terms:
+            for name, value in report.terms.items():
+                self._writer.add_scalar(f"train/{name}", value, report.step)
+            self._writer.add_scalar("train/learning_rate", rate, report.step)
+            self._writer.add_scalar("speed/steps_per_second", report.steps_per_second, report.step)
+            self._writer.add_scalar("speed/frames_per_second", report.frames_per_second, report.step)
         if report.validation is not None:
             for kind, value in report.validation.j.items():
                 self._writer.add_scalar(f"validation_j/{kind}", value, report.step)

@@ -6,7 +6,6 @@ Every file is written beside its place and then renamed, so a run that is killed
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,8 +83,11 @@ class RunFolder:
             return None
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise CheckpointError(f"{path} can't be read ({error}); start a new run from {self.weights}") from error
+        except Exception as error:  # an unpickler on damaged bytes raises almost anything
+            why = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise CheckpointError(
+                f"{path} can't be read ({why}); begin a new run with the weights {self.weights}"
+            ) from error
 
     def write_state(self, state: dict[str, Any]) -> None:
         self._write(_STATE, lambda path: torch.save(state, path))

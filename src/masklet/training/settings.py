@@ -69,10 +69,12 @@ class TrainSettings(_Strict):
         learning_rate: at its highest. It rises for ``warm_up`` steps and falls along a cosine.
         encoder_rate: the image encoder's share of the learning rate.
         layer_decay: how much less each block of the trunk learns than the one after it.
+        matrix_rate: with ``muon``, how much larger the matrices' learning rate is.
         optimiser: ``muon`` for the matrices and AdamW for the rest, or ``adamw`` for everything.
         ema: memory of the moving average of the weights.
         aid: share of the run during which terms help a network that starts from nothing: a balanced cross-entropy, an
-            auxiliary foreground head on the pyramid levels, and the truth's word on visibility in memories.
+            auxiliary foreground head on the pyramid levels, and the truth's word on visibility in memories. The focal
+            loss, which at first only teaches that most of a picture is background, comes in as they go out.
         echo: how many steps see a clip, each time mirrored, reversed and coloured anew.
         precision: number format of the network's products; weights and losses stay float32.
         freeze: parts that don't learn, see :data:`masklet.training.optimisation.PARTS`.
@@ -83,16 +85,17 @@ class TrainSettings(_Strict):
     model: str = "nano"
     start: str | None = None
     resolution: int | None = None
-    steps: int = Field(default=5_000, ge=1)
+    steps: int = Field(default=3_000, ge=1)
     stages: tuple[Stage, ...] = (
         Stage(share=0.3, frames=1, clips=16, size=160),
-        Stage(share=0.45, frames=5, clips=4, size=192),
-        Stage(share=0.25, frames=6, clips=4),
+        Stage(share=0.45, frames=5, clips=4, size=160),
+        Stage(share=0.25, frames=6, clips=3),
     )
     prompts: Prompting = Prompting()
     losses: Losses = Losses()
     learning_rate: float = Field(default=1.5e-3, gt=0)
     warm_up: int = Field(default=100, ge=0)
+    matrix_rate: float = Field(default=4.0, gt=0)
     encoder_rate: Share = 1.0
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     weight_decay: float = Field(default=0.05, ge=0)

@@ -6,6 +6,7 @@ import copy
 import signal
 import sys
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from masklet.errors import CheckpointError, InputError
+from masklet.errors import CheckpointError, DeviceMemoryError, InputError, MaskletError, MaskletWarning
 from masklet.models import SAM2, ImageFeatures, get_spec
 from masklet.models.checkpoints import build, read_checkpoint, write_safetensors
-from masklet.runtime import pick_device, pick_dtype
+from masklet.runtime import is_out_of_memory, pick_device, pick_dtype
 from masklet.training.batches import Batch, Batches, BatchShape, ClipSource
 from masklet.training.initialise import initialise
 from masklet.training.losses import LossWeights, balanced_loss, total_loss
@@ -34,6 +35,8 @@ from masklet.training.validation import Validation, validate
 
 #: Steps whose numbers are averaged for one report.
 REPORT_EVERY = 20
+#: Slow steps are reported on after so many seconds.
+_REPORT_SECONDS = 30.0
 #: So many steps in a row without finite gradients end the run.
 _HOPELESS = 20
 
@@ -47,6 +50,7 @@ class Report:
         steps: steps in all.
         stage: number of the stage, from 0.
         terms: averages since the last report: ``loss``, its terms, ``true_iou`` of the chosen candidates, ``gradient``.
+            Empty in the report on the weights that a run begins with.
         steps_per_second, frames_per_second: throughput since the last report.
         validation: where one was made just now.
     """
@@ -68,14 +72,14 @@ class _ForegroundHead(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (width // 8, width // 4, width))
 
     def forward(self, features: ImageFeatures, batch: Batch) -> Tensor:
-        clips = len(batch.frames_bthwc)
-        shown = torch.zeros(clips, *batch.masks_kthw.shape[1:], device=batch.masks_kthw.device)
-        shown.index_add_(0, batch.owner_k, batch.masks_kthw.float())
-        shown = shown.clamp(max=1).flatten(0, 1)[:, None]
+        shown = batch.shown_bthw.float().flatten(0, 1)[:, None]
+        known = torch.zeros_like(batch.shown_bthw[..., 0, 0], dtype=torch.bool)
+        known[batch.owner_k] = batch.known_kt
         loss = shown.new_zeros(())
         for head, level in zip(self.heads, (*features.high_res_bchw, features.embedding_bchw), strict=True):
             logits = head(level.float())
-            loss = loss + balanced_loss(logits, F.interpolate(shown, logits.shape[-2:], mode="area")).mean()
+            each = balanced_loss(logits, F.interpolate(shown, logits.shape[-2:], mode="area"))[:, 0]
+            loss = loss + (each * known.flatten()).sum() / known.sum().clamp(min=1)
         return loss / len(self.heads)
 
 
@@ -89,6 +93,7 @@ class Trainer:
         validation: clips with ``frames_thwc`` and ``labels_thw`` that aren't learned from.
         device: as everywhere.
         workers: processes that make clips (0: the training process does).
+        anew: mirror, reverse and colour the clips by chance; not for a source that does so itself.
 
     Raises:
         InputError, CheckpointError, DeviceError: the settings, weights or device can't be used.
@@ -103,23 +108,26 @@ class Trainer:
         *,
         device: str | torch.device | None = None,
         workers: int = 1,
+        anew: bool = True,
     ) -> None:
         self.settings = settings
         self.folder = folder
         self.source = source
         self.validation = validation
         self.workers = workers
+        self.anew = anew
         self.device = pick_device(device)
         self.dtype = _precision(settings.precision, self.device)
-        self.model = _begin(settings).to(self.device).train()
+        state = folder.read_state()
+        self.model = _begin(settings, going_on=state is not None).to(self.device).train()
         self.size = self.model.spec.check_resolution(settings.resolution or self.model.spec.image_size)
         freeze(self.model, settings.freeze)
-        learns = any(parameter.requires_grad for parameter in self.model.image_encoder.parameters())
-        self.unroller = Unroller(self.model, image_encoder_grad=learns)
+        self.unroller = Unroller(self.model)
         self.foreground = _ForegroundHead(self.model.spec.width).to(self.device) if settings.aid else None
         self.optimiser = Optimiser(
             self.model,
             method=settings.optimiser,
+            matrix_rate=settings.matrix_rate,
             weight_decay=settings.weight_decay,
             layer_decay=settings.layer_decay,
             encoder_rate=settings.encoder_rate,
@@ -129,12 +137,11 @@ class Trainer:
         self.judge = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.step = 0
         self.best = -1.0
-        self._load()
+        self._load(state)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
-    def _load(self) -> None:
-        state = self.folder.read_state()
+    def _load(self, state: dict[str, Any] | None) -> None:
         if state is not None:
             try:
                 self.model.load_state_dict(state["model"])
@@ -143,10 +150,12 @@ class Trainer:
                 if self.foreground is not None and state["foreground"] is not None:
                     self.foreground.load_state_dict(state["foreground"])
                 self.step, self.best = state["step"], state["best"]
-            except (KeyError, RuntimeError, ValueError) as error:
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                why = str(error).strip().partition("\n")[0].rstrip(":") or type(error).__name__
                 raise CheckpointError(
-                    f"the run in {self.folder.path} can't go on with these settings ({error}); begin a new one with "
-                    f"its weights: --start {self.folder.weights}"
+                    f"the run in {self.folder.path} can't go on with these settings ({why}): another network, "
+                    "optimiser or choice of what is frozen needs a run of its own. It can begin with the weights in "
+                    f"{self.folder.weights}"
                 ) from error
         self.folder.write_settings(self.settings)
 
@@ -177,19 +186,28 @@ class Trainer:
             CheckpointError: the gradients stopped being finite.
         """
         settings = self.settings
-        record = Record(self.folder.events)
+        record = Record(self.folder.events, self.step)
         sums: dict[str, float] = defaultdict(float)
         since, frames, saved, hopeless = time.monotonic(), 0, time.monotonic(), 0
         begun = self.step
         validated: Validation | None = None
         try:
+            if not self.step and settings.start is not None and self.validation:
+                said = Report(0, settings.steps, 0, {}, 0.0, 0.0, self._validate(record))
+                record.write(said, 0.0)
+                report(said)
+                since = time.monotonic()
             for batch in self._batches():
-                terms, gradient = self._learn(batch.to(self.device))
+                if len(batch.owner_k):
+                    terms, gradient = self._learned(batch)
+                else:
+                    terms, gradient = {}, float("nan")
                 hopeless = 0 if np.isfinite(gradient) else hopeless + 1
                 if hopeless >= _HOPELESS:
                     raise CheckpointError(
-                        f"the training in {self.folder.path} has diverged at step {self.step}: go on from the last "
-                        "save with a lower learning rate"
+                        f"the training in {self.folder.path} has learned nothing in the {hopeless} steps before "
+                        f"{self.step}: if the clips show objects, it has diverged; go on from the last save with a "
+                        "lower learning rate"
                     )
                 self.step += 1
                 frames += batch.frames_bthwc.shape[0] * batch.frames_bthwc.shape[1]
@@ -197,10 +215,13 @@ class Trainer:
                     sums[name] += value
                 last = self.step >= settings.steps
                 if self.step % settings.validate_every == 0 or last:
-                    validated = self._validate(record, batch)
-                if self.step % REPORT_EVERY == 0 or last or self.step == begun + 1:
-                    count = int(sums.pop("steps"))
-                    passed = max(time.monotonic() - since, 1e-9)
+                    begin = time.monotonic()
+                    validated = self._validate(record)
+                    since += time.monotonic() - begin
+                passed = max(time.monotonic() - since, 1e-9)
+                due = self.step % REPORT_EVERY == 0 or self.step == begun + 1 or passed > _REPORT_SECONDS
+                if due or last or validated is not None:
+                    count = max(1, int(sums.pop("steps", 0)))
                     means = {name: value / count for name, value in sums.items()}
                     said = Report(
                         self.step,
@@ -228,6 +249,18 @@ class Trainer:
     def _share(self) -> float:
         return cosine(self.step, self.settings.steps, self.settings.warm_up)
 
+    def _learned(self, batch: Batch) -> tuple[dict[str, float], float]:
+        try:
+            return self._learn(batch.to(self.device))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            clips, frames, side = batch.frames_bthwc.shape[:3]
+            raise DeviceMemoryError(
+                f"{self.device} has too little memory for a step with {clips} clips of {frames} frames of {side}x{side} "
+                f"and {len(batch.owner_k)} objects: take fewer or shorter clips, fewer objects, or a lower resolution"
+            ) from error
+
     def _learn(self, batch: Batch) -> tuple[dict[str, float], float]:
         """One step: its loss terms and the norm of its gradient."""
         settings = self.settings
@@ -242,7 +275,7 @@ class Trainer:
             prompts.later,
             trust_truth=aid,
         )
-        weights = LossWeights(losses.focal, losses.dice, losses.iou, losses.object_score, balanced=aid)
+        weights = LossWeights(losses.focal * (1 - aid), losses.dice, losses.iou, losses.object_score, balanced=aid)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             features = self.unroller.encode(batch.frames_bthwc)
             said = self.unroller(features, batch, plan, rng).together()
@@ -262,7 +295,7 @@ class Trainer:
         self.average.update(self.model)
         return {"loss": float(loss.detach()), "gradient": norm, "steps": 1.0, **terms}, norm
 
-    def _validate(self, record: Record, batch: Batch) -> Validation | None:
+    def _validate(self, record: Record) -> Validation | None:
         if not self.validation:
             return None
         self.judge.load_state_dict(self.average.state)
@@ -274,24 +307,40 @@ class Trainer:
         return result
 
     def _batches(self) -> Iterator[Batch]:
-        """The batches from the current step to the end, stage by stage; only those that show an object."""
+        """The batches from the current step to the end, stage by stage."""
         settings = self.settings
         while self.step < settings.steps:
             number, stage = settings.stage_at(self.step)
             shape = BatchShape(stage.clips, stage.objects)
-            batches = Batches(self.source(stage), shape, settings.seed + number, echo=settings.echo)
+            batches = Batches(self.source(stage), shape, settings.seed + number, echo=settings.echo, anew=self.anew)
             first = settings.batches_before(self.step)
             for batch in _loaded(batches, first, self.workers, pinned=self.device.type == "cuda"):
-                if len(batch.owner_k):
-                    yield batch
+                if isinstance(batch, MaskletError):
+                    raise batch
+                yield batch
                 if self.step >= settings.steps or settings.stage_at(self.step)[0] != number:
                     break
 
 
-def _loaded(batches: Batches, first: int, workers: int, *, pinned: bool) -> Iterator[Batch]:
+class _Reported(Dataset["Batch | MaskletError"]):
+    """Hands errors over instead of raising them: PyTorch would put the loader process's traceback into the message."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, number: int) -> Batch | MaskletError:
+        try:
+            return self.batches[number]
+        except MaskletError as error:
+            # One of masklet.errors, which are made of their message alone and so can be sent.
+            kind = next(kind for kind in type(error).__mro__ if kind.__module__ == MaskletError.__module__)
+            return kind(str(error))
+
+
+def _loaded(batches: Batches, first: int, workers: int, *, pinned: bool) -> Iterator[Batch | MaskletError]:
     """Batches from number ``first`` on, made ahead by other processes."""
-    loader: DataLoader[Batch] = DataLoader(
-        batches,
+    loader: DataLoader[Batch | MaskletError] = DataLoader(
+        _Reported(batches),
         batch_size=None,
         sampler=range(first, sys.maxsize // 2),
         num_workers=workers,
@@ -304,14 +353,25 @@ def _loaded(batches: Batches, first: int, workers: int, *, pinned: bool) -> Iter
     return iter(loader)
 
 
+def _as_a_note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+    if issubclass(category, MaskletWarning):
+        return f"note: {message}\n"
+    return _PYTHON_WAY(message, category, *place, **more)
+
+
+_PYTHON_WAY = warnings.formatwarning
+
+
 def _settle_worker(_: int) -> None:
+    warnings.formatwarning = _as_a_note
     # Ctrl-C is the training process's to handle; OpenCV's own threads would crowd it out.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 
-def _begin(settings: TrainSettings) -> SAM2:
-    if settings.start is None:
+def _begin(settings: TrainSettings, *, going_on: bool) -> SAM2:
+    # A run that goes on has all weights in its state; what it began with may be gone.
+    if settings.start is None or going_on:
         return initialise(SAM2(get_spec(settings.model)), settings.seed)
     checkpoint = read_checkpoint(settings.start)
     wanted = get_spec(settings.model).name

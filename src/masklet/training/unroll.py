@@ -19,9 +19,14 @@ from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT
 from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess
+from masklet.training.optimisation import GROUPS, part_of
 
+#: A frozen image encoder takes so many pixels at once; nothing of them has to be kept for gradients.
+_PIXELS_AT_ONCE = 1 << 20
 #: Earlier masks are fed back with their logits inside this range, as tracking does.
 _FEEDBACK_LIMIT = 32.0
+#: The parts that run when a picture is encoded.
+_ENCODING = frozenset(GROUPS["image-encoder"])
 
 
 @dataclass(frozen=True)
@@ -113,18 +118,29 @@ class Unroller:
 
     Args:
         model: the network, in training mode.
-        image_encoder_grad: False where the image encoder is frozen: its activations then aren't kept.
     """
 
-    def __init__(self, model: SAM2, *, image_encoder_grad: bool = True) -> None:
+    def __init__(self, model: SAM2) -> None:
         self.model = model
-        self.image_encoder_grad = image_encoder_grad
 
     def encode(self, frames_bthwc: Tensor) -> ImageFeatures:
-        """Encode all frames of a batch together (frame t of clip i is row ``i * t_count + t``)."""
-        rgb = frames_bthwc.flatten(0, 1).permute(0, 3, 1, 2).contiguous().float() / 255
-        with torch.set_grad_enabled(self.image_encoder_grad and torch.is_grad_enabled()):
-            return self.model.encode_image(normalise(rgb))
+        """Encode all frames of a batch (frame t of clip i is row ``i * t_count + t``).
+
+        Together, or where everything up to the features is frozen a few at a time without gradients.
+        """
+        frames_nhwc = frames_bthwc.flatten(0, 1)
+        if any(weight.requires_grad for key, weight in self.model.named_parameters() if part_of(key) in _ENCODING):
+            return self._encode(frames_nhwc)
+        count = max(1, _PIXELS_AT_ONCE // frames_nhwc.shape[1] ** 2)
+        with torch.no_grad():
+            features = [self._encode(part) for part in frames_nhwc.split(count)]
+        fine, middle = zip(*(one.high_res_bchw for one in features), strict=True)
+        embedding = torch.cat([one.embedding_bchw for one in features])
+        return ImageFeatures(embedding, (torch.cat(fine), torch.cat(middle)), features[0].image_size)
+
+    def _encode(self, frames_nhwc: Tensor) -> ImageFeatures:
+        rgb = frames_nhwc.permute(0, 3, 1, 2).contiguous().float() / 255
+        return self.model.encode_image(normalise(rgb))
 
     def __call__(self, features: ImageFeatures, batch: Batch, plan: PromptPlan, rng: np.random.Generator) -> Unrolled:
         """Prompt every masklet on frame 0 and track it to the end of its clip."""
@@ -149,7 +165,7 @@ class Unroller:
                     answer = self._corrected(own, embedding, answer, truth, known, plan, rng, said, None)
                     prompts.append(t)
             if t + 1 < count:
-                memories[t] = self._remember(own, answer, truth, by_hand, t in prompts, trust)
+                memories[t] = self._remember(own, answer, truth, by_hand, t in prompts, known if trust else None)
         return said
 
     # --- prompted frames -----------------------------------------------------------------------------------------
@@ -242,10 +258,15 @@ class Unroller:
     # --- memory ----------------------------------------------------------------------------------------------------
 
     def _remember(
-        self, own: ImageFeatures, answer: _Answer, truth: Tensor, by_hand: Tensor, is_prompt: bool, trust: bool
+        self, own: ImageFeatures, answer: _Answer, truth: Tensor, by_hand: Tensor, is_prompt: bool, trust: Tensor | None
     ) -> _Memory:
+        """``trust`` tells for which masklets memory is to take the truth's word on visibility."""
         visible = truth.flatten(1).any(1)[:, None]
-        present = visible if trust or is_prompt else answer.score_k1.detach() > 0
+        present = answer.score_k1.detach() > 0
+        if is_prompt:
+            present = visible
+        elif trust is not None:
+            present = torch.where(trust[:, None], visible, present)
         logits = torch.where(present[..., None, None], answer.logits_k1hw, torch.full_like(answer.logits_k1hw, ABSENT))
         if bool(by_hand.any()):
             painted = _as_logits(truth[:, None].float(), logits)

@@ -159,7 +159,7 @@ class Pictures:
         if key not in self._cache:
             shelf, local = self._place(index)
             image = shelf.read(local, view)
-            image = self._cutout(image, index, shelf.views(local)) if self.kind == "cutouts" else _photo(image)
+            image = self._cutout(image, index, view, shelf.views(local)) if self.kind == "cutouts" else _photo(image)
             image.setflags(write=False)
             self._cache[key] = image
             while len(self._cache) > _CACHED:
@@ -167,14 +167,16 @@ class Pictures:
         self._cache.move_to_end(key)
         return self._cache[key]
 
-    def _cutout(self, image: np.ndarray, index: int, views: int) -> np.ndarray:
+    def _cutout(self, image: np.ndarray, index: int, view: int, views: int) -> np.ndarray:
         if image.shape[2] != 4:
             raise MediaError(f"{self.name(index)} has no alpha channel, so nothing can be cut out of it")
         # the views of a strip share one frame of reference, so they stay as they are
         cropped = crop_to_alpha(image) if views == 1 else image
         if cropped is None:
             raise MediaError(f"{self.name(index)} is fully transparent")
-        if min(cropped.shape[:2]) < _SMALLEST or (cropped[..., 3] >= 128).mean() < _SPARSEST:
+        # A thing that turns may be thin for a moment: its first view speaks for all.
+        thin = min(cropped.shape[:2]) < _SMALLEST or (cropped[..., 3] >= 128).mean() < _SPARSEST
+        if thin and view == 0:
             raise MediaError(f"{self.name(index)} is too small or too thin to be an object")
         return shrink(cropped, self._side)
 
