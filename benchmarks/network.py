@@ -71,7 +71,8 @@ def ways(name: str, size: int) -> dict[str, Frame]:
         "masklet float32": Frame(random_model(name, torch.float32), size),
     }
     if cpu_has_fast_bfloat16():
-        frames["straightforward bfloat16"] = Frame(Straightforward.of(random_model(name, torch.bfloat16)), size)
+        plain = Straightforward.of(random_model(name, torch.float32)).to(torch.bfloat16)
+        frames["straightforward bfloat16"] = Frame(plain, size)
         frames["masklet bfloat16"] = Frame(random_model(name, torch.bfloat16), size)
     return frames
 
