@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
@@ -85,9 +86,11 @@ class StudioProcess:
         [project] = self.ask("GET", "/projects")
         return self.ask("GET", f"/projects/{project['id']}")
 
-    def mask(self, frame: int, object_id: int = 1) -> np.ndarray | None:
-        """The mask that the server has, boolean (height, width)."""
-        found = self.ask("GET", f"/projects/{self.project()['id']}/masks/{frame}")
+    def mask(self, frame: int, object_id: int | None = None) -> np.ndarray | None:
+        """The mask that the server has of an object (of the first one), boolean (height, width)."""
+        project = self.project()
+        object_id = project["objects"][0]["id"] if object_id is None else object_id
+        found = self.ask("GET", f"/projects/{project['id']}/masks/{frame}")
         for mask in found["objects"]:
             if mask["object"] == object_id:
                 return rle.decode(mask["rle"])
@@ -125,10 +128,13 @@ class Watched:
         page.on("console", self._console)
 
     def _console(self, message: Any) -> None:
-        # A server that was killed can't answer; everything else is a mistake of ours.
+        # A server that was killed can't answer, and a request that a newer one replaced ends with 409; everything else
+        # is a mistake of ours.
         expected = ("ERR_CONNECTION", "WebSocket connection", "401 (Unauthorized)", "ERR_EMPTY_RESPONSE", "SOCKET")
+        if "409 (Conflict)" in message.text and message.location.get("url", "").endswith(("/encode", "/hover")):
+            return
         if message.type == "error" and not any(word in message.text for word in expected):
-            self.problems.append(message.text)
+            self.problems.append(f"{message.text} {message.location}")
 
 
 def wait_for_frame(page: Page, frame: int | None = None) -> None:
@@ -158,11 +164,8 @@ def settle(page: Page) -> None:
 def canvas_picture(page: Page) -> np.ndarray:
     """The canvas as uint8 RGB (height, width, 3)."""
     settle(page)
-    png = page.evaluate(
-        "async () => { const blob = await new Promise(done => document.querySelector('#picture').toBlob(done));"
-        " return Array.from(new Uint8Array(await blob.arrayBuffer())); }"
-    )
-    return np.array(Image.open(BytesIO(bytes(png))).convert("RGB"))
+    address = page.evaluate("() => document.querySelector('#picture').toDataURL()")
+    return np.array(Image.open(BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
 
 
 class Placement:
@@ -206,4 +209,6 @@ def picture(page: Page, name: str) -> None:
     shot = page.screenshot()
     assert len(shot) > 10_000
     if PICTURES:
-        Image.open(BytesIO(shot)).convert("RGB").quantize(256).save(Path(PICTURES) / f"studio-{name}.png", optimize=True)
+        Image.open(BytesIO(shot)).convert("RGB").quantize(256).save(
+            Path(PICTURES) / f"studio-{name}.png", optimize=True
+        )

@@ -1,6 +1,6 @@
 """TypeScript types of the studio's API out of its pydantic models, so that page and server can't drift apart.
 
-`python tests/page/api_types.py` writes src/masklet/studio/page/api-types.d.ts; a test checks that it is up to date.
+`python -m tests.page.api_types` writes src/masklet/studio/page/api-types.d.ts; a test checks that it is up to date.
 """
 
 from __future__ import annotations
