@@ -27,7 +27,8 @@ COMMANDS: dict[str, Command] = {
     "resume": Command("masklet.cli.project:resume", "Go on with a run that was stopped or killed.", PROJECTS),
     "correct": Command("masklet.cli.project:correct", "Put a mask right and track on from there.", PROJECTS),
     "evaluate": Command("masklet.cli.evaluate:evaluate", "Measure tracking on annotated videos.", RESEARCH),
-    "train": Command("masklet.cli.train:app", "Make synthetic training videos and look at them.", RESEARCH),
+    "train": Command("masklet.cli.train:app", "Train a network on synthetic videos.", RESEARCH),
+    "finetune": Command("masklet.cli.finetune:finetune", "Go on training a model on your own videos.", RESEARCH),
     "models": Command("masklet.cli.models:app", "List, fetch, convert and remove model weights.", SET_UP),
     "doctor": Command("masklet.cli.doctor:doctor", "Show what this machine can do.", SET_UP),
 }

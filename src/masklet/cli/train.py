@@ -1,4 +1,4 @@
-"""`masklet train`: look at what a model is trained on."""
+"""`masklet train`: train a network on synthetic videos, and look at them."""
 
 from __future__ import annotations
 

@@ -51,24 +51,27 @@ class TrainDisplay:
         self._release()
 
     def show(self, report: Report) -> None:
-        terms = report.terms
-        numbers = (
-            f"stage {report.stage + 1}  loss {terms['loss']:.3f}  IoU {terms['true_iou']:.3f}  "
-            f"{report.steps_per_second:.2f} steps/s ({report.frames_per_second:.0f} frames/s)"
-        )
+        terms, numbers = report.terms, ""
+        if terms:
+            numbers = (
+                f"stage {report.stage + 1}  loss {terms['loss']:.3f}  IoU {terms['true_iou']:.3f}  "
+                f"{_speed(report.steps_per_second)} ({report.frames_per_second:.3g} frames/s)"
+            )
         if self._task is None:
             self._task = self._bar.add_task("training", total=report.steps, numbers="")
             self._bar.start()
         self._bar.update(self._task, completed=report.step, numbers=numbers)
-        if not self._console.is_terminal and (self._reports % _QUIET == 0 or report.validation):
-            self._console.print(f"{report.step}/{report.steps}  {numbers}", soft_wrap=True)
-        self._reports += 1
+        if terms:
+            if not self._console.is_terminal and (self._reports % _QUIET == 0 or report.validation):
+                self._console.print(f"{report.step}/{report.steps}  {numbers}", soft_wrap=True)
+            self._reports += 1
         if report.validation is not None:
             scores = "  ".join(
                 f"{kind} J {report.validation.j[kind]:.3f} F {report.validation.f[kind]:.3f}"
                 for kind in report.validation.j
             )
-            self._bar.console.print(f"validation at {report.step}: {scores}", soft_wrap=True)
+            place = f"at {report.step}" if report.step else "before the first step"
+            self._bar.console.print(f"validation {place}: {scores}", soft_wrap=True)
 
     def ended(self, run: Path, finished: bool) -> None:
         weights = run / "model.safetensors"
@@ -86,3 +89,9 @@ class TrainDisplay:
         self.stopped = True
         self._release()
         self._bar.console.print("Finishing this step and saving …", style="yellow")
+
+
+def _speed(steps_per_second: float) -> str:
+    if steps_per_second >= 1:
+        return f"{steps_per_second:.2f} steps/s"
+    return f"{1 / steps_per_second:.3g} s/step" if steps_per_second else "no steps"

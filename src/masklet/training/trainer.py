@@ -257,7 +257,7 @@ class Trainer:
                 raise
             clips, frames, side = batch.frames_bthwc.shape[:3]
             raise DeviceMemoryError(
-                f"{self.device} has too little memory for a step with {clips} clips of {frames} frames of {side}x{side} "
+                f"{self.device} has too little memory for {clips} clips of {frames} frames of {side}x{side} "
                 f"and {len(batch.owner_k)} objects: take fewer or shorter clips, fewer objects, or a lower resolution"
             ) from error
 
