@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from masklet.evaluation.boxes import BoxProtocol
 from masklet.evaluation.labels import VOID, foreground, read_label_map
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+_PICTURE_PATH = re.compile(r"(.*?/.*?\.(?:jpe?g|png|bmp|webp))(?:\s|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,14 +233,19 @@ def folders(folder: Path) -> list[str]:
 
 
 def read_names(path: Path) -> list[str]:
-    """Sequence names of a list file. Lines of picture paths (DAVIS 2016) count as their folder's name."""
+    """Sequence names of a list file, which may hold spaces. Lines of picture paths (DAVIS 2016) count as their folder's
+    name.
+    """
     names: dict[str, None] = {}
     for line in path.read_text(encoding="utf-8").split("\n"):
-        word = line.split()[0] if line.split() else ""
-        if "/" in word.strip("/"):
-            word = Path(word).parent.name
-        if word:
-            names[word.strip("/")] = None
+        name = line.partition("\t")[0].strip()
+        picture = _PICTURE_PATH.match(name)
+        if picture is not None:
+            name = Path(picture[1]).parent.name
+        elif "/" in name.strip("/"):
+            name = Path(name.split()[0]).parent.name
+        if name:
+            names[name.strip("/")] = None
     return list(names)
 
 
