@@ -381,19 +381,19 @@ def test_by_keyboard_alone(studio, context) -> None:
     assert watched.problems == []
 
 
-@pytest.mark.parametrize(
-    ("name", "width", "height", "scheme"),
-    [("small", 800, 600, "light"), ("light", 1280, 720, "light"), ("large", 3840, 2160, "dark")],
-)
-def test_nothing_overflows_in_any_window(browser, tmp_path, bunny_hw, name, width, height, scheme) -> None:
-    root = tmp_path / "footage"
-    root.mkdir()
-    shutil.copy(DATA / "bunny.mp4", root)
-    with studio_over(root) as studio:
+SIZES = (("small", 800, 600, "light"), ("light", 1280, 720, "light"), ("large", 3840, 2160, "dark"))
+
+
+def test_nothing_overflows_in_any_window(browser, studio, bunny_hw) -> None:
+    for name, width, height, scheme in SIZES:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         page = studio.let_in(context)
-        open_clip(page)
-        paint_by_script(studio, bunny_hw)
+        if name == "small":
+            open_clip(page)
+            paint_by_script(studio, bunny_hw)
+        else:
+            page.click(".card")
+            wait_for_frame(page)
         go_to(page, PAINTED)
         assert overlap(changed_where(page), bunny_hw) > 0.95
         background = page.evaluate("() => getComputedStyle(document.querySelector('.topbar')).backgroundColor")
@@ -410,3 +410,69 @@ def test_nothing_overflows_in_any_window(browser, tmp_path, bunny_hw, name, widt
             assert page.locator(selector).is_visible(), selector
         picture(page, name)
         context.close()
+
+
+def test_upload_box_brush_eraser_and_play(studio, context) -> None:
+    page = studio.let_in(context)
+    watched = Watched(page)
+    page.set_input_files("input[type=file]", DATA / "bunny.mp4")
+    wait_for_frame(page, 0)
+    assert studio.project()["path"].startswith("uploads/")
+    place = Placement(page)
+
+    # A dragged box.
+    page.mouse.move(*place.on_page(153, 219))
+    page.mouse.down()
+    page.mouse.move(*place.on_page(400, 400), steps=3)
+    page.mouse.move(*place.on_page(571, 558), steps=3)
+    page.mouse.up()
+    wait_until(page, "document.querySelector('.tab-body').innerText.includes('a box')")
+    [prompt] = studio.project()["prompts"]
+    np.testing.assert_allclose(prompt["box"], [153, 219, 571, 558], atol=1.5)
+    boxed = studio.mask(0)
+    assert boxed[219:558, 153:571].sum() > 0.9 * boxed.sum() > 0
+
+    # The brush adds to the mask that is there, the eraser takes away.
+    page.keyboard.press("p")
+    page.mouse.move(*place.on_page(900, 100))
+    page.mouse.down()
+    page.mouse.move(*place.on_page(1000, 100), steps=5)
+    page.mouse.up()
+    wait_until(page, "document.querySelector('.tab-body').innerText.includes('a painted mask')")
+    painted = studio.mask(0)
+    stroke = painted & ~boxed
+    assert stroke[95:105, 900:1000].all()
+    assert 100 * 20 < stroke.sum() < 130 * 30
+    assert (painted >= boxed).all()
+    assert overlap(changed_where(page), painted) > 0.95
+    page.keyboard.press("e")
+    page.mouse.move(*place.on_page(950, 60))
+    page.mouse.down()
+    page.mouse.move(*place.on_page(950, 140), steps=5)
+    page.mouse.up()
+    page.wait_for_function("() => document.querySelector('[aria-label^=\"Undo: \"]')")
+    page.wait_for_timeout(500)
+    erased = studio.mask(0)
+    assert not erased[95:105, 945:955].any()
+    assert erased[95:105, 900:930].all()
+    page.keyboard.press("v")
+
+    # The timeline seeks, playing goes on from there, zooming keeps the place under the pointer.
+    box = page.locator("#timeline").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.305, box["y"] + 30)
+    wait_for_frame(page, 30)
+    page.keyboard.press("Space")
+    page.wait_for_function("() => Number(document.querySelector('#picture').dataset.frame) > 36")
+    page.keyboard.press("Space")
+    page.wait_for_selector("button[aria-label=Play]")
+    stopped = page.evaluate("() => document.querySelector('#picture').dataset.frame")
+    page.wait_for_timeout(200)
+    assert page.evaluate("() => document.querySelector('#picture').dataset.frame") == stopped
+    page.mouse.move(*place.on_page(345, 420))
+    page.mouse.wheel(0, -1200)
+    page.wait_for_function("() => parseInt(document.querySelector('.percent').textContent) > 200")
+    page.mouse.click(*place.on_page(345, 420))
+    wait_until(page, "document.querySelector('.tab-body').innerText.includes('1 click')")
+    last = studio.project()["prompts"][-1]
+    np.testing.assert_allclose(last["points"][0], [345, 420], atol=1)
+    assert watched.problems == []

@@ -322,13 +322,23 @@ export async function clearFrame() {
 
 /** @param {1 | -1} [step] */
 export async function flipCandidate(step = 1) {
-  const now = state.candidates.peek();
+  const now = state.candidates.peek() ?? (await findCandidates());
   if (!now) {
-    notify("There are other candidates after a single click: click on the object first.");
+    notify("A single click has other candidates. There is none on this frame.");
     return;
   }
   const at = now.list.findIndex((candidate) => candidate.chosen);
   await pickCandidate(now.list[(at + step + now.list.length) % now.list.length].index);
+}
+
+/** The candidates of a click that was made earlier, perhaps before the project was opened. */
+export async function findCandidates() {
+  const object = state.currentObject.peek();
+  const index = state.frame.peek();
+  if (object === null || !state.promptsOn(index, object).length) return null;
+  const answer = await attempt(() => busy("Looking", () => api.getCandidates(projectId(), index, object)));
+  if (!answer || answer.candidates.length < 2) return null;
+  return (state.candidates.value = { frame: index, object, list: answer.candidates });
 }
 
 /** @param {number} candidate */
@@ -382,9 +392,22 @@ export async function correct() {
   if (object === null) return;
   await queue;
   const running = state.trackJob.peek();
-  if (running) await attempt(() => api.jobAction(running.id, "cancel"));
+  // A paused run steps aside by itself; one that goes on is ended first.
+  if (running && running.state !== "paused") {
+    await attempt(() => api.jobAction(running.id, "cancel"));
+    await ended(running.id);
+  }
   const job = await attempt(() => api.correct(projectId(), { frame: index, object }));
   if (job) started(job, `Tracking again from frame ${index}`);
+}
+
+/** Waits until a job has ended, which takes it a frame. @param {string} id */
+async function ended(id) {
+  for (let i = 0; i < 200; i++) {
+    const job = state.jobs.peek()[id];
+    if (!job || !state.isActive(job)) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** @param {"forward" | "backward" | "both" | "frame" | "range"} how */

@@ -211,6 +211,17 @@ export const getPrompts = (project) => request("GET", `/projects/${project}/prom
 export const addPrompt = (project, given) => request("POST", `/projects/${project}/prompts`, given);
 
 /**
+ * The candidates of what was said on a frame, also after the project was opened again.
+ * @param {string} project
+ * @param {number} frame
+ * @param {number} object
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<import("./api-types.js").PromptAnswer>}
+ */
+export const getCandidates = (project, frame, object, signal) =>
+  request("GET", `/projects/${project}/prompts/candidates${query({ frame, object })}`, undefined, signal);
+
+/**
  * @param {string} project
  * @param {import("./api-types.js").ChooseCandidate} given
  * @returns {Promise<import("./api-types.js").PromptAnswer>}

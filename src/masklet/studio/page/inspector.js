@@ -29,6 +29,7 @@ export function startInspector() {
           if (controller.signal.aborted) return;
           state.explanation.value = answer;
           problem.value = "";
+          if (answer.direction === "prompt" && state.candidates.peek()?.frame !== index) await actions.findCandidates();
         } catch (error) {
           if (wasAborted(error)) return;
           state.explanation.value = null;
