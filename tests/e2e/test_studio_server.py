@@ -166,6 +166,9 @@ def test_candidates_can_be_flipped_through_and_tracking_starts_from_the_chosen_o
     assert [p["mask"] for p in client.ask("GET", f"{project}/prompts?frame=48")] == [None, "candidate"]
     client.wait(client.ask("POST", f"{project}/track", start=48, end=50))
     assert client.ask("GET", f"{project}/masks/48")["objects"][0]["rle"] == other["rle"]
+    looked = client.ask("GET", f"{project}/prompts/candidates?frame=48&object={one}")
+    assert [c["rle"] for c in looked["candidates"]] == [c["rle"] for c in answer["candidates"]]
+    assert [c["chosen"] for c in looked["candidates"]] == [c["index"] == other["index"] for c in answer["candidates"]]
     # Back to the first one, and the choice is forgotten.
     back = client.ask("POST", f"{project}/prompts/candidate", frame=48, object=one, candidate=first["index"])
     assert back["mask"]["rle"] == first["rle"]

@@ -142,6 +142,19 @@ class Prompter:
         decided = self._decide(frame, object_id or 0, before, prompt, ())
         return make_result(object_id or 0, decided.record, self.size)
 
+    def look(self, frame: int, object_id: int) -> Answer:
+        """What the frame shows of an object, with the candidates that its clicks gave. Nothing is changed."""
+        project = self.project
+        project.get_object(object_id)
+        self._check_frame(frame)
+        clicks, _ = self._clicks(frame, object_id)
+        mask = project.mask(frame, object_id)
+        decided = self._replay(frame, object_id, tuple(map(_key, clicks))) if clicks else None
+        if decided is None or mask is None:
+            return Answer(frame, object_id, mask)
+        record = replace(decided.record, candidate=mask.candidate)
+        return Answer(frame, object_id, mask, self._candidates(record, mask))
+
     # --- saying ------------------------------------------------------------------------------------------------
 
     def add(
@@ -213,8 +226,7 @@ class Prompter:
         """
         project = self.project
         self._check_unlocked(object_id)
-        records = project.prompts(frame, object_id)
-        clicks = [record for record in records if record.origin != "candidate" or record is not records[-1]]
+        clicks, chosen_before = self._clicks(frame, object_id)
         decided = self._replay(frame, object_id, tuple(map(_key, clicks))) if clicks else None
         offered = None if decided is None else decided.record.candidates_1nhw
         if decided is None or offered is None or offered.shape[1] < 2:
@@ -233,8 +245,8 @@ class Prompter:
             answer = self._answer(frame, object_id, replace(decided, record=chosen))
             mask = answer.mask
         with project.edit("Choose candidate"):
-            for old in records[len(clicks) :]:
-                self._take_back(old, clicks)
+            if chosen_before is not None:
+                self._take_back(chosen_before, clicks)
             if mask is not None:
                 project.add_prompt(frame, object_id, mask=mask.rle, origin="candidate", clear_old=False)
             return self._keep(answer)
@@ -330,6 +342,13 @@ class Prompter:
                 origin=one.origin,
                 clear_old=False,
             )
+
+    def _clicks(self, frame: int, object_id: int) -> tuple[list[PromptRecord], PromptRecord | None]:
+        """The prompts of a frame, and apart from them the candidate that was chosen last, if it was."""
+        records = self.project.prompts(frame, object_id)
+        if records and records[-1].origin == "candidate":
+            return records[:-1], records[-1]
+        return records, None
 
     def _said(self, frame: int, object_id: int) -> tuple[Any, ...]:
         return tuple(map(_key, self.project.prompts(frame, object_id)))

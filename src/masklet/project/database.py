@@ -71,6 +71,7 @@ class Database:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a SELECT, what is not committed yet included."""
         with self._mutex, self._explained():
+            self._require_open()
             return self._connection.execute(sql, parameters).fetchall()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -88,6 +89,7 @@ class Database:
         if self.read_only:
             raise ProjectError(f"{self.path.name} is open read-only, so it can't be changed.")
         with self._mutex, self._explained():
+            self._require_open()
             if self._failure:
                 failure, self._failure = self._failure, None
                 raise failure
@@ -130,6 +132,10 @@ class Database:
         if self._failure:
             failure, self._failure = self._failure, None
             raise failure
+
+    def _require_open(self) -> None:
+        if not hasattr(self, "_connection"):
+            raise ProjectError(f"{self.path.name} was closed; open it again.")
 
     def _connect(self) -> sqlite3.Connection:
         path = self.path

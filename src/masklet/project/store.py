@@ -139,12 +139,12 @@ class Project(ProjectFile):
         self._check_frame(frame)
         kept_mask = None
         if mask is not None:
-            kept_mask = rle.compress(mask) if isinstance(mask, Mapping) else rle.encode(mask)
-            if tuple(kept_mask["size"]) != self.source.size:
+            size = mask.get("size") if isinstance(mask, Mapping) else np.shape(mask)
+            if not isinstance(size, Sequence) or tuple(size) != self.source.size:  # before a huge one is unpacked
                 raise InputError(
-                    f"The mask prompt is {kept_mask['size'][1]}x{kept_mask['size'][0]} pixels, but the source "
-                    f"is {self.source.width}x{self.source.height}."
+                    f"The mask prompt has the size {size!r:.60} (height, width), but the source has {self.source.size}."
                 )
+            kept_mask = rle.compress(mask) if isinstance(mask, Mapping) else rle.encode(mask)
         pairs = tuple((float(x), float(y)) for x, y in points) if points is not None else ()
         with self.edit("Add prompt"):
             if not any(candidate.id == object_id for candidate in self.objects()):

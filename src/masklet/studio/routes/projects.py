@@ -11,6 +11,7 @@ from masklet.studio import schemas
 from masklet.studio.app import Studio
 from masklet.studio.problems import BusyError
 from masklet.studio.routes.common import PROBLEMS, PROJECT, ProjectOf, StudioOf
+from masklet.studio.worker import Urgency
 from masklet.studio.workspace import OpenProject
 
 router = APIRouter(responses=PROBLEMS, tags=["projects"])
@@ -40,7 +41,8 @@ async def close_project(studio: StudioOf, project: ProjectOf) -> schemas.Done:
 
     def close() -> None:
         studio.board.leave(project)
-        studio.workspace.close(project)
+        # In the worker, so that no click that is being answered finds it closed.
+        studio.worker.submit(lambda: studio.workspace.close(project), Urgency.PROMPT).result()
 
     await to_thread.run_sync(close)
     return schemas.Done()

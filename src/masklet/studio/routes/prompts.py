@@ -91,6 +91,18 @@ async def add_prompt(
     )
 
 
+@router.get(f"{PROJECT}/prompts/candidates")
+async def get_candidates(
+    request: Request,
+    studio: StudioOf,
+    project: ProjectOf,
+    frame: Annotated[int, Query(ge=0, lt=2**31)],
+    object: Annotated[int, Query(ge=0, lt=2**31)],
+) -> schemas.PromptAnswer:
+    """The candidates that the clicks on a frame gave, and which of them was chosen. Nothing is changed."""
+    return await _answer(request, studio, project, frame, object, lambda p: p.look(frame, object), changes=False)
+
+
 @router.post(f"{PROJECT}/prompts/candidate")
 async def choose_candidate(
     request: Request, studio: StudioOf, project: ProjectOf, given: schemas.ChooseCandidate
@@ -160,13 +172,16 @@ async def _answer(
     frame: int,
     object_id: int,
     ask: Callable[[Prompter], Answer],
+    changes: bool = True,
 ) -> schemas.PromptAnswer:
     def work() -> schemas.PromptAnswer:
         began = time.perf_counter()
         found = ask(project.prompter())
         seconds = time.perf_counter() - began
         settings = project.project.settings_of(object_id)
-        revision = project.changed("prompts", "masks", "history", "run", frames=[frame], objects=[object_id])
+        revision = project.revision
+        if changes:
+            revision = project.changed("prompts", "masks", "history", "run", frames=[frame], objects=[object_id])
         return schemas.PromptAnswer(
             frame=frame,
             object=object_id,
