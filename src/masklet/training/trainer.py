@@ -198,6 +198,8 @@ class Trainer:
                 report(said)
                 since = time.monotonic()
             for batch in self._batches():
+                if self.step == begun:  # the loader's processes take a while to start
+                    since = time.monotonic()
                 if len(batch.owner_k):
                     terms, gradient = self._learned(batch)
                 else:
@@ -316,6 +318,7 @@ class Trainer:
             first = settings.batches_before(self.step)
             for batch in _loaded(batches, first, self.workers, pinned=self.device.type == "cuda"):
                 if isinstance(batch, MaskletError):
+                    self.save()
                     raise batch
                 yield batch
                 if self.step >= settings.steps or settings.stage_at(self.step)[0] != number:
@@ -350,7 +353,12 @@ def _loaded(batches: Batches, first: int, workers: int, *, pinned: bool) -> Iter
         # A forked process would inherit the threads' locks of OpenCV and OpenMP, but not the threads that free them.
         multiprocessing_context="spawn" if workers else None,
     )
-    return iter(loader)
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        yield MaskletError(f"a process that makes clips was ended from outside, perhaps for want of memory ({error})")
 
 
 def _as_a_note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
@@ -365,7 +373,8 @@ _PYTHON_WAY = warnings.formatwarning
 def _settle_worker(_: int) -> None:
     warnings.formatwarning = _as_a_note
     # Ctrl-C is the training process's to handle; OpenCV's own threads would crowd it out.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 
