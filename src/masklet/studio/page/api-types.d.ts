@@ -428,7 +428,7 @@ export interface FormatState {
 
 export interface StartExport {
   format: string;
-  /** File or folder below the root; null: beside the source */
+  /** File or folder below the root; null: by the source */
   path?: string | null;
   options?: Record<string, any>;
   /** null: all visible ones */
