@@ -26,7 +26,7 @@ class Client(httpx.Client):
 
     def __init__(self, port: int) -> None:
         self.port = port
-        super().__init__(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=120)
+        super().__init__(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=900)
 
     def listen(self, project: str | None = None) -> ClientConnection:
         query = f"?project={project}" if project else ""
@@ -87,6 +87,6 @@ def until(news: ClientConnection, fits: Callable[[dict[str, Any]], bool]) -> lis
     """All messages up to the first that fits."""
     seen = []
     while True:
-        seen.append(json.loads(news.recv(timeout=120)))
+        seen.append(json.loads(news.recv(timeout=900)))
         if fits(seen[-1]):
             return seen

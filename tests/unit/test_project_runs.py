@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.jobs import project_runs
+from masklet.jobs import run_sessions, run_steps
 from masklet.jobs.project_runs import correct, resume, track
 from masklet.masks import rle
 from masklet.project import MaskRecord, Project, TrackSettings
@@ -181,14 +181,14 @@ def test_a_stopped_run_goes_on_in_another_session(make, whole: list[MaskRecord],
 def test_states_are_saved_seldom_where_they_are_dear(make, whole, monkeypatch: pytest.MonkeyPatch) -> None:
     project = make()
     sizes = []
-    exported = project_runs.export_state
+    exported = run_steps.export_state
 
     def counted(session: Any, places: Any) -> bytes:
         sizes.append(1)
         return exported(session, places)
 
-    monkeypatch.setattr(project_runs, "export_state", counted)
-    monkeypatch.setattr(project_runs, "_STATE_BYTES_PER_SECOND", 1)
+    monkeypatch.setattr(run_steps, "export_state", counted)
+    monkeypatch.setattr(run_steps, "_STATE_BYTES_PER_SECOND", 1)
     track(project, direction="both", start=2, device="cpu")
     assert len(sizes) == 1
     assert masks_of(project) == whole
@@ -240,7 +240,7 @@ def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch:
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5
     # Also where the last prompt is too far away to track all the way from it.
     project.undo()
-    monkeypatch.setattr(project_runs, "LEAD_IN", 3)
+    monkeypatch.setattr(run_sessions, "LEAD_IN", 3)
     correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
     corrected = project.mask(14, 1).mask_hw()
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5

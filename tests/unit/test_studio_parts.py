@@ -20,6 +20,7 @@ from masklet.cli import app
 from masklet.errors import InputError, PromptError
 from masklet.jobs import explain, project_runs
 from masklet.jobs.prompting import Prompter
+from masklet.jobs.run_sessions import add_prompts, open_session
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import MaskRecord, Project, TrackSettings
@@ -138,8 +139,8 @@ def test_tracking_sees_a_prompt_as_it_was_answered(tmp_path_factory, clip: Path,
         answer = prompter.add(3, 1, box=BOX)
         for x, y, label in clicks:
             answer = prompter.add(3, 1, points=[(x, y)], labels=[label])
-        with project_runs._open_session(project, "cpu") as session:
-            project_runs._add_prompts(session, project, [1])
+        with open_session(project, "cpu") as session:
+            add_prompts(session, project, [1])
             assert answer.mask is not None
             assert rle.encode(session.masks(3)[1].mask) == answer.mask.rle
         # A prompter that remembers nothing comes to it, too.

@@ -7,16 +7,13 @@ killed gives the masks that it would have given.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from masklet.errors import InputError, ProjectError
-from masklet.jobs import explain
 from masklet.jobs.objects import FramePrompt, TrackedObject, collect_objects
 from masklet.jobs.plan import Leg, Range, make_legs
 from masklet.jobs.request import (
@@ -24,54 +21,15 @@ from masklet.jobs.request import (
     DEFAULT_MODEL,
     DEFAULT_POLICY,
     ObjectReport,
-    TrackProgress,
     TrackRequest,
 )
-from masklet.masks import rle
-from masklet.project.records import MaskRecord, PromptRecord, Run, RunLeg, RunPlace, TrackSettings
-from masklet.tracking.state import export_state, import_state
+from masklet.jobs.run_sessions import add_prompts, lead_in, open_session, prompt_steps, restore
+from masklet.jobs.run_steps import Progress, Runner, RunReport, RunStep, RunSteps, Stopped, record_in
+from masklet.project.records import Run, RunLeg, RunPlace, TrackSettings
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import FrameMasks, ObjectMask, Session
-
-Progress = Callable[[TrackProgress], None]
-Stopped = Callable[[], bool]
-
-#: Frames before a correction that are tracked again, so that its clicks meet the memories that they are to correct.
-LEAD_IN = 32
-_STATE_SECONDS = 0.5
-_STATE_SHARE = 10  # a state may cost a tenth of the time
-_STATE_BYTES_PER_SECOND = 4 << 20
-
-
-@dataclass(frozen=True)
-class RunStep:
-    """One frame of a run: its masks (none on frames that only lead to what is kept), and how far the run is.
-
-    `total` is 0 while the run is still being prepared.
-    """
-
-    frame: int
-    masks: tuple[MaskRecord, ...]
-    done: int
-    total: int
-
-
-@dataclass
-class RunReport:
-    """What a run did: `frames` tracked in `seconds`; `complete` when nothing is left of it."""
-
-    model: str
-    frames: int = 0
-    seconds: float = 0.0
-    complete: bool = False
-    objects: dict[int, ObjectReport] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-#: A run, frame by frame; its value is the report. To close it stops the run, which can be gone on with later.
-RunSteps = Generator[RunStep, None, RunReport]
+    from masklet.tracking import Session
 
 
 def begin(
@@ -172,15 +130,15 @@ def track_steps(
     kept = _range(project.source.frame_count, start, end)
     chosen, notes = _prompted(project, objects)
     legs = make_legs(chosen, kept, direction)
-    with _open_session(project, device) as session:
-        yield from _prompt_steps(session, project, [thing.id for thing in chosen])
+    with open_session(project, device) as session:
+        yield from prompt_steps(session, project, [thing.id for thing in chosen])
         run = Run(
             label="Track",
             legs=tuple(_kept_leg(leg) for leg in legs),
             place=RunPlace(leg=0, frame=legs[0].first),
             dtype=_dtype(session),
         )
-        report = yield from _Runner(project, session, progress, stopped).go(run, project.begin_step(run.label))
+        report = yield from Runner(project, session, progress, stopped).go(run, project.begin_step(run.label))
     report.notes += notes
     return report
 
@@ -216,17 +174,17 @@ def frame_steps(
     _range(project.source.frame_count, frame, frame)
     chosen, notes = _prompted(project, objects)
     label = f"Track frame {frame}"
-    with _open_session(project, device) as session:
+    with open_session(project, device) as session:
         report = RunReport(session.model.spec.name, notes=notes)
         records = []
         for thing in chosen:
             report.objects[thing.id] = ObjectReport(thing.name, "")
             if frame in thing.prompts:
                 continue
-            _add_prompts(session, project, [thing.id])
+            add_prompts(session, project, [thing.id])
             step = 1 if min(thing.prompts) < frame else -1
-            _lead_in(session, project, thing.id, frame, step, list(thing.prompts))
-            found = _record(session.masks(frame), thing.id, step)
+            lead_in(session, project, thing.id, frame, step, list(thing.prompts))
+            found = record_in(session.masks(frame), thing.id, step)
             if found.lost:
                 report.objects[thing.id].add_lost(frame)
             records.append(found)
@@ -257,14 +215,14 @@ def resume_steps(
     run = project.run
     if run is None:
         raise ProjectError(f"{project.path.name} has no unfinished run: there is nothing to go on with.")
-    with _open_session(project, device, run.dtype) as session:
-        place = _restore(session, project, run)
+    with open_session(project, device, run.dtype) as session:
+        place = restore(session, project, run)
         steps = [step for step in project.history() if not step.undone]
         # The same step of undo, unless something else was done since.
         same = bool(steps) and steps[-1].label == run.label
         step = steps[-1].id if same else project.begin_step(run.label)
         run = run.model_copy(update={"place": place})
-        return (yield from _Runner(project, session, progress, stopped).go(run, step))
+        return (yield from Runner(project, session, progress, stopped).go(run, step))
 
 
 def correct(
@@ -297,13 +255,13 @@ def correct(
     prompted = sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
     steps = _ways(direction, frame, prompted)
     unfinished = project.run
-    with _open_session(project, device, unfinished.dtype if unfinished else None) as session:
+    with open_session(project, device, unfinished.dtype if unfinished else None) as session:
         if unfinished is not None:
-            place = _restore(session, project, unfinished)
+            place = restore(session, project, unfinished)
         if object_id not in session.object_ids:
-            _add_prompts(session, project, [object_id])
+            add_prompts(session, project, [object_id])
         if project.mask(frame, object_id) is not None:
-            _lead_in(session, project, object_id, frame, steps[0], prompted)
+            lead_in(session, project, object_id, frame, steps[0], prompted)
         answer = session.add_prompt(frame, object_id, points=points, labels=labels, box=box, mask=mask)
         label = f"Correct {thing.name} on frame {frame}"[:100]
         step = project.begin_step(label)
@@ -311,13 +269,13 @@ def correct(
             project.add_prompt(
                 frame, object_id, points=points, labels=labels, box=box, mask=mask, clear_old=mask is not None
             )
-        project.record_masks(step, label, [_record(answer, object_id, 0)], durable=True)
+        project.record_masks(step, label, [record_in(answer, object_id, 0)], durable=True)
         legs = _legs_from(project, object_id, frame, steps, prompted)
         if unfinished is not None:
             here = unfinished.legs[place.leg]
             legs += [here.model_copy(update={"first": place.frame}), *unfinished.legs[place.leg + 1 :]]
         run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
-        return _finish(_Runner(project, session, progress, stopped).go(run, step))
+        return _finish(Runner(project, session, progress, stopped).go(run, step))
 
 
 def follow_steps(
@@ -346,97 +304,11 @@ def follow_steps(
         raise InputError(f"{thing.name} has no prompt on frame {frame}: click, box or paint it there first")
     steps = _ways(direction, frame, [place for place in prompted if place != frame])
     legs = _legs_from(project, object_id, frame, steps, prompted, to_end=True)
-    with _open_session(project, device) as session:
-        yield from _prompt_steps(session, project, [object_id])
+    with open_session(project, device) as session:
+        yield from prompt_steps(session, project, [object_id])
         label = f"Track {thing.name} from frame {frame}"[:100]
         run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
-        return (yield from _Runner(project, session, progress, stopped).go(run, project.begin_step(label)))
-
-
-class _Runner:
-    """Carries out a run: tracks, writes masks as they come, and saves the tracker's state now and then."""
-
-    def __init__(self, project: Project, session: Session, progress: Progress | None, stopped: Stopped | None) -> None:
-        self.project, self.session = project, session
-        self.tell = progress or (lambda state: None)
-        self.stopped = stopped or (lambda: False)
-        self._saved_at = 0.0
-        self._pause = _STATE_SECONDS
-
-    def go(self, run: Run, step: int) -> RunSteps:
-        """Tracks from the run's place to its end, or until it is stopped or closed."""
-        project, session = self.project, self.session
-        names = {thing.id: thing.name for thing in project.objects()}
-        report = RunReport(session.model.spec.name, notes=[*session.video.info.notes])
-        report.objects = {i: ObjectReport(names[i], "") for leg in run.legs for i in leg.object_ids if i in names}
-        total = run.frames_after(run.place)
-        self._save(run)
-        self.tell(TrackProgress("track", 0, total))
-        began = time.perf_counter()
-        project.recording = True
-        place: RunPlace | None = run.place
-        try:
-            for number in range(run.place.leg, len(run.legs)):
-                assert place is not None
-                leg = run.legs[number]
-                direction = "forward" if leg.step > 0 else "backward"
-                for masks in session.propagate(
-                    place.frame, leg.last, direction=direction, objects=[i for i in leg.object_ids if i in names]
-                ):
-                    records = []
-                    if (masks.index - leg.keep_from) * leg.step >= 0:
-                        records = [_record(masks, one.object_id, leg.step) for one in masks]
-                        step = project.record_masks(step, run.label, records)
-                    place = run.after(RunPlace(leg=number, frame=masks.index))
-                    if place is not None:
-                        run = run.model_copy(update={"place": place})
-                        self._keep_up(run)
-                    lost = [report.objects[one.object_id] for one in masks if one.lost]
-                    for thing in lost:
-                        thing.add_lost(masks.index)
-                    report.frames += 1
-                    report.seconds = time.perf_counter() - began
-                    self.tell(TrackProgress("track", report.frames, total, tuple(thing.name for thing in lost)))
-                    if place is not None and self.stopped():
-                        self._save(run)
-                        return self._finished(report)
-                    try:
-                        yield RunStep(masks.index, tuple(records), report.frames, total)
-                    except GeneratorExit:
-                        if place is not None:
-                            self._save(run)
-                        else:
-                            project.finish_run()
-                        raise
-            project.finish_run()
-            report.complete = True
-            return self._finished(report)
-        finally:
-            project.recording = False
-            project.end_step(step)
-
-    def _keep_up(self, run: Run) -> None:
-        if time.monotonic() - self._saved_at >= self._pause:
-            self._save(run)
-        else:
-            self.project.save_run(run, durable=False)
-
-    def _save(self, run: Run) -> None:
-        """Masks so far, the place, and the tracker's state there, all at once."""
-        began = time.monotonic()
-        place = run.place
-        later = [(leg.first, leg.step) for leg in run.legs[place.leg + 1 :]]
-        state = export_state(self.session, [(place.frame, run.legs[place.leg].step), *later])
-        self.project.save_run(run.model_copy(update={"state_place": place}), state)
-        self._saved_at = time.monotonic()
-        cost = self._saved_at - began
-        self._pause = max(_STATE_SECONDS, cost * _STATE_SHARE, len(state) / _STATE_BYTES_PER_SECOND)
-
-    def _finished(self, report: RunReport) -> RunReport:
-        if damaged := list(self.session.video.damaged):
-            shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
-            report.notes.append(f"{len(damaged)} damaged frames were replaced by their neighbours: {shown}")
-        return report
+        return (yield from Runner(project, session, progress, stopped).go(run, project.begin_step(label)))
 
 
 def _finish(steps: RunSteps) -> RunReport:
@@ -463,33 +335,6 @@ def _is_empty(path: Path) -> bool:
         return project.run is None and next(project.masks(), None) is None
 
 
-def _open_session(project: Project, device: str | None, dtype: str | None = None) -> Session:
-    from masklet.tracking import Session
-
-    settings = project.track_settings
-    options: dict[str, Any] = dict(settings.policy_options)
-    return Session(
-        project.open_source(),
-        settings.model,
-        policy=settings.policy,
-        resolution=settings.resolution,
-        device=device,
-        dtype=dtype or settings.dtype,
-        checkpoint=settings.checkpoint,
-        **options,
-    )
-
-
-def _restore(session: Session, project: Project, run: Run) -> RunPlace:
-    """Brings a session to where the run's state was saved, or else to its beginning; returns that place."""
-    state = project.tracker_state
-    if state is not None and run.state_place is not None:
-        import_state(session, state)
-        return run.state_place
-    _add_prompts(session, project, sorted({i for leg in run.legs for i in leg.object_ids}))
-    return RunPlace(leg=0, frame=run.legs[0].first)
-
-
 def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[TrackedObject], list[str]]:
     """The objects to track, with the frames of their prompts; and what to say about those that aren't."""
     there = project.objects() if wanted is None else [project.get_object(number) for number in wanted]
@@ -506,59 +351,6 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
         reason = " ".join(notes) or "There are no objects."
         raise InputError(f"There is nothing to track in {project.path.name}. {reason}")
     return found, notes
-
-
-def _add_prompts(session: Session, project: Project, object_ids: Iterable[int]) -> None:
-    for _ in _prompt_steps(session, project, object_ids):
-        pass
-
-
-def _prompt_steps(session: Session, project: Project, object_ids: Iterable[int]) -> Iterator[RunStep]:
-    wanted = set(object_ids)
-    # A mask that says "not here" needs another prompt that shows the object.
-    for prompt in sorted(project.prompts(), key=lambda prompt: prompt.mask is not None and rle.is_empty(prompt.mask)):
-        if prompt.object_id in wanted:
-            session.add_prompt(prompt.frame, prompt.object_id, **_arguments(prompt))
-            yield RunStep(prompt.frame, (), 0, 0)
-
-
-def _arguments(prompt: PromptRecord) -> dict[str, Any]:
-    if prompt.mask is not None:
-        return {"mask": rle.decode(prompt.mask)}
-    return {"points": prompt.points or None, "labels": prompt.labels or None, "box": prompt.box}
-
-
-def _lead_in(
-    session: Session, project: Project, object_id: int, frame: int, step: int, prompted: Sequence[int]
-) -> None:
-    """Tracks up to a frame without keeping anything, so that it is known there what memory says.
-
-    It starts from the object's last prompt before the frame; where that is far, from a mask that is nearer.
-    """
-    behind = [t for t in prompted if (frame - t) * step >= 0]
-    if not behind:
-        return
-    start = max(behind) if step > 0 else min(behind)
-    near = frame - step * LEAD_IN
-    if (near - start) * step > 0:
-        found = _seen(project, object_id, near, start, step)
-        if found is not None:
-            start = found.frame
-            session.add_prompt(start, object_id, mask=found.mask_hw())
-    if start == frame:
-        return
-    direction = "forward" if step > 0 else "backward"
-    for _ in session.propagate(start, frame, direction=direction, objects=[object_id]):
-        pass
-
-
-def _seen(project: Project, object_id: int, frame: int, start: int, step: int) -> MaskRecord | None:
-    """The mask on the last frame at or before `frame`, but after `start`, that shows the object."""
-    for index in range(frame, start, -step):
-        found = project.mask(index, object_id)
-        if found is not None and found.area and not found.lost:
-            return found
-    return None
 
 
 def _ways(direction: str | None, frame: int, prompted: Sequence[int]) -> tuple[Literal[1, -1], ...]:
@@ -607,26 +399,6 @@ def _kept_leg(leg: Leg) -> RunLeg:
         last=leg.last,
         object_ids=leg.object_ids,
         keep_from=leg.keep_from,
-    )
-
-
-def _record(masks: FrameMasks, object_id: int, step: int) -> MaskRecord:
-    return record_of(masks[object_id], masks.index, step)
-
-
-def record_of(one: ObjectMask, frame: int, step: int) -> MaskRecord:
-    """What a project keeps of a mask that was found in direction `step` (+1 or -1), or decided by a prompt (0)."""
-    return MaskRecord(
-        frame=frame,
-        object_id=one.object_id,
-        rle=rle.encode(one.mask),
-        object_score=one.object_score,
-        predicted_iou=one.predicted_iou,
-        motion_score=one.motion_score,
-        candidate=one.candidate,
-        lost=one.lost,
-        is_prompt=one.is_prompt,
-        explanation=explain.pack(one.explanation, 0 if one.is_prompt else step),
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from masklet.errors import CheckpointError, InputError, PromptError
-from masklet.jobs.project_runs import record_of
+from masklet.jobs.run_steps import record_of
 from masklet.masks import rle
 from masklet.models import ImageFeatures
 from masklet.project.records import ORIGINS, MaskRecord, PromptRecord

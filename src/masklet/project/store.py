@@ -141,8 +141,9 @@ class Project(ProjectFile):
         if mask is not None:
             size = mask.get("size") if isinstance(mask, Mapping) else np.shape(mask)
             if not isinstance(size, Sequence) or tuple(size) != self.source.size:  # before a huge one is unpacked
+                found = f"{size[1]}x{size[0]} pixels" if isinstance(size, Sequence) and len(size) == 2 else "no picture"
                 raise InputError(
-                    f"The mask prompt has the size {size!r:.60} (height, width), but the source has {self.source.size}."
+                    f"The mask prompt is {found}, but the source is {self.source.width}x{self.source.height}."
                 )
             kept_mask = rle.compress(mask) if isinstance(mask, Mapping) else rle.encode(mask)
         pairs = tuple((float(x), float(y)) for x, y in points) if points is not None else ()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from masklet.errors import CancelledError, MaskletError, ProjectError
-from masklet.jobs.project_runs import RunReport, RunStep, RunSteps
+from masklet.jobs.run_steps import RunReport, RunStep, RunSteps
 from masklet.studio import overlays
 from masklet.studio.problems import BusyError, NotFoundError, describe
 from masklet.studio.schemas import JobChanged, JobState, MasksArrived, Problem
