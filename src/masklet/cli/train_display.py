@@ -62,7 +62,9 @@ class TrainDisplay:
             self._bar.start()
         self._bar.update(self._task, completed=report.step, numbers=numbers)
         if terms:
-            if not self._console.is_terminal and (self._reports % _QUIET == 0 or report.validation):
+            if not self._console.is_terminal and (
+                self._reports % _QUIET == 0 or report.validation or report.step == report.steps
+            ):
                 self._console.print(f"{report.step}/{report.steps}  {numbers}", soft_wrap=True)
             self._reports += 1
         if report.validation is not None:
