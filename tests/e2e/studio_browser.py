@@ -47,7 +47,7 @@ class StudioProcess:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
+        self.http = httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=180)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class StudioProcess:
         command = [sys.executable, "-m", "masklet", "studio", str(self.root), "--no-browser", "--port", str(self.port)]
         log = (self.root.parent / "studio.log").open("ab")
         self.process = subprocess.Popen([*command, "--resolution", "256"], env=environment, stdout=log, stderr=log)
-        for _ in range(600):
+        for _ in range(1800):
             assert self.process.poll() is None, (self.root.parent / "studio.log").read_text()
             try:
                 self.http.get("/api/studio")
@@ -148,7 +148,7 @@ def wait_for_frame(page: Page, frame: int | None = None) -> None:
 
 
 def wait_until(page: Page, condition: str) -> None:
-    page.wait_for_function(f"() => {condition}", timeout=60_000)
+    page.wait_for_function(f"() => {condition}")
 
 
 def settle(page: Page) -> None:
@@ -209,6 +209,5 @@ def picture(page: Page, name: str) -> None:
     shot = page.screenshot()
     assert len(shot) > 10_000
     if PICTURES:
-        Image.open(BytesIO(shot)).convert("RGB").quantize(256).save(
-            Path(PICTURES) / f"studio-{name}.png", optimize=True
-        )
+        full = Image.open(BytesIO(shot)).convert("RGB")
+        full.quantize(palette=full.quantize(256)).save(Path(PICTURES) / f"studio-{name}.png", optimize=True)

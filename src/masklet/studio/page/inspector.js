@@ -167,7 +167,8 @@ function CandidatePicture({ candidate, why, color, rle }) {
     const context = canvas.current?.getContext("2d");
     const picture = pictureOf(why.frame, undefined);
     if (!context || !media || !picture) return;
-    const boxes = [...why.candidates.map((entry) => entry.box), why.motion_box].filter((box) => box !== null);
+    const found = why.candidates.map((entry) => entry.box).filter((box) => box !== null);
+    const boxes = found.length ? found : why.motion_box ? [why.motion_box] : [];
     const area = around(boxes, media.width, media.height);
     const { width, height } = context.canvas;
     const scale = Math.min(width / area.width, height / area.height);

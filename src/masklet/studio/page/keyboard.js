@@ -16,6 +16,7 @@ import { html } from "./ui.js";
  * @property {() => unknown} run
  * @property {string[]} [shown]
  * @property {() => boolean} [when]
+ * @property {boolean} [always]  also while no project is open
  */
 
 /** @param {state.Tool} name */
@@ -112,8 +113,8 @@ export const BINDINGS = [
   { group: "Studio", keys: ["Ctrl+z"], label: "Undo", run: actions.undo },
   { group: "Studio", keys: ["Ctrl+Shift+z", "Ctrl+y"], shown: ["Ctrl+Shift+Z", "Ctrl+Y"], label: "Redo", run: actions.redo },
   { group: "Studio", keys: ["Shift+e"], label: "Export", run: () => (state.dialog.value = "export") },
-  { group: "Studio", keys: ["Shift+s"], label: "Settings", run: () => (state.dialog.value = "settings") },
-  { group: "Studio", keys: ["?"], label: "This sheet", run: () => (state.dialog.value = "keys") },
+  { group: "Studio", keys: ["Shift+s"], label: "Settings", run: () => (state.dialog.value = "settings"), always: true },
+  { group: "Studio", keys: ["?"], label: "This sheet, and away again", run: () => (state.dialog.value = state.dialog.peek() === "keys" ? null : "keys"), always: true },
 ];
 
 /** @param {state.Tab} name */
@@ -140,7 +141,7 @@ function nameOf(event) {
 /** Whether keys belong to what has the focus. @param {EventTarget | null} target @param {string} key */
 function belongsTo(target, key) {
   if (!(target instanceof HTMLElement)) return false;
-  if (target.closest("dialog")) return key !== "?";
+  if (target.closest("dialog")) return key !== "?" || target instanceof HTMLInputElement;
   const control = key.startsWith("Ctrl+");
   if (target instanceof HTMLInputElement && target.type === "range") return !control && /Arrow|Home|End|Page/.test(key);
   if (target instanceof HTMLInputElement && (target.type === "checkbox" || target.type === "radio" || target.type === "color")) return key === " " || key === "Enter" || /Arrow/.test(key);
@@ -155,7 +156,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export function listenToKeys() {
   addEventListener("keydown", (event) => {
     const key = nameOf(event);
-    if (event.defaultPrevented || !state.project.peek() || belongsTo(event.target, key)) return;
+    if (event.defaultPrevented || belongsTo(event.target, key)) return;
+    if (!state.project.peek() && !byKey.get(key)?.some((candidate) => candidate.always)) return;
     const arrow = ARROWS[event.key];
     const onTimeline = event.target instanceof HTMLElement && event.target.id === "timeline";
     if (arrow && crosshair.peek() && !onTimeline && !event.ctrlKey && !event.altKey) {

@@ -129,7 +129,7 @@ function Details({ object }) {
         (frame, i) => html`${i ? ", " : " "}<button type="button" class="link" onClick=${() => actions.seek(frame)}>${frame}</button>`,
       )}${frames.length > 12 ? ` and ${frames.length - 12} more` : ""}.
     </p>`}
-    <div class="row" style=${{ marginTop: "0.5rem", flexWrap: "wrap" }}>
+    <div class="row" style=${{ margin: "0.5rem 0 0.75rem", flexWrap: "wrap" }}>
       <button type="button" class="button" disabled=${here.length === 0} title="Delete" onClick=${actions.clearFrame}>Clear this frame</button>
       <button
         type="button"
