@@ -146,7 +146,11 @@ class Optimiser:
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
         for part, own in zip(self.parts, state, strict=True):
+            # Rates are the settings' business, which may have changed since.
+            kept = [(group["share"], group["weight_decay"]) for group in part.param_groups]
             part.load_state_dict(own)
+            for group, (share, decay) in zip(part.param_groups, kept, strict=True):
+                group["share"], group["weight_decay"] = share, decay
 
 
 def cosine(step: int, steps: int, warm_up: int, floor: float = 0.02) -> float:
