@@ -91,6 +91,15 @@ def undo(page, studio: StudioProcess) -> None:
     until(lambda: studio.project()["revision"] > before)
 
 
+def clicks(studio: StudioProcess) -> list[tuple[float, float, int]]:
+    """x, y and label of every click that the server knows, in the order they were made."""
+    return [
+        (*point, label)
+        for prompt in studio.project()["prompts"]
+        for point, label in zip(prompt["points"], prompt["labels"], strict=True)
+    ]
+
+
 def go_to(page, frame: int) -> None:
     page.fill(".frame-number", str(frame))
     page.press(".frame-number", "Enter")
@@ -352,11 +361,8 @@ def test_by_keyboard_alone(studio, context) -> None:
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Backspace")
     page.wait_for_function("() => document.querySelector('.tab-body').innerText.includes('2 clicks')")
-    points = [
-        (*point, label)
-        for prompt in studio.project()["prompts"]
-        for point, label in zip(prompt["points"], prompt["labels"], strict=True)
-    ]
+    until(lambda: len(clicks(studio)) == 2)
+    points = clicks(studio)
     assert points[0] == (*here, 1)
     assert points[1][2] == 0 and points[1][1] < here[1]
     assert studio.mask(0) is not None
@@ -371,6 +377,7 @@ def test_by_keyboard_alone(studio, context) -> None:
     page.keyboard.press("x")
     page.keyboard.press("Enter")
     wait_until(page, "document.querySelector('.tab-body').innerText.includes('a painted mask')")
+    until(lambda: studio.mask(1, 2) is not None)
     dab = studio.mask(1, 2)
     assert 300 < dab.sum() < 700  # a brush of 24 pixels
     page.keyboard.press("Escape")
@@ -387,7 +394,7 @@ def test_by_keyboard_alone(studio, context) -> None:
     page.wait_for_selector("dialog", state="detached")
     page.keyboard.press("Control+z")
     page.wait_for_function("() => !document.querySelector('.tab-body').innerText.includes('a painted mask')")
-    assert studio.mask(1, 2) is None
+    until(lambda: studio.mask(1, 2) is None)
     assert "ndone" in page.inner_text("#spoken") or page.locator(".toast").count() >= 1
     assert watched.problems == []
 
@@ -439,6 +446,7 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
     page.mouse.move(*place.on_page(571, 558), steps=3)
     page.mouse.up()
     wait_until(page, "document.querySelector('.tab-body').innerText.includes('a box')")
+    until(lambda: studio.project()["prompts"])
     [prompt] = studio.project()["prompts"]
     np.testing.assert_allclose(prompt["box"], [153, 219, 571, 558], atol=1.5)
     boxed = studio.mask(0)
@@ -451,6 +459,7 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
     page.mouse.move(*place.on_page(1000, 100), steps=5)
     page.mouse.up()
     wait_until(page, "document.querySelector('.tab-body').innerText.includes('a painted mask')")
+    until(lambda: studio.mask(0)[100, 950])
     painted = studio.mask(0)
     stroke = painted & ~boxed
     assert stroke[95:105, 900:1000].all()
@@ -484,6 +493,6 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
     page.wait_for_function("() => parseInt(document.querySelector('.percent').textContent) > 200")
     page.mouse.click(*place.on_page(345, 420))
     wait_until(page, "document.querySelector('.tab-body').innerText.includes('1 click')")
-    last = studio.project()["prompts"][-1]
-    np.testing.assert_allclose(last["points"][0], [345, 420], atol=1)
+    until(lambda: clicks(studio))
+    np.testing.assert_allclose(clicks(studio)[-1][:2], [345, 420], atol=1)
     assert watched.problems == []
