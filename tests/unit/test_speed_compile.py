@@ -72,7 +72,9 @@ def test_masks_agree(clip_256_frames: list[np.ndarray]) -> None:
         torch.testing.assert_close(memory_found, memory, atol=1e-4 * float(memory.abs().max()), rtol=1e-4)
         outline = expected.median()  # made-up weights draw no object: any level is as good an outline
         assert 0.4 < float((expected > outline).float().mean()) < 0.6
-        assert float(((found > outline) == (expected > outline)).float().mean()) > 0.999
+        clear = (expected - outline).abs() > 1e-4 * float(expected.abs().max())  # the median itself is on the outline
+        assert float(clear.float().mean()) > 0.99
+        assert bool(((found > outline) == (expected > outline))[clear].all())
     for name in COMPILED:
         assert compiled.get_submodule(name)._compiled_call_impl is not None
         assert plain.get_submodule(name)._compiled_call_impl is None
