@@ -33,7 +33,7 @@ def require_compiler(device: torch.device) -> None:
         raise DeviceError(f"--compile needs Python's headers: {header} is missing. apt install python3-dev brings them")
     if device.type == "cuda":
         try:
-            import triton  # type: ignore[import-not-found]  # noqa: F401
+            import triton  # noqa: F401
         except ImportError as error:
             raise DeviceError("--compile needs Triton on CUDA: pip install triton, or leave it out") from error
 
