@@ -162,3 +162,13 @@ def test_the_deepest_point_is_inside_and_far_from_the_outline():
     cv2.circle(ring, (25, 25), 20, 1, 6)
     x, y = deepest_point(ring.astype(bool))
     assert ring[int(y), int(x)]
+
+
+def test_annotations_without_an_object_are_said_to_be(tmp_path, nano, clips):
+    root = write(clips[:1], tmp_path / "d")
+    for path in (root / "Annotations").rglob("*.png"):
+        # A mask of 0 and 255, as DAVIS 2016 has it: in DAVIS 2017, 255 means "don't count".
+        labels = np.asarray(Image.open(path))
+        Image.fromarray(np.where(labels > 0, 255, 0).astype(np.uint8)).save(path)
+    with pytest.raises(InputError, match="show no object.*davis2016"):
+        evaluate_run(open_layout("davis2017", root), Run("n", nano, keep=tmp_path / "kept"))

@@ -88,6 +88,11 @@ def _evaluate_masks(dataset: MaskDataset, run: Run, finished: Finished | None) -
     objects: list[ObjectScores] = []
     clock = _Clock()
     for sequence in dataset.sequences:
+        if not sequence.targets:
+            raise InputError(
+                f"{sequence.name}: the annotations show no object as {dataset.name} numbers them. Is it of another "
+                "layout (--layout davis2016 for masks of 0 and 255)? Or leave it out with --sequences."
+            )
         if run.keep is not None and run.resume and (run.keep / sequence.name).is_dir():
             kept = MaskResults(run.keep, sequence.name, merged=dataset.merged)
             objects += score_mask_sequence(sequence, by_frame_name(sequence, kept))
