@@ -177,3 +177,9 @@ def test_stages_share_the_steps_out(shares: list[float], steps: int) -> None:
             assert batches[step] == batches[step - 1] + 1
         else:
             assert batches[step] <= 1
+
+
+def test_first_weights_follow_from_the_seed() -> None:
+    one, same, other = (initialise(SAM2(SPECK), seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(value, same[key]) for key, value in one.items())
+    assert not torch.equal(one["no_mem_embed"], other["no_mem_embed"])

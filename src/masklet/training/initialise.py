@@ -40,4 +40,6 @@ def initialise(model: SAM2, seed: int = 0) -> SAM2:
             nn.init.constant_(layer.get_parameter("gamma"), 0.1)
         # Shrinks a drawn mask to its mean: a starting point that already says where the object is.
         nn.init.constant_(model.mask_downsample.weight, 1 / 16)
+        # Not learned, but random as well: where clicks are, in waves.
+        model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.normal_()
     return model
