@@ -223,9 +223,9 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     page.click("#export")
     page.click("[data-format='vp9-alpha']")
     page.wait_for_selector("#export-start:enabled")
+    picture(page, "export")
     page.click("summary:has-text('Where')")
     page.check("label:has-text('Only the marked range') input")
-    picture(page, "export")
     page.click("#export-start")
     page.wait_for_selector(".job[data-state=done]")
     with page.expect_download() as download:

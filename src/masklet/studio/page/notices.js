@@ -1,6 +1,7 @@
 /** Messages: toasts for people who see, a live region for people who listen. */
 import { ApiError, wasAborted } from "./api.js";
-import { Icon, html, signal } from "./ui.js";
+import { dialog } from "./state.js";
+import { Icon, html, signal, useEffect, useRef } from "./ui.js";
 
 /** @typedef {{id: number, text: string, kind: "info" | "error", action?: {label: string, run: () => void}}} Notice */
 
@@ -53,9 +54,18 @@ export async function attempt(run) {
 }
 
 export function Notices() {
+  const toasts = useRef(/** @type {HTMLElement | null} */ (null));
+  const some = notices.value.length > 0;
+  const over = dialog.value;
+  useEffect(() => {
+    // The last that was opened lies on top, so after a dialog the messages are opened anew.
+    const element = toasts.current;
+    if (element?.matches(":popover-open")) element.hidePopover();
+    if (some) element?.showPopover();
+  }, [some, over]);
   return html`
     <div class="visually-hidden" role="status" aria-live="polite" id="spoken">${spoken}</div>
-    <div class="toasts" role="region" aria-label="Messages" aria-live="polite">
+    <div class="toasts" popover="manual" ref=${toasts} role="region" aria-label="Messages" aria-live="polite">
       ${notices.value.map(
         (notice) => html`<div class=${`toast ${notice.kind}`} key=${notice.id} role=${notice.kind === "error" ? "alert" : undefined}>
           <${Icon} name=${notice.kind === "error" ? "warning" : "why"} />
