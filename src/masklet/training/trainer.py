@@ -123,7 +123,9 @@ class Trainer:
         self.size = self.model.spec.check_resolution(settings.resolution or self.model.spec.image_size)
         freeze(self.model, settings.freeze)
         self.unroller = Unroller(self.model)
-        self.foreground = _ForegroundHead(self.model.spec.width).to(self.device) if settings.aid else None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.foreground = _ForegroundHead(self.model.spec.width).to(self.device) if settings.aid else None
         self.optimiser = Optimiser(
             self.model,
             method=settings.optimiser,
