@@ -170,5 +170,5 @@ def test_annotations_without_an_object_are_said_to_be(tmp_path, nano, clips):
         # A mask of 0 and 255, as DAVIS 2016 has it: in DAVIS 2017, 255 means "don't count".
         labels = np.asarray(Image.open(path))
         Image.fromarray(np.where(labels > 0, 255, 0).astype(np.uint8)).save(path)
-    with pytest.raises(InputError, match="show no object.*davis2016"):
+    with pytest.raises(InputError, match=r"show no object.*davis2016"):
         evaluate_run(open_layout("davis2017", root), Run("n", nano, keep=tmp_path / "kept"))
