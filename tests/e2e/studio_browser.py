@@ -206,6 +206,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 def picture(page: Page, name: str) -> None:
     """A picture for the documentation, where `MASKLET_PICTURES` names a folder; always proof that it can be taken."""
+    page.wait_for_selector(".toast", state="detached")
     shot = page.screenshot()
     assert len(shot) > 10_000
     if PICTURES:

@@ -100,6 +100,10 @@ def clicks(studio: StudioProcess) -> list[tuple[float, float, int]]:
     ]
 
 
+def frames_with_mask(studio: StudioProcess) -> int:
+    return sum(last - first + 1 for lane in studio.project()["lanes"] for first, last in lane["spans"])
+
+
 def go_to(page, frame: int) -> None:
     page.fill(".frame-number", str(frame))
     page.press(".frame-number", "Enter")
@@ -283,9 +287,10 @@ def test_killed_while_tracking_and_started_again(studio, context, bunny_hw) -> N
     open_clip(page)
     paint_by_script(studio, bunny_hw)
     page.wait_for_selector(".object:has-text('bunny')")
-    mark_range(page, 40, 68)
+    mark_range(page, 36, 72)
     page.keyboard.press("g")
-    page.wait_for_function("() => parseInt(document.querySelector('#track-progress')?.textContent ?? '0') >= 6")
+    page.wait_for_selector("#track-progress")
+    until(lambda: frames_with_mask(studio) >= 6)
     studio.kill()
     page.wait_for_selector(".away")
     studio.start()
@@ -297,14 +302,17 @@ def test_killed_while_tracking_and_started_again(studio, context, bunny_hw) -> N
 
     # Nothing of what was tracked is lost, and the run goes on where it stopped.
     page.wait_for_selector("button:has-text('Go on')")
-    before = studio.project()
-    kept = sum(last - first + 1 for first, last in before["lanes"][0]["spans"])
-    assert kept >= 6
+    assert frames_with_mask(studio) >= 6
     picture(page, "again")
     page.click("button:has-text('Go on')")
     page.wait_for_selector("#track-progress")
+    page.keyboard.press("Shift+Space")
+    page.wait_for_selector("button[aria-label='Go on tracking']")
+    assert [job["state"] for job in studio.ask("GET", "/jobs")] == ["paused"]
+    page.keyboard.press("Shift+Space")
+    page.wait_for_selector("button[aria-label='Go on tracking']", state="detached")
     finish_tracking(page, studio)
-    assert studio.project()["lanes"][0]["spans"] == [[40, 68]]
+    assert studio.project()["lanes"][0]["spans"] == [[36, 72]]
     assert studio.project()["run"] is None
     go_to(page, 66)
     assert overlap(changed_where(page), studio.mask(66)) > 0.9
@@ -495,4 +503,12 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
     wait_until(page, "document.querySelector('.tab-body').innerText.includes('1 click')")
     until(lambda: clicks(studio))
     np.testing.assert_allclose(clicks(studio)[-1][:2], [345, 420], atol=1)
+
+    # Hovering shows what a click would give, and keeps nothing.
+    before = studio.project()["revision"]
+    page.click("nav [aria-label='Show what a click would give']")
+    with page.expect_response(lambda answer: answer.url.endswith("/hover") and answer.ok) as answer:
+        page.mouse.move(*place.on_page(430, 370))
+    assert rle.decode(answer.value.json()["rle"]).shape == (720, 1280)
+    assert studio.project()["revision"] == before
     assert watched.problems == []
