@@ -106,13 +106,16 @@ def test_the_samurai_demo_script(predictor: SAM2VideoPredictor, video_dir: Path)
 
 
 def test_equals_a_session(predictor: SAM2VideoPredictor, state: Any, video_dir: Path) -> None:
-    """Nothing is computed here: the same calls on a session give the same numbers."""
+    """Nothing is computed here: the same calls on a session give the same numbers.
+
+    But for the last bits: a session enlarges masks with OpenCV, the official functions with PyTorch.
+    """
     session = Session(video_dir, predictor.network, policy="samurai", short_clip_pointers=True)
     predictor.add_new_points_or_box(state, 0, 3, box=BOX)
     session.add_prompt(0, 3, box=BOX)
     for (frame, ids, logits), masks in zip(predictor.propagate_in_video(state), session.propagate(), strict=True):
         assert (frame, ids) == (masks.index, [3])
-        assert torch.equal(logits, masks.logits_bnhw)
+        torch.testing.assert_close(logits, masks.logits_bnhw, rtol=1e-5, atol=1e-4)
 
 
 def test_under_autocast(predictor: SAM2VideoPredictor, state: Any) -> None:

@@ -90,8 +90,10 @@ def test_old_torch_files_bare_states_prefixes_and_training_states(nano: State, t
 def test_bfloat16_keeps_the_click_positions_exact(nano: State) -> None:
     model = build(read_checkpoint(packaged_weights("nano")), dtype=torch.bfloat16)
     formats = {key: value.dtype for key, value in model.state_dict().items()}
-    exact = [key for key, dtype in formats.items() if dtype == torch.float32]
-    assert exact == ["sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"]
+    exact = {key for key, dtype in formats.items() if dtype == torch.float32}
+    assert "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix" in exact
+    # Prompts and the decoder stay exact; what takes the time doesn't.
+    assert {key.partition(".")[0] for key in exact} <= {"sam_prompt_encoder", "sam_mask_decoder"}
     assert set(formats.values()) == {torch.float32, torch.bfloat16}
     assert_holds(model, nano)
 
