@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install the programs that some tests drive: ffprobe looks at the videos that masklet writes, a browser opens the studio.
+# Install the programs that some tests drive: ffprobe looks at the videos that masklet writes, a browser opens the studio,
+# node and npm (TypeScript) check its page.
 # With apt and as root they are installed; otherwise this says what to do, and those tests are skipped.
 set -eu
 
@@ -7,6 +8,7 @@ missing=""
 command -v ffprobe >/dev/null 2>&1 || missing="$missing ffmpeg"
 command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
     command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
+command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || missing="$missing nodejs npm"
 [ -n "$missing" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
@@ -20,5 +22,5 @@ if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
 else
     echo "Some tests need:$missing. They are skipped without." >&2
     echo "  Debian, Ubuntu:  sudo apt-get install$missing" >&2
-    echo "  macOS:           brew install ffmpeg; brew install --cask chromium" >&2
+    echo "  macOS:           brew install ffmpeg node; brew install --cask chromium" >&2
 fi
