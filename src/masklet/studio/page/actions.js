@@ -209,6 +209,9 @@ export function selectNext(step) {
 /** Prompts go one after the other, in the order they were made. @type {Promise<unknown>} */
 let queue = Promise.resolve();
 
+/** Ends when everything that was said has been answered. */
+export const promptsDone = () => queue;
+
 /**
  * The object that a prompt is for: the selected one, or a new one where there is none.
  */

@@ -1,11 +1,12 @@
 /** Pictures of frames: fetched when they are needed, a few ahead while playing, and never more than a limit kept. */
 import { frameAddress, getPicture, wasAborted } from "./api.js";
 import { Lru } from "./lru.js";
-import { project } from "./state.js";
+import { frame, project } from "./state.js";
 import { signal } from "./ui.js";
 
 const KEPT_BYTES = 320 * 2 ** 20;
 const AT_ONCE = 4;
+const RETRY = 2000; // ms
 /** A picture is shown at most this wide until somebody zooms in: a 4K frame costs four times as much. */
 const PROXY_WIDTH = 1920;
 
@@ -78,11 +79,23 @@ async function fetchOne(index, width) {
     framesArrived.value++;
     frameProblem.value = "";
   } catch (problem) {
-    if (!wasAborted(problem)) frameProblem.value = problem instanceof Error ? problem.message : String(problem);
+    if (!wasAborted(problem)) {
+      frameProblem.value = problem instanceof Error ? problem.message : String(problem);
+      again(index, width);
+    }
   } finally {
     going.delete(key);
     pump();
   }
+}
+
+/** Asks once more for a frame that could not be had, if it still is the one to look at. @param {number} index @param {number | undefined} width */
+function again(index, width) {
+  setTimeout(() => {
+    if (frame.peek() !== index || going.has(keyOf(index, width))) return;
+    wanted.unshift({ index, width });
+    pump();
+  }, RETRY);
 }
 
 /** Whether a frame's picture is here. @param {number} index @param {number | undefined} width */

@@ -3,7 +3,7 @@ import * as actions from "./actions.js";
 import * as api from "./api.js";
 import { panBy, reveal, toSource, zoom, zoomBy } from "./camera.js";
 import { canvasOf } from "./compositor.js";
-import { maskOf, masksChanged, ShownMask } from "./masks.js";
+import { maskOf, ShownMask } from "./masks.js";
 import { announce, notify } from "./notices.js";
 import * as state from "./state.js";
 import { batch, effect, signal } from "./ui.js";
@@ -31,42 +31,6 @@ export const panning = signal(false);
  * @property {number} strokes  rises with every dab, so that the picture is drawn anew
  */
 
-/** Masks without mask settings, as the base of a painting. @type {{key: string, mask: ShownMask | null} | null} */
-let raw = null;
-/** @type {AbortController | null} */
-let rawGoing = null;
-
-const CHANGING = ["fill_holes", "remove_specks", "keep_largest", "refine", "grow", "smooth_frames", "border", "threshold"];
-
-/** Whether an object's settings make what is shown differ from what was tracked. @param {state.ObjectState} object */
-const isChanged = (object) => CHANGING.some((name) => object.effective_settings[name]);
-
-const paints = () => state.tool.value === "brush" || state.tool.value === "eraser";
-
-effect(() => {
-  masksChanged.value;
-  const object = state.selected.value;
-  const index = state.frame.value;
-  const project = state.project.value;
-  if (!project || !object || !paints() || !isChanged(object)) {
-    raw = null;
-    return undefined;
-  }
-  const timer = setTimeout(async () => {
-    rawGoing?.abort();
-    const going = new AbortController();
-    rawGoing = going;
-    try {
-      const answer = await api.getMasks(project.id, index, { raw: true }, going.signal);
-      const found = answer.objects.find((mask) => mask.object === object.id);
-      raw = { key: `${index}/${object.id}`, mask: found ? new ShownMask(found) : null };
-    } catch {
-      // Painting starts from the mask that is shown then.
-    }
-  }, 120);
-  return () => clearTimeout(timer);
-});
-
 /** @param {[number, number]} at */
 function isInside([x, y]) {
   const media = state.media.peek();
@@ -80,6 +44,24 @@ function clampToFrame([x, y]) {
 }
 
 // --- painting
+
+/**
+ * What a painting begins with: the mask as it was tracked, without mask settings and after all clicks before it.
+ * Strokes wait for it, so none is lost.
+ * @param {number} index
+ * @param {number} object
+ */
+async function baseOf(index, object) {
+  await actions.promptsDone();
+  const project = state.project.peek();
+  try {
+    const answer = project && (await api.getMasks(project.id, index, { raw: true }));
+    const found = answer?.objects.find((mask) => mask.object === object);
+    return found ? new ShownMask(found) : null;
+  } catch {
+    return maskOf(index, object); // what is shown, then
+  }
+}
 
 /** @returns {Promise<Painting | null>} */
 async function beginPainting() {
@@ -95,7 +77,7 @@ async function beginPainting() {
   const canvas = document.createElement("canvas");
   canvas.width = media.width;
   canvas.height = media.height;
-  const base = raw?.key === `${index}/${object.id}` ? raw.mask : maskOf(index, object.id);
+  const base = await baseOf(index, object.id);
   const image = base && canvasOf(base, object.color);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (base?.mask.box && image) context?.drawImage(image, base.mask.box[0], base.mask.box[1]);
