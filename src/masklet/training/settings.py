@@ -85,24 +85,24 @@ class TrainSettings(_Strict):
     model: str = "nano"
     start: str | None = None
     resolution: int | None = None
-    steps: int = Field(default=3_000, ge=1)
+    steps: int = Field(default=10_000, ge=1)
     stages: tuple[Stage, ...] = (
-        Stage(share=0.3, frames=1, clips=16, size=160),
-        Stage(share=0.45, frames=5, clips=4, size=160),
+        Stage(share=0.35, frames=1, clips=12, objects=3, size=192),
+        Stage(share=0.4, frames=5, clips=4, size=192),
         Stage(share=0.25, frames=6, clips=3),
     )
     prompts: Prompting = Prompting()
     losses: Losses = Losses()
-    learning_rate: float = Field(default=1.5e-3, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
     warm_up: int = Field(default=100, ge=0)
-    matrix_rate: float = Field(default=4.0, gt=0)
+    matrix_rate: float = Field(default=2.0, gt=0)
     encoder_rate: Share = 1.0
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     weight_decay: float = Field(default=0.05, ge=0)
     optimiser: Literal["adamw", "muon"] = "muon"
     clip_norm: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.999, ge=0, lt=1)
-    aid: Share = 0.25
+    aid: Share = 0.8
     echo: int = Field(default=2, ge=1, le=16)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze: tuple[str, ...] = ()
