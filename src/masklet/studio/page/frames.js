@@ -1,8 +1,8 @@
 /** Pictures of frames: fetched when they are needed, a few ahead while playing, and never more than a limit kept. */
 import { frameAddress, getPicture, wasAborted } from "./api.js";
 import { Lru } from "./lru.js";
-import { frame, project } from "./state.js";
-import { signal } from "./ui.js";
+import { frame, inStep, project } from "./state.js";
+import { effect, signal } from "./ui.js";
 
 const KEPT_BYTES = 320 * 2 ** 20;
 const AT_ONCE = 4;
@@ -58,13 +58,18 @@ export function want(indices, width) {
 }
 
 function pump() {
-  while (going.size < AT_ONCE) {
+  // A server that was started anew doesn't know the project by this id.
+  while (inStep.peek() && going.size < AT_ONCE) {
     const next = wanted.find(({ index, width }) => !going.has(keyOf(index, width)));
     if (!next) return;
     wanted.splice(wanted.indexOf(next), 1);
     void fetchOne(next.index, next.width);
   }
 }
+
+effect(() => {
+  if (inStep.value) pump();
+});
 
 /** @param {number} index @param {number | undefined} width */
 async function fetchOne(index, width) {

@@ -34,6 +34,8 @@ export const TOOLS = [
 // The studio
 export const studio = signal(/** @type {import("./api-types.js").StudioInfo | null} */ (null));
 export const online = signal(true);
+/** The project is open at the server that answers now: not so from its end until it has opened the project again. */
+export const inStep = signal(true);
 export const dialog = signal(/** @type {DialogName | null} */ (null));
 export const jobs = signal(/** @type {Record<string, JobState>} */ ({}));
 

@@ -207,7 +207,9 @@ export function listen() {
       }
       if (open) refused.value = false;
       else void api.getStudio().then(() => {}, (problem) => (refused.value = problem.status === 401));
-      if (open && again) void reload();
+      if (!open) state.inStep.value = false;
+      else if (!again) state.inStep.value = true;
+      else void reload().finally(() => (state.inStep.value = true));
     },
   });
 }
