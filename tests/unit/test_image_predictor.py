@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from masklet import ImagePredictor, load_model, open_media
+from masklet.batching import in_batches
 from masklet.errors import DeviceMemoryError, InputError, MediaError, PromptError
 from masklet.models import SAM2
 from masklet.predictors import ImageMasks
-from masklet.predictors.batches import in_batches
 from masklet.predictors.pictures import as_rgb
 
 # Where the bunny is on the clip's first frame, see src/masklet/data/README.md.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -302,8 +304,14 @@ def test_published_defaults() -> None:
         ("samurai", {"weight": 1}, "kf_score_weight"),
         ("recency", {"kf_score_weight": 1}, "max_prompt_frames"),
         (Recency(), {"max_prompt_frames": 1}, "ready policy"),
+        ("samurai", {"kf_score_weight": 1.5}, "from 0 to 1"),
+        ("samurai", {"kf_score_weight": math.nan}, "is a number"),
+        ("samurai", {"stable_frames_threshold": 2.5}, "whole number"),
+        ("samurai", {"min_obj_score_logits": "low"}, "is a number, not 'low'"),
+        ("recency", {"max_prompt_frames": 0}, "1 or more"),
+        ("recency", {"max_prompt_frames": True}, "whole number"),
     ],
 )
-def test_unknown_names_and_settings(name: str | Policy, settings: dict[str, float], says: str) -> None:
+def test_names_and_settings_that_cannot_be(name: str | Policy, settings: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         make_policy(name, NANO, **settings)

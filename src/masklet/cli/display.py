@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from masklet.cli.interrupt import GentleStop
 
 if TYPE_CHECKING:
     from masklet.jobs.request import ObjectReport, TrackProgress
@@ -24,7 +24,6 @@ class RunDisplay:
     """The progress bar, and Ctrl-C while it runs: the first one ends the run well, the second one at once."""
 
     def __init__(self) -> None:
-        self.stopped = False
         self._console = Console(stderr=True, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -39,41 +38,28 @@ class RunDisplay:
             disable=not self._console.is_terminal,
         )
         self._tasks: dict[str, Any] = {}
-        self._handlers: dict[int, Any] = {}
+        self._interrupt = GentleStop(lambda: self._bar.console.print("Finishing what is done …", style="yellow"))
+
+    @property
+    def stopped(self) -> bool:
+        return self._interrupt.requested
 
     def __enter__(self) -> RunDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        self._release()
+        self._interrupt.release()
 
     def show(self, state: TrackProgress) -> None:
         if state.stage not in self._tasks:
             name = {"track": "tracking", "overlay": "drawing overlay.mp4"}.get(state.stage, state.stage)
             self._tasks[state.stage] = self._bar.add_task(name, total=state.total, lost="")
             if state.stage == "track":
-                self._listen()
+                self._interrupt.listen()
             self._bar.start()
         lost = f"lost: {', '.join(state.lost)}" if state.lost else ""
         self._bar.update(self._tasks[state.stage], completed=state.done, total=state.total, lost=lost)
-
-    def _listen(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._handlers[number] = signal.signal(number, self._stop)
-            except ValueError:  # not the main thread: whoever runs this one looks after signals
-                return
-
-    def _release(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
-        self._release()
-        self._bar.console.print("Finishing what is done …", style="yellow")
 
 
 class _Speed(ProgressColumn):

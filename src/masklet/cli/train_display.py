@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from masklet.cli.interrupt import GentleStop
 
 if TYPE_CHECKING:
     from masklet.training.trainer import Report
@@ -21,7 +21,6 @@ class TrainDisplay:
     """A bar with the loss, the IoU and the speed; the first Ctrl-C saves the run and ends it, the second ends it."""
 
     def __init__(self) -> None:
-        self.stopped = False
         self._console = Console(stderr=True, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -36,19 +35,21 @@ class TrainDisplay:
         )
         self._task: Any = None
         self._reports = 0
-        self._handlers: dict[int, Any] = {}
+        self._interrupt = GentleStop(
+            lambda: self._bar.console.print("Finishing this step and saving …", style="yellow")
+        )
+
+    @property
+    def stopped(self) -> bool:
+        return self._interrupt.requested
 
     def __enter__(self) -> TrainDisplay:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._handlers[number] = signal.signal(number, self._stop)
-            except ValueError:  # not the main thread: whoever runs this one looks after signals
-                break
+        self._interrupt.listen()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        self._release()
+        self._interrupt.release()
 
     def show(self, report: Report) -> None:
         terms, numbers = report.terms, ""
@@ -81,16 +82,6 @@ class TrainDisplay:
             self._console.print(f"Done. Use it: masklet track clip.mp4 --checkpoint {weights} …", soft_wrap=True)
         else:
             self._console.print(f"Saved in {run}; give the same command again to go on.", soft_wrap=True)
-
-    def _release(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
-        self._release()
-        self._bar.console.print("Finishing this step and saving …", style="yellow")
 
 
 def _speed(steps_per_second: float) -> str:

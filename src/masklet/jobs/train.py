@@ -157,7 +157,8 @@ def train_run(
             trainer = Trainer(
                 settings,
                 folder,
-                lambda stage: clips.learned(stage, stage.size or size, settings.seed),
+                # Clip n of a seed is the same scene whatever its length: each stage gets scenes of its own.
+                lambda stage: clips.learned(stage, stage.size or size, settings.seed + settings.stages.index(stage)),
                 clips.validated(validation, size) if validation else (),
                 device=device,
                 workers=workers,

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from masklet.batching import in_batches
 from masklet.errors import DeviceMemoryError, InputError, PromptError
 from masklet.masks.boxes import mask_to_box
 from masklet.models import SAM2, Candidates, ImageFeatures
 from masklet.models.pixels import image_to_input
 from masklet.models.sam2 import MASK_PROMPT_LOGIT
-from masklet.predictors.batches import in_batches
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import FEEDBACK_LIMIT, ImageMasks
 from masklet.tracking.prompts import Prompt

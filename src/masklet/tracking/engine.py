@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masklet.batching import in_batches
 from masklet.errors import DeviceMemoryError
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
 from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, upsample
-from masklet.runtime import drop_caches, is_out_of_memory, threads_beside
+from masklet.runtime import threads_beside
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.motion import Box
 from masklet.tracking.policies import MotionState, Policy, Selection
@@ -323,36 +324,16 @@ class Engine:
     # --- memory of the device ----------------------------------------------------------------------------------
 
     def _in_batches(self, run: Callable[[slice], list[T]], count: int) -> list[T]:
-        """Run over ``count`` objects in batches, in smaller ones where the device's memory does not suffice."""
-        done: list[T] = []
-        while len(done) < count:
-            part = slice(len(done), min(len(done) + self.objects_at_once, count))
-            size = part.stop - part.start
-            try:
-                done += run(part)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                drop_caches(self.model.device)
-                if size == 1:
-                    raise self._too_small() from error
-                self.objects_at_once = max(1, size // 2)
-        return done
+        """Run over ``count`` objects in batches, from then on in smaller ones where memory does not suffice."""
+        parts = in_batches(run, count, self.objects_at_once, self.model.device, self._too_small, self._shrink)
+        return [each for part in parts for each in part]
 
     def _guarded(self, run: Callable[[], T]) -> T:
         """Run once more after dropping caches if memory ran out."""
-        try:
-            return run()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        drop_caches(self.model.device)
-        try:
-            return run()
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise self._too_small() from error
-            raise
+        return in_batches(lambda _: run(), 1, 1, self.model.device, self._too_small)[0]
+
+    def _shrink(self, at_once: int) -> None:
+        self.objects_at_once = at_once
 
     def _too_small(self) -> DeviceMemoryError:
         spec = self.model.spec

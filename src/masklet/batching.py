@@ -19,10 +19,12 @@ def in_batches(
     at_once: int,
     device: torch.device,
     too_small: Callable[[], DeviceMemoryError],
+    shrunk: Callable[[int], None] = lambda at_once: None,
 ) -> list[T]:
     """Run over ``count`` things in batches of ``at_once`` and return each batch's result.
 
-    A batch that doesn't fit into memory is halved; a single thing gets a second try with caches dropped.
+    A batch that doesn't fit into memory is halved, and ``shrunk`` is told the new size; a single thing gets a second
+    try with caches dropped.
 
     Raises:
         DeviceMemoryError: what ``too_small`` makes, where one thing alone doesn't fit.
@@ -38,9 +40,12 @@ def in_batches(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if dropped and part.stop - part.start == 1:
+            size = part.stop - part.start
+            if dropped and size == 1:
                 raise too_small() from error
         drop_caches(device)
         dropped = True
-        at_once = max(1, (part.stop - part.start) // 2)
+        if size > 1:
+            at_once = size // 2
+            shrunk(at_once)
     return done
