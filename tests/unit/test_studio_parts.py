@@ -25,7 +25,7 @@ from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import MaskRecord, Project, TrackSettings
 from masklet.studio.files import Root
-from masklet.studio.frames import ByteCache, FrameStore
+from masklet.studio.frames import ByteCache, FrameStore, Kept
 from masklet.studio.schemas import Missed
 from masklet.studio.sockets import _WAITING, _Client
 from masklet.studio.workspace import _spans
@@ -64,21 +64,41 @@ def test_a_cache_keeps_within_its_bytes(sizes: list[tuple[int, int]]) -> None:
 def test_pictures_are_those_of_the_source_and_read_ahead(clip: Path) -> None:
     with open_media(clip) as reader:
         wanted = [frame.image_hwc for frame in reader]
-        frames = FrameStore(reader, picture_bytes=wanted[0].nbytes * 3)
+        kept = Kept(picture_bytes=wanted[0].nbytes * 3)
+        frames = FrameStore(reader, kept)
         for n in (0, 5, 2, 2, 7):
             assert np.array_equal(frames.picture(n), wanted[n])
-        assert frames._pictures.size <= wanted[0].nbytes * 3
+        assert kept.pictures.size <= wanted[0].nbytes * 3
         for n in (0, 1):
             assert frames.jpeg(n, 64)
         deadline = time.monotonic() + 30
-        while (7, 64, 88) not in frames._jpegs and time.monotonic() < deadline:
+        while (frames._number, 7, 64, 88) not in kept.jpegs and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert (7, 64, 88) in frames._jpegs  # nobody asked for it yet
+        assert (frames._number, 7, 64, 88) in kept.jpegs  # nobody asked for it yet
         before = frames.thumbnail(3)
         assert frames.thumbnail(3) is before
         with pytest.raises(InputError):
             frames.picture(8)
         frames.close()
+
+
+def test_all_sources_share_what_may_be_kept(clip: Path) -> None:
+    with open_media(clip) as one, open_media(clip) as other:
+        size = one.read(0).image_hwc.nbytes
+        kept = Kept(picture_bytes=size * 3)
+        stores = FrameStore(one, kept), FrameStore(other, kept)
+        for n in range(4):
+            for store, reader in zip(stores, (one, other), strict=True):
+                assert np.array_equal(store.picture(n), reader.read(n).image_hwc)
+        assert kept.pictures.size == size * 3
+        stores[0].jpeg(0)
+        stores[1].jpeg(0)
+        both = kept.jpegs.size
+        stores[0].close()
+        assert 0 < kept.pictures.size <= size * 2
+        assert kept.jpegs.size * 2 == both  # the other's is still there
+        stores[1].close()
+        assert kept.pictures.size == kept.jpegs.size == 0
 
 
 # --- news

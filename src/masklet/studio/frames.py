@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 import cv2
@@ -57,10 +58,31 @@ class ByteCache(Generic[K, V]):
         """Bytes that are kept."""
         return self._bytes
 
-    def clear(self) -> None:
+    def drop(self, which: Callable[[K], bool]) -> None:
+        """Forget some."""
         with self._mutex:
-            self._kept.clear()
-            self._bytes = 0
+            for key in [key for key in self._kept if which(key)]:
+                self._bytes -= self._kept.pop(key)[1]
+
+
+class Kept:
+    """What is kept of the pictures of all open sources together, decoded and encoded.
+
+    Keys begin with the number of the source's store.
+    """
+
+    def __init__(self, picture_bytes: int = PICTURE_BYTES, jpeg_bytes: int = JPEG_BYTES) -> None:
+        self.pictures: ByteCache[tuple[int, int], np.ndarray] = ByteCache(picture_bytes)
+        self.jpegs: ByteCache[tuple[int, int, int, int], bytes] = ByteCache(jpeg_bytes)
+        self._numbers = itertools.count()
+
+    def number(self) -> int:
+        """A number for another store."""
+        return next(self._numbers)
+
+    def forget(self, number: int) -> None:
+        self.pictures.drop(lambda key: key[0] == number)
+        self.jpegs.drop(lambda key: key[0] == number)
 
 
 class FrameStore:
@@ -68,15 +90,15 @@ class FrameStore:
 
     Args:
         reader: the source; it stays the caller's.
-        picture_bytes, jpeg_bytes: how much is kept of decoded and of encoded pictures.
+        kept: where they are kept together with those of other sources.
     """
 
-    def __init__(self, reader: MediaReader, picture_bytes: int = PICTURE_BYTES, jpeg_bytes: int = JPEG_BYTES) -> None:
+    def __init__(self, reader: MediaReader, kept: Kept | None = None) -> None:
         self.reader = reader
         self.count = len(reader)
         self.width, self.height = reader.info.width, reader.info.height
-        self._pictures: ByteCache[int, np.ndarray] = ByteCache(picture_bytes)
-        self._jpegs: ByteCache[tuple[int, int, int], bytes] = ByteCache(jpeg_bytes)
+        self._kept = kept or Kept()
+        self._number = self._kept.number()
         self._decoding = threading.Lock()
         self._thumbnails = threading.Lock()
         self._last: tuple[int, int] | None = None
@@ -88,13 +110,14 @@ class FrameStore:
     def picture(self, frame: int) -> np.ndarray:
         """A frame, uint8 RGB (height, width, 3); not to be changed. Raises InputError, MediaError."""
         self._check(frame)
-        found = self._pictures.get(frame)
+        pictures, key = self._kept.pictures, (self._number, frame)
+        found = pictures.get(key)
         if found is None:
             with self._decoding:
-                found = self._pictures.get(frame)
+                found = pictures.get(key)
                 if found is None:
                     found = self.reader.read(frame).image_hwc
-                    self._pictures.put(frame, found, found.nbytes)
+                    pictures.put(key, found, found.nbytes)
         return found
 
     def jpeg(self, frame: int, width: int | None = None) -> bytes:
@@ -110,15 +133,15 @@ class FrameStore:
         """A small picture as JPEG, of this height. It disturbs neither playing nor what was decoded for it."""
         self._check(frame)
         width = max(1, round(self.width * height / self.height))
-        key = (frame, width, THUMBNAIL_QUALITY)
-        known = self._jpegs.get(key)
+        key = (self._number, frame, width, THUMBNAIL_QUALITY)
+        known = self._kept.jpegs.get(key)
         if known is not None:
             return known
         with self._thumbnails:
-            known = self._jpegs.get(key)
+            known = self._kept.jpegs.get(key)
             if known is not None:
                 return known
-            picture = self._pictures.get(frame)
+            picture = self._kept.pictures.get(key[:2])
             if picture is None:
                 picture = next(iter(self.reader.frames(frame, frame + 1, prefetch=0))).image_hwc
             return self._encode(picture, key)
@@ -130,15 +153,14 @@ class FrameStore:
             self._ahead.notify()
         if self._thread is not None:
             self._thread.join(10)
-        self._pictures.clear()
-        self._jpegs.clear()
+        self._kept.forget(self._number)
 
     def _encoded(self, frame: int, width: int, quality: int) -> bytes:
-        key = (frame, width, quality)
-        return self._jpegs.get(key) or self._encode(self.picture(frame), key)
+        key = (self._number, frame, width, quality)
+        return self._kept.jpegs.get(key) or self._encode(self.picture(frame), key)
 
-    def _encode(self, picture_hwc: np.ndarray, key: tuple[int, int, int]) -> bytes:
-        _, width, quality = key
+    def _encode(self, picture_hwc: np.ndarray, key: tuple[int, int, int, int]) -> bytes:
+        _, frame, width, quality = key
         if width < picture_hwc.shape[1]:
             height = max(1, round(picture_hwc.shape[0] * width / picture_hwc.shape[1]))
             picture_hwc = cv2.resize(picture_hwc, (width, height), interpolation=cv2.INTER_AREA)
@@ -146,9 +168,9 @@ class FrameStore:
             ".jpg", cv2.cvtColor(picture_hwc, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
         )
         if not done:
-            raise MediaError(f"Frame {key[0]} can't be made a JPEG.")
+            raise MediaError(f"Frame {frame} can't be made a JPEG.")
         jpeg = data.tobytes()
-        self._jpegs.put(key, jpeg, len(jpeg))
+        self._kept.jpegs.put(key, jpeg, len(jpeg))
         return jpeg
 
     def _look_ahead(self, start: int, width: int) -> None:
@@ -172,7 +194,7 @@ class FrameStore:
                     self._wanted = None
                     continue
                 self._wanted = (start + 1, stop, width)
-            if (start, width, QUALITY) not in self._jpegs:
+            if (self._number, start, width, QUALITY) not in self._kept.jpegs:
                 try:
                     self._encoded(start, width, QUALITY)
                 except MediaError:  # whoever asks for the frame is told

@@ -15,7 +15,7 @@ from masklet.media.patterns import is_pattern
 from masklet.project import Project, TrackSettings
 from masklet.studio import files, schemas, tasks
 from masklet.studio.files import PIXEL_LIMIT, PROJECT_SUFFIX, Root
-from masklet.studio.frames import FrameStore
+from masklet.studio.frames import FrameStore, Kept
 from masklet.studio.overlays import Overlays
 from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRootError
 from masklet.studio.recent import Recent
@@ -32,11 +32,11 @@ _LOST, _PROMPT, _PAINTED, _EMPTY = 1, 2, 4, 8
 class OpenProject:
     """One open project. Its methods may be called from any thread, `prompter` from the worker's alone."""
 
-    def __init__(self, project: Project, root: Root, hub: Hub, device: str | None) -> None:
+    def __init__(self, project: Project, root: Root, hub: Hub, device: str | None, kept: Kept) -> None:
         self.project, self._root, self._hub, self._device = project, root, hub, device
         self.id = project_id(project.path)
         self.reader = project.open_source(within=root.folder)
-        self.frames = FrameStore(self.reader)
+        self.frames = FrameStore(self.reader, kept)
         self.overlays = Overlays(project, self.frames)
         self.fingerprint = self.reader.fingerprint()
         self._revision = 0
@@ -234,6 +234,7 @@ class Workspace:
     def __init__(self, root: Root, hub: Hub, settings: TrackSettings, device: str | None, recent: Recent) -> None:
         self.root, self._hub, self._settings, self._device, self.recent = root, hub, settings, device, recent
         self._open: dict[str, OpenProject] = {}
+        self._kept = Kept()
         self._mutex = threading.RLock()
 
     def all(self) -> list[OpenProject]:
@@ -277,7 +278,7 @@ class Workspace:
 
     def _take(self, project: Project) -> OpenProject:
         try:
-            opened = OpenProject(project, self.root, self._hub, self._device)
+            opened = OpenProject(project, self.root, self._hub, self._device, self._kept)
         except BaseException:
             project.close()
             raise
