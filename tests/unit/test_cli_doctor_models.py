@@ -125,6 +125,7 @@ def test_check_and_convert(tmp_path: Path) -> None:
     assert run("models", "convert", str(source), str(target), "--half").exit_code == 0
     written = load_file(target)
     assert all(torch.equal(written[key], value) for key, value in state.items())
+    assert target.stat().st_mode == source.stat().st_mode  # as readable as any other file
     again = run("models", "convert", str(source), str(target))
     assert (again.exit_code, "--force" in again.stderr) == (2, True)
     assert run("models", "convert", str(source), str(target), "--force").exit_code == 0

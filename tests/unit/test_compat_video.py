@@ -86,7 +86,7 @@ def test_the_notebook_script(predictor: SAM2VideoPredictor, video_dir: Path) -> 
 
 
 def test_the_samurai_demo_script(predictor: SAM2VideoPredictor, video_dir: Path) -> None:
-    bbox = (60, 70, 170, 215)
+    bbox = (28, 78, 120, 208)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that there is no CUDA to cast on
         with torch.autocast("cuda", dtype=torch.float16):

@@ -23,7 +23,7 @@ from masklet.predictors.pictures import as_rgb
 
 # Where the bunny is on the clip's first frame, see src/masklet/data/README.md.
 BOX = (153, 219, 571, 558)
-BODY, GRASS = (345, 420), (640, 430)
+BODY, GRASS = (345, 420), (800, 480)
 
 
 @pytest.fixture(scope="module", autouse=True)

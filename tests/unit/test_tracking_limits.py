@@ -14,7 +14,7 @@ from masklet.loading import load_model
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, Session
 
-BOX = (60, 70, 170, 215)
+BOX = (28, 78, 120, 208)
 P, Q, R = (110, 130), (24, 120), (200, 40)
 
 

@@ -17,7 +17,7 @@ from masklet.models import SAM2
 from masklet.tracking import FrameMasks, ObjectMask, Samurai, Session
 from masklet.tracking.policies import MotionState
 
-BOX = (60, 70, 170, 215)
+BOX = (28, 78, 120, 208)
 P, Q = (110, 130), (24, 120)
 SIZE = 128
 

@@ -16,7 +16,7 @@ from masklet.loading import load_model
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, ObjectMask, Session
 
-BOX = (60, 70, 170, 215)
+BOX = (28, 78, 120, 208)
 P, Q, R = (110, 130), (24, 120), (200, 40)
 SIZE = 128
 POLICIES = pytest.mark.parametrize("policy", ["samurai", "recency"])

@@ -14,7 +14,7 @@ from masklet.loading import load_model
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, Session, VideoTracker
 
-BOX = (60, 70, 170, 215)
+BOX = (28, 78, 120, 208)
 P, Q = (110, 130), (24, 120)
 SIZE = 128  # quicker than 256; equality does not depend on it
 

@@ -24,7 +24,7 @@ def batch(clip_256_frames: list[np.ndarray]) -> Batch:
     """The clip, and two masks on its first frame: a part of the picture each, right enough to be followed."""
     frames = np.stack(clip_256_frames[:FRAMES])
     tracker = VideoTracker(load_model("nano", dtype="float32"), policy="recency")
-    prompts = {1: {"box": (60, 70, 170, 215)}, 2: {"points": [(24, 120)]}}
+    prompts = {1: {"box": (28, 78, 120, 208)}, 2: {"points": [(24, 120)]}}
     found = [tracker.push(frame, prompts if t == 0 else None) for t, frame in enumerate(frames)]
     masks = np.stack([[masks[k].mask for masks in found] for k in (1, 2)])
     known = torch.ones(2, FRAMES, dtype=torch.bool)

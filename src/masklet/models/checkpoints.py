@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -115,7 +116,10 @@ def write_safetensors(state: Mapping[str, Tensor], spec: ModelSpec, target: Path
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         save_file(dict(state), temporary, metadata={"format": "pt", "model": spec.name})
+        temporary.chmod(mode)  # safetensors lets nobody else read it, whatever the user's files are like
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)

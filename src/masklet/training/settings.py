@@ -85,11 +85,11 @@ class TrainSettings(_Strict):
     model: str = "nano"
     start: str | None = None
     resolution: int | None = None
-    steps: int = Field(default=10_000, ge=1)
+    steps: int = Field(default=5_000, ge=1)
     stages: tuple[Stage, ...] = (
-        Stage(share=0.35, frames=1, clips=12, objects=3, size=192),
-        Stage(share=0.4, frames=5, clips=4, size=192),
-        Stage(share=0.25, frames=6, clips=3),
+        Stage(share=0.44, frames=1, clips=12, objects=3, size=192),
+        Stage(share=0.43, frames=5, clips=4, objects=3, size=192),
+        Stage(share=0.13, frames=6, clips=3, objects=3),
     )
     prompts: Prompting = Prompting()
     losses: Losses = Losses()
@@ -102,7 +102,7 @@ class TrainSettings(_Strict):
     optimiser: Literal["adamw", "muon"] = "muon"
     clip_norm: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.999, ge=0, lt=1)
-    aid: Share = 0.8
+    aid: Share = 0.75
     echo: int = Field(default=2, ge=1, le=16)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze: tuple[str, ...] = ()
