@@ -113,7 +113,7 @@ def track(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network: minutes at first, quicker frames after. Needs a C++ compiler.",
+            help="Compile the network: takes minutes. Meant for CUDA; on a CPU it gains nothing.",
             rich_help_panel=_MODEL,
         ),
     ] = False,
