@@ -50,7 +50,7 @@ def load_model(
         checkpoint: a weights file to use instead; its size is recognised, ``name`` doesn't matter then.
         download: False (or ``$MASKLET_OFFLINE=1``) never touches the network.
         compile: let ``torch.compile`` make code for the heavy parts when they first run: minutes once, and again for
-            every new shape; no gain on CPUs (docs/performance.md). Needs a C++ compiler.
+            every new shape; no gain on the CPU measured (docs/performance.md). Needs a C++ compiler.
 
     Raises:
         InputError: no model of this name.

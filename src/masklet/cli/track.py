@@ -113,7 +113,7 @@ def track(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network: takes minutes. Meant for CUDA; on a CPU it gains nothing.",
+            help="Compile the network: takes minutes. Meant for CUDA; gained nothing on the CPU measured.",
             rich_help_panel=_MODEL,
         ),
     ] = False,
