@@ -16,7 +16,7 @@ _LAZY = {
     "Prompt": "masklet.tracking",
     "Session": "masklet.tracking",
     "VideoTracker": "masklet.tracking",
-    "load_model": "masklet.loading",
+    "load_model": "masklet.weights.loading",
     "open_media": "masklet.media",
 }
 
@@ -34,10 +34,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from masklet.errors import MaskletError
-    from masklet.loading import load_model
     from masklet.media import open_media
     from masklet.predictors import AutomaticMaskGenerator, ImagePredictor
     from masklet.tracking import Prompt, Session, VideoTracker
+    from masklet.weights.loading import load_model
 
 
 def __getattr__(name: str) -> Any:

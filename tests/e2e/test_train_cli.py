@@ -15,9 +15,9 @@ from tests.unit.training_speck import painted_clips, write_footage
 from typer.testing import CliRunner
 
 import masklet.cli
-from masklet.models.checkpoints import read_checkpoint
-from masklet.models.registry import packaged_weights
 from masklet.training.optimisation import part_of
+from masklet.weights.checkpoints import read_checkpoint
+from masklet.weights.registry import packaged_weights
 
 SMALL = ["--workers", "0", "--threads", "1"]
 
@@ -136,8 +136,8 @@ def test_ctrl_c_saves_and_the_weights_track(tmp_path: Path) -> None:
     assert "Saved in" in said and "Traceback" not in said
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] >= 1
     clip = painted_clips(1)[0]
-    from masklet.loading import load_model
     from masklet.tracking import VideoTracker
+    from masklet.weights.loading import load_model
 
     tracker = VideoTracker(load_model(checkpoint=tmp_path / "run" / "model.safetensors"), resolution=64)
     assert tracker.push(clip.frames_thwc[0], {1: {"box": (10, 10, 50, 50)}})[1].mask.shape == (64, 64)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from masklet.loading import load_model
 from masklet.models import SAM2
-from masklet.models.registry import packaged_weights
+from masklet.weights.loading import load_model
+from masklet.weights.registry import packaged_weights
 
 # The weights that the nano goldens were made with.
 _NANO_SHA256 = "e3f9640afa65663d2e1b07896054503c0674bc19ed083428e070d41162f7eaab"

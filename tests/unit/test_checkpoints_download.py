@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 import masklet
 from masklet.cli import app
 from masklet.errors import CheckpointError, DownloadError
-from masklet.models import cache, registry
-from masklet.models.download import MAX_FAILURES, MAX_UNREACHABLE, fetch
-from masklet.models.registry import RELEASED, ReleasedCheckpoint
+from masklet.weights import cache, registry
+from masklet.weights.download import MAX_FAILURES, MAX_UNREACHABLE, fetch
+from masklet.weights.registry import RELEASED, ReleasedCheckpoint
 
 BODY = bytes((i * i + i // 251) % 256 for i in range(700_000))
 
@@ -479,7 +479,7 @@ def test_pull_list_where_remove(served_tiny: Behaviour) -> None:
 
 
 def test_load_model_fetches_what_is_missing(served_tiny: Behaviour) -> None:
-    from masklet.loading import free_models, load_model
+    from masklet.weights.loading import free_models, load_model
 
     with pytest.raises(CheckpointError, match=r"aren't here.*by hand"):
         load_model("tiny", device="cpu", download=False)

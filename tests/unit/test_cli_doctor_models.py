@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from masklet import __version__
 from masklet.cli import app
-from masklet.models.registry import RELEASED, packaged_weights
 from masklet.models.specs import SPECS
+from masklet.weights.registry import RELEASED, packaged_weights
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from typer.testing import CliRunner, Result
 
 from masklet import AutomaticMaskGenerator, ImagePredictor, cli, open_media
 from masklet.errors import InputError, MediaError
-from masklet.jobs.segment import SegmentRequest, find_pictures, segment
-from masklet.loading import load_model
 from masklet.masks.render import overlay
+from masklet.runs.segment import SegmentRequest, find_pictures, segment
+from masklet.weights.loading import load_model
 
 # Where things are on the clip's first frame, in the half-size picture of these tests.
 BOX, BODY, GRASS, ROCKS = "76,109,286,279", "172,210", "320,215", "395,135,610,218"
@@ -282,7 +282,7 @@ def test_a_folder_that_cannot_be_written(folder: Path, monkeypatch: pytest.Monke
     def full(*_: Any, **__: Any) -> Any:
         raise MediaError("disk full")
 
-    monkeypatch.setattr("masklet.jobs.segment.write_image", full)
+    monkeypatch.setattr("masklet.runs.segment.write_image", full)
     result = run("photo.png", "--box", BOX, "-o", "other", code=2)
     assert "disk full" in result.output
     assert not list((folder).glob("other/*"))

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from masklet.errors import InputError
 from masklet.evaluation import open_layout, score_results
 from masklet.evaluation.run import Run, deepest_point, evaluate_run, track_masks
-from masklet.loading import load_model
 from masklet.training.synthesis import Clip, ClipGenerator, ClipSettings
+from masklet.weights.loading import load_model
 
 FRAMES = 5
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 from masklet.errors import CancelledError, ExportError, InputError, MaskletError, ProjectError, UnknownObjectError
 from masklet.export import formats, get, write
-from masklet.export.names import FIELDS, NameTemplate, sanitize, unique_names
 from masklet.masks import rle
 from masklet.masks.finish import finish_frame
 from masklet.masks.settings import MaskSettings
 from masklet.masks.temporal import smooth
 from masklet.media import open_media
+from masklet.naming import FIELDS, NameTemplate, sanitize, unique_names
 from masklet.project import MaskRecord, Project, ProjectObject
 
 Masks = dict[int, Callable[[int], np.ndarray]]

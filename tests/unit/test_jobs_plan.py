@@ -7,8 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from masklet.errors import InputError
-from masklet.jobs.objects import FramePrompt, TrackedObject
-from masklet.jobs.plan import Leg, Range, ascending, make_legs, resume_legs
+from masklet.runs.objects import FramePrompt, TrackedObject
+from masklet.runs.plan import Leg, Range, ascending, make_legs, resume_legs
 
 LAST = 14
 frames = st.integers(0, LAST)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masklet.errors import InputError, PromptError
-from masklet.jobs.objects import FramePrompt, TrackedObject, collect_objects
-from masklet.jobs.prompt_text import PromptText, parse_box, parse_mask, parse_point
 from masklet.media import open_media
+from masklet.runs.objects import FramePrompt, TrackedObject, collect_objects
+from masklet.runs.prompt_text import PromptText, parse_box, parse_mask, parse_point
 
 numbers = st.floats(-9999, 9999).map(lambda value: round(value, 3))
 names = st.text(st.characters(exclude_characters="@:,/\\", exclude_categories=("C", "Z")), min_size=1, max_size=20)

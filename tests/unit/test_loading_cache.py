@@ -16,9 +16,9 @@ import torch
 
 import masklet
 from masklet.errors import CheckpointError, DeviceError, InputError
-from masklet.loading import find_weights, free_models, load_model
 from masklet.models import SAM2
-from masklet.models.registry import packaged_weights
+from masklet.weights.loading import find_weights, free_models, load_model
+from masklet.weights.registry import packaged_weights
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -130,7 +130,7 @@ OUT_OF_MEMORY = """
 import resource, sys
 import torch
 torch.set_num_threads(1)
-from masklet.loading import load_model
+from masklet.weights.loading import load_model
 from masklet.errors import DeviceMemoryError
 model = load_model("nano", device="cpu", dtype="float32")  # everything is imported and warm
 pages = int(open("/proc/self/statm").read().split()[0])

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save, save_file
 
 from masklet.errors import CheckpointError
-from masklet.models.checkpoints import build, convert, read_checkpoint
-from masklet.models.registry import packaged_weights
+from masklet.weights.checkpoints import build, convert, read_checkpoint
+from masklet.weights.registry import packaged_weights
 
 PARITY = Path(__file__).parents[1] / "parity"
 State = dict[str, torch.Tensor]

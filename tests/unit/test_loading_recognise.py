@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from masklet.errors import CheckpointError
-from masklet.models.checkpoints import _expected_shapes
-from masklet.models.recognise import Traits, check_keys, looks_like, recognise
-from masklet.models.registry import RELEASED, packaged_weights
 from masklet.models.specs import SPECS, get_spec
+from masklet.weights.checkpoints import _expected_shapes
+from masklet.weights.recognise import Traits, check_keys, looks_like, recognise
+from masklet.weights.registry import RELEASED, packaged_weights
 
 PARITY = Path(__file__).parents[1] / "parity"
 PUBLISHED = {

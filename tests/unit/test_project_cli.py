@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from masklet import cli
 from masklet.errors import InputError, ProjectError, PromptError
-from masklet.jobs.project_runs import begin
-from masklet.jobs.prompt_text import parse_box, parse_point
-from masklet.jobs.request import TrackRequest
 from masklet.project import Project
+from masklet.runs.project_runs import begin
+from masklet.runs.prompt_text import parse_box, parse_point
+from masklet.runs.request import TrackRequest
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.jobs import run_sessions, run_steps
-from masklet.jobs.project_runs import correct, resume, track
 from masklet.masks import rle
 from masklet.project import MaskRecord, Project, TrackSettings
+from masklet.runs import run_sessions, run_steps
+from masklet.runs.project_runs import correct, resume, track
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
 FRAMES = 24
@@ -29,7 +29,7 @@ FRAMES = 24
 # Tracks a project with one thread, which gives the same bits as the test's own process.
 _TRACKER = """
 import sys, torch
-from masklet.jobs.project_runs import resume, track
+from masklet.runs.project_runs import resume, track
 from masklet.project import Project
 torch.set_num_threads(1)
 project = Project.open(sys.argv[1])

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from masklet.cli import app
 from masklet.errors import InputError, PromptError
-from masklet.jobs import explain, project_runs
-from masklet.jobs.prompting import Prompter
-from masklet.jobs.run_sessions import add_prompts, open_session
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import MaskRecord, Project, TrackSettings
+from masklet.runs import explain, project_runs
+from masklet.runs.prompting import Prompter
+from masklet.runs.run_sessions import add_prompts, open_session
 from masklet.studio.files import Root
 from masklet.studio.frames import ByteCache, FrameStore, Kept
 from masklet.studio.schemas import Missed

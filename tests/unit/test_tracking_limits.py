@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from masklet.errors import DeviceMemoryError, InputError, MaskletError, PromptError, UnknownObjectError
-from masklet.loading import load_model
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, Session
+from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)
 P, Q, R = (110, 130), (24, 120), (200, 40)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.loading import load_model
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, ObjectMask, Samurai, Session
 from masklet.tracking.policies import MotionState
+from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)
 P, Q = (110, 130), (24, 120)

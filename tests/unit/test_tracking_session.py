@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.loading import load_model
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, ObjectMask, Session
+from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)
 P, Q, R = (110, 130), (24, 120), (200, 40)
@@ -376,7 +376,7 @@ def test_an_abandoned_propagation_leaves_a_usable_session(make_session: Any) -> 
 
 _FRESH = """
 import sys, numpy as np, torch
-from masklet.loading import load_model
+from masklet.weights.loading import load_model
 from masklet.tracking import Session
 torch.set_num_threads(int(sys.argv[3]))
 session = Session(np.load(sys.argv[1]), load_model("nano", device="cpu", dtype="float32"), resolution=128)

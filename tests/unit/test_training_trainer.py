@@ -16,16 +16,16 @@ from tests.conftest import ROOT
 from tests.unit.training_speck import SPECK, painted, painted_clips, settings_of
 
 from masklet.errors import CheckpointError, InputError
-from masklet.jobs.train import Clips, train_run
-from masklet.loading import load_model
 from masklet.models import SPECS
-from masklet.models.checkpoints import read_checkpoint
 from masklet.tracking import VideoTracker
 from masklet.training.batches import ClipSource
 from masklet.training.optimisation import part_of
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Prompting, Stage
+from masklet.training.start import Clips, train_run
 from masklet.training.trainer import Report, Trainer
+from masklet.weights.checkpoints import read_checkpoint
+from masklet.weights.loading import load_model
 
 
 @pytest.fixture(autouse=True)

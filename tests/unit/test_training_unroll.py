@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.loading import load_model
-from masklet.models.checkpoints import build, read_checkpoint
-from masklet.models.registry import packaged_weights
 from masklet.tracking import VideoTracker
 from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess
 from masklet.training.unroll import PromptPlan, Unroller
+from masklet.weights.checkpoints import build, read_checkpoint
+from masklet.weights.loading import load_model
+from masklet.weights.registry import packaged_weights
 
 FRAMES = 7  # more than the network's memories, so that old ones are dropped
 KINDS = {"mask": PromptPlan(1, 0, 0, 0), "box": PromptPlan(0, 1, 0, 0), "click": PromptPlan(0, 0, 0, 0)}

@@ -17,7 +17,7 @@ from rich.text import Text
 from masklet.cli.interrupt import GentleStop
 
 if TYPE_CHECKING:
-    from masklet.jobs.request import ObjectReport, TrackProgress
+    from masklet.runs.request import ObjectReport, TrackProgress
 
 
 class RunDisplay:

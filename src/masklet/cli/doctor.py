@@ -220,8 +220,8 @@ def _version(package: str) -> str | None:
 
 
 def _examine_models(report: Report) -> None:
-    from masklet.models import cache
-    from masklet.models.registry import RELEASED, packaged_weights
+    from masklet.weights import cache
+    from masklet.weights.registry import RELEASED, packaged_weights
 
     section = report.section("Models")
     try:

@@ -154,7 +154,7 @@ def _score(
 
 
 def _load(names: list[str], device: str | None, dtype: str | None) -> dict[str, SAM2]:
-    from masklet.loading import load_model
+    from masklet.weights.loading import load_model
 
     models = {}
     for name in names:

@@ -88,9 +88,9 @@ def finetune(
     """
     if model is not None and checkpoint is not None:
         raise InputError("--model and --checkpoint both say what to begin with: give one of them")
-    from masklet.jobs.train import footage_clips, train_run, tuning_settings, tuning_stages
     from masklet.models import get_spec
     from masklet.training.settings import TrainSettings
+    from masklet.training.start import footage_clips, train_run, tuning_settings, tuning_stages
 
     path = run or Path(f"tuned-{checkpoint.stem if checkpoint else model or 'nano'}-{data[0].resolve().stem}")
     learned, held = _footage(data, validate_on, layout, split, validation)
@@ -139,9 +139,9 @@ def _names(freeze: list[str] | None) -> tuple[str, ...] | None:
 
 def _start(model: str | None, checkpoint: Path | None) -> tuple[str, Path]:
     """The name of the network to begin with, and its weights."""
-    from masklet.loading import find_weights
     from masklet.models import get_spec
-    from masklet.models.checkpoints import read_checkpoint
+    from masklet.weights.checkpoints import read_checkpoint
+    from masklet.weights.loading import find_weights
 
     if checkpoint is not None:
         return read_checkpoint(checkpoint).spec.name, checkpoint.expanduser()

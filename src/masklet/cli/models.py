@@ -12,10 +12,10 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from masklet.errors import InputError
-from masklet.models import cache
-from masklet.models.inventory import describe, weights_path
-from masklet.models.registry import RELEASED, ReleasedCheckpoint
 from masklet.models.specs import SPECS, get_spec
+from masklet.weights import cache
+from masklet.weights.inventory import describe, weights_path
+from masklet.weights.registry import RELEASED, ReleasedCheckpoint
 
 app = typer.Typer(
     help="List, fetch, convert and remove model weights. Without a command: the list.",
@@ -63,7 +63,7 @@ def models(
 def pull(names: _Names) -> None:
     """Fetch released weights into the cache; goes on where an earlier try stopped."""
     released = [_released(name) for name in names]
-    from masklet.models.download_bar import fetch_with_bar
+    from masklet.weights.download_bar import fetch_with_bar
 
     for checkpoint in released:
         if cache.find_cached(checkpoint) is not None:
@@ -105,7 +105,7 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt or .safetensors file.")],
 ) -> None:
     """Say which model a weights file holds, or why it can't be used."""
-    from masklet.models.checkpoints import read_checkpoint
+    from masklet.weights.checkpoints import read_checkpoint
 
     checkpoint = read_checkpoint(file)
     values = sum(tensor.numel() for tensor in checkpoint.state.values())
@@ -127,7 +127,7 @@ def convert(
         raise InputError(f"{target} must be named .safetensors, which is what is written.")
     if target.exists() and not force:
         raise InputError(f"{target} exists already; --force writes over it.")
-    from masklet.models import checkpoints
+    from masklet.weights import checkpoints
 
     checkpoint = checkpoints.convert(source, target, half=half)
     typer.echo(f"{target}: {checkpoint.spec.name}, {decimal(target.stat().st_size)}")

@@ -14,8 +14,8 @@ from rich.table import Table
 from masklet.errors import InputError, PromptError
 
 if TYPE_CHECKING:
-    from masklet.jobs.project_runs import RunReport
     from masklet.project import Project
+    from masklet.runs.project_runs import RunReport
 
 _Project = Annotated[Path, typer.Argument(metavar="PROJECT", help="A clip.masklet.")]
 _Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Where the video is now, if it moved.")]
@@ -78,8 +78,8 @@ def resume(project: _Project, source: _Source = None, device: _Device = None) ->
     Example: `masklet resume clip.masklet`
     """
     from masklet.cli.display import RunDisplay
-    from masklet.jobs.project_runs import resume as go_on
     from masklet.project import Project
+    from masklet.runs.project_runs import resume as go_on
 
     with Project.open(project) as opened:
         if source is not None:
@@ -135,10 +135,10 @@ def correct(
       masklet correct clip.masklet --frame 4.8s --object bunny --box 120,80,330,400
     """
     from masklet.cli.display import RunDisplay
-    from masklet.jobs.project_runs import correct as put_right
-    from masklet.jobs.prompt_text import parse_box, parse_point
     from masklet.media import parse_position, read_mask
     from masklet.project import Project
+    from masklet.runs.project_runs import correct as put_right
+    from masklet.runs.prompt_text import parse_box, parse_point
 
     clicks = [*map(parse_point, point or ()), *(parse_point(text, positive=False) for text in negative or ())]
     corners = None if box is None else parse_box(box)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from masklet.cli.lazy import say
 
 if TYPE_CHECKING:
-    from masklet.jobs.segment import PictureReport, SegmentRequest
+    from masklet.runs.segment import PictureReport, SegmentRequest
 
 _WHAT, _EVERYTHING, _MODEL, _FILES = "What to cut out", "With --everything", "Model", "Files"
 #: A bar that comes and goes at once is only in the way.
@@ -138,9 +138,9 @@ def segment(
       masklet segment photo.jpg --everything --model tiny -o out/
     """
     from masklet.errors import InputError
-    from masklet.jobs.prompt_text import parse_box, parse_mask, parse_point
-    from masklet.jobs.segment import SegmentRequest
-    from masklet.jobs.segment import segment as run
+    from masklet.runs.prompt_text import parse_box, parse_mask, parse_point
+    from masklet.runs.segment import SegmentRequest
+    from masklet.runs.segment import segment as run
 
     search = {
         "points_per_side": points_per_side,
@@ -253,8 +253,8 @@ def _tell(report: PictureReport) -> None:
 
 
 def _point_to_sharper(request: SegmentRequest) -> None:
-    from masklet.models.cache import find_cached
-    from masklet.models.registry import RELEASED
+    from masklet.weights.cache import find_cached
+    from masklet.weights.registry import RELEASED
 
     tiny = RELEASED["sam2.1-tiny"]
     price = "" if find_cached(tiny) else f" (fetches {round(tiny.size / 1e6)} MB once)" if tiny.size else ""

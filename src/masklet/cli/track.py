@@ -13,7 +13,7 @@ from masklet.cli.display import RunDisplay, program, show_outcome
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.jobs.request import TrackReport, TrackRequest
+    from masklet.runs.request import TrackReport, TrackRequest
 
 _WHAT, _WHERE, _MODEL, _MOTION, _FILES = (
     "What to track",
@@ -197,8 +197,8 @@ def track(
 
     Ctrl-C keeps what is done, and says how to go on.
     """
-    from masklet.jobs.prompt_text import parse_box, parse_mask, parse_point
-    from masklet.jobs.request import TrackRequest
+    from masklet.runs.prompt_text import parse_box, parse_mask, parse_point
+    from masklet.runs.request import TrackRequest
 
     settings = {
         "kf_score_weight": kf_score_weight,
@@ -245,7 +245,7 @@ def track(
         return
     if output is None:
         raise InputError("say where the results go: -o FOLDER, or --project clip.masklet")
-    from masklet.jobs.track import track as run
+    from masklet.runs.track import track as run
 
     with RunDisplay() as display:
         report = run(request, progress=display.show, stopped=lambda: display.stopped)
@@ -268,7 +268,7 @@ def _into_project(project: Path, request: TrackRequest) -> None:
     """Track into a project file instead of a folder of files."""
     if request.resume:
         raise InputError(f"to go on with a project: masklet resume {project}")
-    from masklet.jobs.project_runs import begin
+    from masklet.runs.project_runs import begin
 
     with RunDisplay() as display:
         report = begin(project, request, progress=display.show, stopped=lambda: display.stopped)
@@ -281,7 +281,7 @@ def _into_project(project: Path, request: TrackRequest) -> None:
 
 
 def _files_of(report: TrackReport, masks: bool) -> list[str]:
-    from masklet.jobs.track_files import MASKLETS, OVERLAY
+    from masklet.runs.track_files import MASKLETS, OVERLAY
 
     files = [f"{report.folder / thing.folder}/" for thing in report.objects.values()] if masks else []
     if (report.folder / OVERLAY).is_file():
@@ -290,8 +290,8 @@ def _files_of(report: TrackReport, masks: bool) -> list[str]:
 
 
 def _point_to_sharper(context: typer.Context) -> None:
-    from masklet.models.cache import find_cached
-    from masklet.models.registry import RELEASED
+    from masklet.weights.cache import find_cached
+    from masklet.weights.registry import RELEASED
 
     tiny = RELEASED["sam2.1-tiny"]
     price = "" if find_cached(tiny) or not tiny.size else f" (fetches {round(tiny.size / 1e6)} MB once)"

@@ -59,7 +59,7 @@ def train(
     if run is None:
         typer.echo(context.get_help())
         raise typer.Exit
-    from masklet.jobs.train import synthetic_clips, train_run
+    from masklet.training.start import synthetic_clips, train_run
 
     given = {"model": model, "steps": steps, "learning_rate": learning_rate, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from masklet.errors import CancelledError, ExportError, UnknownObjectError
-from masklet.export.names import NameTemplate, sanitize, unique_names
 from masklet.masks import rle
+from masklet.naming import NameTemplate, sanitize, unique_names
 
 if TYPE_CHECKING:
     from masklet.export.finishing import Finishing

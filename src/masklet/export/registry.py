@@ -13,8 +13,8 @@ from masklet.errors import ExportError, MediaError
 from masklet.export.base import Exporter
 from masklet.export.finishing import Finishing
 from masklet.export.job import Cancel, Job, Progress, choose_objects
-from masklet.export.names import NameTemplate
 from masklet.export.output import Output
+from masklet.naming import NameTemplate
 from masklet.project.store import Project
 
 _FORMATS = "masklet.export.writers"
@@ -92,7 +92,7 @@ def write(
     is then named by the template. `objects` are ids or names, all visible ones by default. `start` and `end`
     are the first and the last frame, both included. `settings` finish every mask (fields of `MaskSettings`)
     in place of those that the project has for each object. `template` names files, see
-    `masklet.export.names`. `progress` is called with (frames done, frames in all); `cancel` is an event or a
+    `masklet.naming`. `progress` is called with (frames done, frames in all); `cancel` is an event or a
     function that returns True to stop. `notes` gets what the user should know about the files. `options` are
     the format's own, see `masklet formats`.
 
@@ -148,7 +148,7 @@ def _file_target(exporter: Exporter, target: Path, is_folder: bool, pattern: str
     """The file to write: as given, with the format's suffix, or named by the template in a folder."""
     default = exporter.extensions[0]
     if is_folder:
-        from masklet.export.names import sanitize
+        from masklet.naming import sanitize
 
         named = NameTemplate(pattern).fill({"clip": sanitize(project.source.name), "format": exporter.name})
         return target / f"{named}{default}"

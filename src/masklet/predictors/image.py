@@ -21,7 +21,7 @@ from masklet.models.sam2 import MASK_PROMPT_LOGIT
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import FEEDBACK_LIMIT, ImageMasks
 from masklet.tracking.prompts import Prompt
-from masklet.tracking.session import resolve_model
+from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -158,7 +158,7 @@ class MaskRecord:
 
     `object_score` is a logit (above 0: the object is there), `predicted_iou` and `motion_score` are 0 to 1,
     or None where there is no such number. `painted` masks were made by hand and are never overwritten by
-    tracking. `explanation` is JSON text, see `masklet.jobs.explain`; masks that are read from a project come without
+    tracking. `explanation` is JSON text, see `masklet.runs.explain`; masks that are read from a project come without
     it (`Project.explanation` has it).
     """
 

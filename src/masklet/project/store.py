@@ -236,7 +236,7 @@ class Project(ProjectFile):
         ]
 
     def explanation(self, frame: int, object_id: int) -> dict[str, Any] | None:
-        """Why the mask of an object on a frame looks as it does (see `masklet.jobs.explain`), where that is known."""
+        """Why the mask of an object on a frame looks as it does (see `masklet.runs.explain`), where that is known."""
         rows = self._database.query(
             "SELECT explanation FROM mask WHERE frame = ? AND object_id = ?", (frame, object_id)
         )

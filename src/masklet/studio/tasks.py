@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from masklet.errors import CancelledError, MaskletError, ProjectError
-from masklet.jobs.run_steps import RunReport, RunStep, RunSteps
+from masklet.runs.run_steps import RunReport, RunStep, RunSteps
 from masklet.studio import overlays
 from masklet.studio.problems import BusyError, NotFoundError, describe
 from masklet.studio.schemas import JobChanged, JobState, MasksArrived, Problem
 from masklet.studio.worker import Worker
 
 if TYPE_CHECKING:
-    from masklet.models.registry import ReleasedCheckpoint
     from masklet.studio.files import Root
     from masklet.studio.sockets import Hub
     from masklet.studio.workspace import OpenProject
+    from masklet.weights.registry import ReleasedCheckpoint
 
 _JOBS_KEPT = 100
 _NEWS_SECONDS = 0.2
@@ -152,7 +152,7 @@ class TrackJob(Job):
             self.start()
 
     def resume(self) -> None:
-        from masklet.jobs.project_runs import resume_steps
+        from masklet.runs.project_runs import resume_steps
 
         assert self.project is not None
         with self._mutex:
@@ -306,7 +306,7 @@ class DownloadJob(ThreadJob):
         self.model = checkpoint.name
 
     def work(self) -> None:
-        from masklet.models.download import fetch
+        from masklet.weights.download import fetch
 
         fetch(self._checkpoint, on_progress=self._arrived, on_note=self._note, sleep=self._sleep)
 

@@ -21,8 +21,8 @@ from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRoo
 from masklet.studio.recent import Recent
 
 if TYPE_CHECKING:
-    from masklet.jobs.prompting import Prompter
     from masklet.project import ProjectObject, PromptRecord
+    from masklet.runs.prompting import Prompter
     from masklet.studio.sockets import Hub
 
 What = Literal["objects", "prompts", "masks", "settings", "history", "run"]
@@ -54,7 +54,7 @@ class OpenProject:
 
     def prompter(self) -> Prompter:
         """Answers prompts by the project's settings. Raises ModelMissingError before anything would be downloaded."""
-        from masklet.jobs.prompting import Prompter
+        from masklet.runs.prompting import Prompter
 
         if self.closed:
             raise NotFoundError("This project was closed.")
@@ -66,7 +66,7 @@ class OpenProject:
 
     def require_model(self) -> None:
         """Raises ModelMissingError, CheckpointError or OutsideRootError where tracking could not begin."""
-        from masklet.jobs.prompting import require_weights
+        from masklet.runs.prompting import require_weights
 
         settings = self.project.track_settings
         if settings.checkpoint is not None:
@@ -352,7 +352,7 @@ def parse_color(text: str | None) -> tuple[int, int, int] | None:
 
 def _places(path: Path, root: Path) -> list[Path]:
     """Where the project of a source could be."""
-    from masklet.export.names import sanitize
+    from masklet.naming import sanitize
 
     stem = sanitize(path.name if path.is_dir() else path.stem) or "project"
     folder = path if path == root else path.parent

@@ -19,6 +19,7 @@ from masklet.tracking.prompts import Prompt
 from masklet.tracking.results import FrameMasks, ObjectMask
 from masklet.tracking.spool import Spool
 from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
     import torch
@@ -29,21 +30,6 @@ _FEATURES_KEPT = 2
 #: Frames that wait with their features for the one before.
 _FRAMES_AHEAD = 1
 DIRECTIONS = {"forward": (1,), "backward": (-1,), "both": (1, -1)}
-
-
-def resolve_model(
-    model: SAM2 | str | None,
-    device: str | torch.device | None,
-    dtype: str | torch.dtype | None,
-    checkpoint: str | Path | None,
-    compile: bool = False,
-) -> SAM2:
-    """The network itself, or the one of that name or checkpoint, loaded and shared."""
-    if isinstance(model, SAM2):
-        return model
-    from masklet.loading import load_model
-
-    return load_model(model or "nano", device=device, dtype=dtype, checkpoint=checkpoint, compile=compile)
 
 
 class Session:

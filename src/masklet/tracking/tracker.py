@@ -15,8 +15,9 @@ from masklet.tracking.engine import Engine, FrameSize
 from masklet.tracking.policies import Policy, make_policy
 from masklet.tracking.prompts import Prompt
 from masklet.tracking.results import FrameMasks
-from masklet.tracking.session import check_object_id, make_result, resolve_model
+from masklet.tracking.session import check_object_id, make_result
 from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.errors import CheckpointError, DeviceMemoryError, InputError, MaskletError, MaskletWarning
 from masklet.models import SAM2, ImageFeatures, get_spec
-from masklet.models.checkpoints import build, read_checkpoint, write_safetensors
 from masklet.runtime import is_out_of_memory, pick_device, pick_dtype
 from masklet.training.batches import Batch, Batches, BatchShape, ClipSource
 from masklet.training.initialise import initialise
@@ -32,6 +31,7 @@ from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
 from masklet.training.unroll import PromptPlan, Unroller
 from masklet.training.validation import Validation, validate
+from masklet.weights.checkpoints import build, read_checkpoint, write_safetensors
 
 #: Steps whose numbers are averaged for one report.
 REPORT_EVERY = 20

@@ -48,7 +48,7 @@ def start_export(studio: StudioOf, project: ProjectOf, given: schemas.StartExpor
     """Writes masks in one format, below the root."""
     from masklet.export import registry
     from masklet.export.job import choose_objects
-    from masklet.export.names import sanitize
+    from masklet.naming import sanitize
 
     exporter = registry.get(given.format)
     options = _options(studio, exporter.options.model_fields, given.options)

@@ -16,8 +16,8 @@ router = APIRouter(responses=PROBLEMS, tags=["models"])
 @router.get("/api/models")
 def list_models(studio: StudioOf) -> list[schemas.ModelState]:
     """All models: how large they are, and whether their weights are here."""
-    from masklet.models.inventory import describe
     from masklet.models.specs import SPECS
+    from masklet.weights.inventory import describe
 
     found = []
     for name, spec in SPECS.items():
@@ -42,9 +42,9 @@ def list_models(studio: StudioOf) -> list[schemas.ModelState]:
 @router.post("/api/models/{name}/download", status_code=202)
 def download_model(studio: StudioOf, name: str) -> schemas.JobState:
     """Fetches the weights of a model, or goes on where an earlier download stopped."""
-    from masklet.models.download import ensure_online
-    from masklet.models.registry import RELEASED
     from masklet.models.specs import get_spec
+    from masklet.weights.download import ensure_online
+    from masklet.weights.registry import RELEASED
 
     spec = get_spec(name)
     if spec.name not in RELEASED:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from masklet.errors import InputError
-from masklet.jobs.prompting import Answer, Prompter
 from masklet.masks import rle
+from masklet.runs.prompting import Answer, Prompter
 from masklet.studio import overlays, schemas
 from masklet.studio.app import Studio
 from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ObjectOf, ProjectOf, StudioOf, answer_of

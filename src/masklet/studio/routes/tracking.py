@@ -7,7 +7,7 @@ import dataclasses
 from fastapi import APIRouter
 
 from masklet.errors import InputError, ProjectError
-from masklet.jobs import explain, project_runs
+from masklet.runs import explain, project_runs
 from masklet.studio import schemas
 from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ObjectOf, ProjectOf, StudioOf
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from masklet.errors import InputError
-from masklet.jobs.masklets_file import FrameSpool, read_masklets
-from masklet.jobs.objects import FramePrompt, TrackedObject
-from masklet.jobs.plan import Range
-from masklet.jobs.request import TrackRequest
-from masklet.jobs.track_files import MASKLETS, OVERLAY
 from masklet.media import MediaReader
+from masklet.runs.masklets_file import FrameSpool, read_masklets
+from masklet.runs.objects import FramePrompt, TrackedObject
+from masklet.runs.plan import Range
+from masklet.runs.request import TrackRequest
+from masklet.runs.track_files import MASKLETS, OVERLAY
 
 
 class EarlierRun:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from masklet.jobs.prompt_text import PromptText
 from masklet.media import MediaInfo
+from masklet.runs.prompt_text import PromptText
 
 DEFAULT_MODEL, DEFAULT_POLICY, DEFAULT_DIRECTION = "nano", "samurai", "forward"
 

@@ -15,9 +15,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from masklet.models.cache import cached_path
-from masklet.models.download import ensure_online, fetch
-from masklet.models.registry import ReleasedCheckpoint
+from masklet.weights.cache import cached_path
+from masklet.weights.download import ensure_online, fetch
+from masklet.weights.registry import ReleasedCheckpoint
 
 
 def fetch_with_bar(checkpoint: ReleasedCheckpoint) -> Path:

@@ -8,9 +8,9 @@ from typing import Any
 
 from safetensors import safe_open
 
-from masklet.models.cache import cache_state, cached_path, part_path
-from masklet.models.registry import RELEASED, packaged_weights
 from masklet.models.specs import SPECS
+from masklet.weights.cache import cache_state, cached_path, part_path
+from masklet.weights.registry import RELEASED, packaged_weights
 
 
 def weights_path(name: str) -> Path:

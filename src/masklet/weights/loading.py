@@ -14,11 +14,11 @@ import torch
 from masklet.compiling import compile_parts, require_compiler
 from masklet.errors import CheckpointError, DeviceMemoryError
 from masklet.models import SAM2, get_spec
-from masklet.models.cache import find_cached, how_to_get
-from masklet.models.checkpoints import build, read_checkpoint
 from masklet.models.positions import rotary_table, sine_table
-from masklet.models.registry import RELEASED, packaged_weights
 from masklet.runtime import drop_caches, is_out_of_memory, pick_device, pick_dtype
+from masklet.weights.cache import find_cached, how_to_get
+from masklet.weights.checkpoints import build, read_checkpoint
+from masklet.weights.registry import RELEASED, packaged_weights
 
 # What a network is known by: its file (path, length, time of change), device, number format, and whether compiled.
 _Key = tuple[str, int, int, str, torch.dtype, bool]
@@ -39,7 +39,7 @@ def load_model(
     """Return a network with its weights, in evaluation mode and without gradients.
 
     The same weights on the same device in the same format are loaded once and shared: don't train or change
-    what you get (use `masklet.models.checkpoints.build` for a copy of your own).
+    what you get (use `masklet.weights.checkpoints.build` for a copy of your own).
 
     Args:
         name: ``nano`` (inside the package), ``tiny``, ``small``, ``base_plus``, ``large`` (SAM 2.1), or
@@ -72,6 +72,19 @@ def load_model(
         return _models[key]
 
 
+def resolve_model(
+    model: SAM2 | str | None,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    checkpoint: str | Path | None,
+    compile: bool = False,
+) -> SAM2:
+    """The network itself, or the one of that name or checkpoint, loaded and shared."""
+    if isinstance(model, SAM2):
+        return model
+    return load_model(model or "nano", device=device, dtype=dtype, checkpoint=checkpoint, compile=compile)
+
+
 def find_weights(name: str, *, download: bool = True) -> Path:
     """Return the path of a model's weights, fetching a released one that is missing.
 
@@ -87,7 +100,7 @@ def find_weights(name: str, *, download: bool = True) -> Path:
         return path
     if not download:
         raise CheckpointError(f"The weights of {spec.name} aren't here. {how_to_get(released)}")
-    from masklet.models.download_bar import fetch_with_bar
+    from masklet.weights.download_bar import fetch_with_bar
 
     return fetch_with_bar(released)
 

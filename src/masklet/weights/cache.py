@@ -20,7 +20,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from masklet.errors import CheckpointError
-from masklet.models.registry import RELEASED, ReleasedCheckpoint
+from masklet.weights.registry import RELEASED, ReleasedCheckpoint
 
 CacheState = Literal["ready", "unchecked", "partial", "wrong size", "missing"]
 

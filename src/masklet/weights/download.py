@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from masklet.errors import DownloadError
-from masklet.models.cache import (
+from masklet.weights.cache import (
     cached_path,
     find_cached,
     how_to_get,
@@ -26,7 +26,7 @@ from masklet.models.cache import (
     part_path,
     sha256_of,
 )
-from masklet.models.registry import ReleasedCheckpoint
+from masklet.weights.registry import ReleasedCheckpoint
 
 # Called with the bytes that are there and the length of the whole (None where the server doesn't say).
 OnProgress = Callable[[int, "int | None"], None]

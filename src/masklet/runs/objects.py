@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from masklet.errors import InputError, MediaError, PromptError
-from masklet.jobs.prompt_text import PromptText
 from masklet.masks import rle
 from masklet.media import MediaReader, parse_position, read_mask
+from masklet.runs.prompt_text import PromptText
 
 _LARGEST_ID = 2**31 - 1
 _PLAIN = re.compile(r"(?:object )?([0-9]+)")

@@ -19,14 +19,14 @@ import numpy as np
 
 from masklet import __version__
 from masklet.errors import DeviceError, InputError, MaskletError, MediaError, PromptError
-from masklet.export.names import sanitize
-from masklet.jobs.objects import FramePrompt
-from masklet.jobs.prompt_text import PromptText
 from masklet.masks import rle
 from masklet.masks.render import cutout, overlay
 from masklet.media import atomic_path, natural_key, open_media, read_image, write_image
 from masklet.media.images import IMAGE_SUFFIXES
+from masklet.naming import sanitize
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
+from masklet.runs.objects import FramePrompt
+from masklet.runs.prompt_text import PromptText
 
 #: Told how far a run is: pictures done, all pictures, and the share of the picture that is being worked on.
 Progress = Callable[[int, int, float], None]

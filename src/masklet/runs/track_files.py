@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 
 from masklet.errors import MediaError
-from masklet.export.names import sanitize
-from masklet.jobs.masklets_file import FrameSpool, write_masklets
-from masklet.jobs.objects import TrackedObject
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.render import overlay
 from masklet.media import MediaReader, VideoWriter
+from masklet.naming import sanitize
+from masklet.runs.masklets_file import FrameSpool, write_masklets
+from masklet.runs.objects import TrackedObject
 from masklet.tracking import FrameMasks, ObjectMask
 
 MASKLETS, OVERLAY, MASKS = "masklets.json", "overlay.mp4", "masks"

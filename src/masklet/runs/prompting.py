@@ -15,13 +15,14 @@ import numpy as np
 from torch import Tensor
 
 from masklet.errors import CheckpointError, InputError, PromptError
-from masklet.jobs.run_steps import record_of
 from masklet.masks import rle
 from masklet.models import ImageFeatures
 from masklet.project.records import ORIGINS, MaskRecord, PromptRecord
+from masklet.runs.run_steps import record_of
 from masklet.tracking import Engine, FrameSize, ObjectMask, Prompt, make_policy
-from masklet.tracking.session import make_result, resolve_model
+from masklet.tracking.session import make_result
 from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
@@ -62,7 +63,7 @@ class _Decided:
 
 def require_weights(project: Project) -> None:
     """Raises CheckpointError where the project's model would have to be downloaded first."""
-    from masklet.loading import find_weights
+    from masklet.weights.loading import find_weights
 
     settings = project.track_settings
     if settings.checkpoint is None:

@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from masklet.errors import CheckpointError
-from masklet.models.recognise import check_keys, recognise
-from masklet.models.registry import RELEASED
 from masklet.models.sam2 import FLOAT32_PARTS, SAM2
 from masklet.models.specs import ModelSpec
+from masklet.weights.recognise import check_keys, recognise
+from masklet.weights.registry import RELEASED
 
 # Where training scripts keep the weights inside their checkpoint; Meta's files use the first.
 _ENTRIES = ("model", "state_dict", "model_state_dict")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from masklet.jobs.run_steps import RunStep
 from masklet.masks import rle
 from masklet.project.records import MaskRecord, PromptRecord, Run, RunPlace
+from masklet.runs.run_steps import RunStep
 from masklet.tracking.state import import_state
 
 if TYPE_CHECKING:

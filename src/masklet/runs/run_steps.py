@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from masklet.jobs import explain
-from masklet.jobs.request import ObjectReport, TrackProgress
 from masklet.masks import rle
 from masklet.project.records import MaskRecord, Run, RunPlace
+from masklet.runs import explain
+from masklet.runs.request import ObjectReport, TrackProgress
 from masklet.tracking.state import export_state
 
 if TYPE_CHECKING:

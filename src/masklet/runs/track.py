@@ -15,10 +15,13 @@ import numpy as np
 
 from masklet import __version__
 from masklet.errors import InputError
-from masklet.jobs.earlier import EarlierRun, remove_earlier
-from masklet.jobs.objects import TrackedObject, collect_objects
-from masklet.jobs.plan import Leg, Range, ascending, make_legs, resume_legs
-from masklet.jobs.request import (
+from masklet.masks import palette, rle
+from masklet.media import Frame, MediaInfo, MediaReader, open_media, parse_position
+from masklet.models import get_spec
+from masklet.runs.earlier import EarlierRun, remove_earlier
+from masklet.runs.objects import TrackedObject, collect_objects
+from masklet.runs.plan import Leg, Range, ascending, make_legs, resume_legs
+from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
     DEFAULT_POLICY,
@@ -27,10 +30,7 @@ from masklet.jobs.request import (
     TrackReport,
     TrackRequest,
 )
-from masklet.jobs.track_files import MASKLETS, OVERLAY, TrackFiles, Wanted, mask_folders
-from masklet.masks import palette, rle
-from masklet.media import Frame, MediaInfo, MediaReader, open_media, parse_position
-from masklet.models import get_spec
+from masklet.runs.track_files import MASKLETS, OVERLAY, TrackFiles, Wanted, mask_folders
 from masklet.tracking import Session, make_policy
 
 #: A session may be this many frames ahead of the masks that it gives.

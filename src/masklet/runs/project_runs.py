@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from masklet.errors import InputError, ProjectError
-from masklet.jobs.objects import FramePrompt, TrackedObject, collect_objects
-from masklet.jobs.plan import Leg, Range, make_legs
-from masklet.jobs.request import (
+from masklet.project.records import Run, RunLeg, RunPlace, TrackSettings
+from masklet.runs.objects import FramePrompt, TrackedObject, collect_objects
+from masklet.runs.plan import Leg, Range, make_legs
+from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
     DEFAULT_POLICY,
     ObjectReport,
     TrackRequest,
 )
-from masklet.jobs.run_sessions import add_prompts, lead_in, open_session, prompt_steps, restore
-from masklet.jobs.run_steps import Progress, Runner, RunReport, RunStep, RunSteps, Stopped, record_in
-from masklet.project.records import Run, RunLeg, RunPlace, TrackSettings
+from masklet.runs.run_sessions import add_prompts, lead_in, open_session, prompt_steps, restore
+from masklet.runs.run_steps import Progress, Runner, RunReport, RunStep, RunSteps, Stopped, record_in
 
 if TYPE_CHECKING:
     from masklet.project.store import Project

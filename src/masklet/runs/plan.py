@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from masklet.errors import InputError
-from masklet.jobs.objects import TrackedObject
+from masklet.runs.objects import TrackedObject
 
 #: Whether an object has its mask on a frame already.
 IsDone = Callable[[int, int], bool]
