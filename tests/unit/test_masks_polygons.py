@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -76,6 +78,22 @@ def test_tolerance_saves_points_and_stays_close(tolerance: float) -> None:
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     changed = again != mask
     assert (inside + outside)[changed].max(initial=0) <= tolerance + 1.0
+
+
+def test_joining_ragged_pieces_takes_no_more_room_than_they_do() -> None:
+    mask = np.random.default_rng(0).random((540, 960)) > 0.35
+    mask[:, 480:484] = False
+    halves = [piece.bridged() for piece in polygons.to_polygons(mask) if piece.area > 10_000]
+    points = sum(len(half) for half in halves)
+    assert len(halves) == 2
+    assert points > 100_000
+    tracemalloc.start()
+    one = polygons.joined(halves)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * points * 16  # an outline is two numbers of 8 bytes for each point
+    assert len(one) == points + 2
+    assert polygons.ring_area(one) == pytest.approx(sum(polygons.ring_area(half) for half in halves))
 
 
 def test_small_pieces_survive_any_tolerance_and_min_area_drops_them() -> None:

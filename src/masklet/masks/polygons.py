@@ -42,15 +42,8 @@ class Polygon:
         return abs(ring_area(self.outer)) - sum(abs(ring_area(hole)) for hole in self.holes)
 
     def bridged(self) -> Ring:
-        """One outline (n, 2) for formats that know no holes (COCO, YOLO): each hole is joined to the outside
-        by a cut of no width, walked once in each direction."""
-        ring = self.outer
-        for hole in self.holes:
-            start = int(np.argmin(hole[:, 0]))
-            near = int(np.argmin(((ring - hole[start]) ** 2).sum(axis=1)))
-            detour = np.concatenate((hole[start:], hole[: start + 1]))
-            ring = np.concatenate((ring[: near + 1], detour, ring[near:]))
-        return ring
+        """One outline (n, 2) for formats that know no holes (COCO, YOLO): the holes are joined to it (`joined`)."""
+        return joined(self.rings)
 
 
 def to_polygons(mask_hw: Any, tolerance: float = 0.0, min_area: float = 0.0) -> list[Polygon]:
@@ -97,7 +90,7 @@ def from_polygons(polygons: Iterable[Polygon | Sequence[ArrayLike]], height: int
 
 
 def to_coco(polygons: Iterable[Polygon]) -> list[list[float]]:
-    """COCO's `segmentation`: a flat list x, y, x, y, … per polygon, holes joined by cuts (see `bridged`)."""
+    """COCO's `segmentation`: a flat list x, y, x, y, … per polygon, holes joined by cuts (see `joined`)."""
     return [[float(value) for value in polygon.bridged().reshape(-1)] for polygon in polygons]
 
 
@@ -110,6 +103,24 @@ def from_coco(segmentation: Sequence[Sequence[float]], height: int, width: int) 
             raise InputError("A COCO polygon has an odd number of values, so an x or a y is missing.")
         rings.append([values.reshape(-1, 2)])
     return from_polygons(rings, height, width)
+
+
+def joined(rings: Sequence[Ring]) -> Ring:
+    """Several outlines as one (n, 2): a cut of no width leads from each to the next, walked once in each direction.
+
+    Time and memory grow with the number of points, however many of them two neighbouring outlines have.
+    """
+    there, back = [], []
+    ring = rings[0]
+    for following in rings[1:]:
+        leave, enter = _near_each_other(ring, following)
+        there.append(ring[: leave + 1])
+        back.append(np.concatenate((ring[leave:], ring[:1])))
+        ring = np.roll(following, -enter, axis=0)
+    if back:
+        back[0] = back[0][:-1]  # outlines are not repeated at the end
+        ring = np.concatenate((ring, ring[:1]))
+    return np.concatenate((*there, ring, *back[::-1]))
 
 
 def ring_area(ring_n2: ArrayLike) -> float:
@@ -162,6 +173,21 @@ def _trace(mask: NDArray[np.uint8]) -> list[Ring]:
             here = steps[here]
         rings.append(corners[ring])
     return rings
+
+
+def _near_each_other(ring: Ring, other: Ring) -> tuple[int, int]:
+    """A point of each of two outlines that lie near each other: the nearest to each other, in turns."""
+    here, there = 0, _nearest(other, ring.mean(axis=0))
+    for _ in range(16):
+        before, here = there, _nearest(ring, other[there])
+        there = _nearest(other, ring[here])
+        if there == before:
+            break
+    return here, there
+
+
+def _nearest(ring: Ring, point: NDArray[np.float64]) -> int:
+    return int(((ring - point) ** 2).sum(axis=1).argmin())
 
 
 def _link(following: NDArray[np.int64], first: NDArray[Any], second: NDArray[Any], forwards: NDArray[np.bool_]) -> None:

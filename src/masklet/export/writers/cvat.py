@@ -13,7 +13,6 @@ from masklet.errors import ExportError
 from masklet.export.base import DatasetOptions, Exporter
 from masklet.export.imaging import write_picture
 from masklet.export.job import Job, Layer
-from masklet.export.writers.yolo import joined
 from masklet.masks import polygons, rle
 from masklet.masks.boxes import mask_slices
 from masklet.project.records import ProjectObject
@@ -126,7 +125,7 @@ def runs_by_row(mask_hw: np.ndarray) -> Iterator[int]:
 def _shape(layer: Layer, box: np.ndarray, options: CvatOptions) -> dict[str, Any]:
     if options.kind == "boxes":
         return dict(zip(("xtl", "ytl", "xbr", "ybr"), (f"{value:.2f}" for value in box), strict=True))
-    ring = joined([part.bridged() for part in polygons.to_polygons(layer.mask_hw, options.tolerance)])
+    ring = polygons.joined([part.bridged() for part in polygons.to_polygons(layer.mask_hw, options.tolerance)])
     return {"points": ";".join(f"{x:.2f},{y:.2f}" for x, y in ring)}
 
 

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from masklet.errors import ExportError
@@ -83,7 +82,7 @@ class YoloSeg(_Yolo):
     options: ClassVar[type[YoloSegOptions]] = YoloSegOptions
 
     def _line(self, job: Job, layer: Layer, options: YoloSegOptions) -> str:
-        ring = joined([part.bridged() for part in polygons.to_polygons(layer.mask_hw, options.tolerance)])
+        ring = polygons.joined([part.bridged() for part in polygons.to_polygons(layer.mask_hw, options.tolerance)])
         height, width = job.size
         return " ".join(f"{value:.6g}" for value in (ring / [width, height]).reshape(-1))
 
@@ -106,14 +105,3 @@ class YoloBoxes(_Yolo):
             (bottom - top) / height,
         )
         return " ".join(f"{value:.6f}" for value in numbers)
-
-
-def joined(rings: list[np.ndarray]) -> np.ndarray:
-    """Several outlines as one, (n, 2), by going to each next one and back along the same line."""
-    whole = rings[0]
-    for ring in rings[1:]:
-        distances = ((whole[:, None] - ring[None]) ** 2).sum(axis=2)
-        here, there = np.unravel_index(int(distances.argmin()), distances.shape)
-        detour = np.concatenate((ring[there:], ring[: there + 1]))
-        whole = np.concatenate((whole[: here + 1], detour, whole[here:]))
-    return whole
