@@ -21,11 +21,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.mask_quality import FOLDERS, coarse_logits, read
+from benchmarks.mask_quality import FOLDERS, as_tracked, coarse_logits, read
 from masklet.evaluation.boundary import boundary_accuracy, boundary_map
 from masklet.evaluation.region import region_similarity
-from masklet.masks.finish import finish
-from masklet.masks.settings import PLAIN
 from masklet.masks.temporal import smooth
 
 CELLS = 64
@@ -51,7 +49,7 @@ def clips(data: Path, kind: str, length: int) -> Iterator[tuple[list[np.ndarray]
             if kind == "flickering":
                 noise = cv2.GaussianBlur(rng.standard_normal(logits.shape).astype(np.float32), (0, 0), 2)
                 logits += 1.5 * noise / noise.std()
-            masks.append(finish(logits, PLAIN, size=truth.shape).mask_hw)
+            masks.append(as_tracked(logits, truth.shape))
         images, truths = zip(*frames, strict=True)
         yield list(images[1:]), list(truths[1:]), masks[1:]
 

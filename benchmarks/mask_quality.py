@@ -28,7 +28,7 @@ from masklet.evaluation.boundary import boundary_accuracy
 from masklet.evaluation.region import region_similarity
 from masklet.masks import edges
 from masklet.masks.finish import finish
-from masklet.masks.settings import PLAIN, MaskSettings
+from masklet.masks.settings import MaskSettings
 
 FOLDERS = ("JPEGImages/480p", "Annotations/480p")
 
@@ -97,6 +97,13 @@ def tracked_shots(data: Path, every: int, model: str, length: int) -> Iterator[S
                 yield Shot(folder.name, image, truth, logits, logits.shape[0])
 
 
+def as_tracked(source_hw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A mask of the frame's size (height, width) as the tracker hands it out: linear between the cells."""
+    if source_hw.dtype == bool:
+        return source_hw
+    return cv2.resize(source_hw, size[::-1], interpolation=cv2.INTER_LINEAR) > 0
+
+
 def guided_filter(shot: Shot, epsilon: float = 1e-4) -> np.ndarray:
     """For comparison: the colour guided filter (He, Sun and Tang 2013) on the upsampled mask."""
     soft = finish(shot.source_hw, MaskSettings(feather=0), size=shot.truth_hw.shape).mask_hw.astype(np.float32)
@@ -123,7 +130,7 @@ def methods(strength: float, with_guided: bool) -> dict[str, Method]:
         return finish(shot.source_hw, MaskSettings(feather=0), size=shot.truth_hw.shape).mask_hw
 
     def plain(shot: Shot) -> np.ndarray:
-        return finish(shot.source_hw, PLAIN, size=shot.truth_hw.shape).mask_hw
+        return as_tracked(shot.source_hw, shot.truth_hw.shape)
 
     def refined(shot: Shot) -> np.ndarray:
         settings = MaskSettings(refine=strength, feather=0)

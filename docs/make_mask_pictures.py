@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -57,10 +58,12 @@ def save(name: str, rows: list[list[np.ndarray]]) -> None:
 def main() -> None:
     with open_media(CLIP) as reader:
         image = reader.read(FRAME).image_hwc
+    board = render.checkerboard(*image.shape[:2])
     logits = coarse_logits(*image.shape[:2])
     fine = MaskSettings(refine=1.0)
+    plain = cv2.resize(logits, image.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0
     ways = {
-        "plain: 64 × 64 cells": finish(logits, PLAIN, image),
+        "plain: 64 × 64 cells": finish(plain, PLAIN, image),
         "upsampled smoothly": finish(logits, MaskSettings(), image),
         "following the picture": finish(logits, fine, image),
     }
@@ -68,20 +71,20 @@ def main() -> None:
     rows = []
     for title, done in ways.items():
         lined = render.overlay(image, {1: done.mask_hw}, colors={1: (255, 60, 0)}, alpha=0.0)
-        cut = render.over_checkerboard(image, done.alpha_hw)
+        cut = render.composite(image, board, done.alpha_hw)
         rows.append([titled(lined[close], title), cut[close]])
     (ROOT / "images").mkdir(exist_ok=True)
     save("masks_edges.png", rows)
 
     looks = {
         "feather 1": fine,
-        "feather 16": fine.with_(feather=16.0),
-        "grow 8": fine.with_(grow=8.0),
-        "grow −8": fine.with_(grow=-8.0),
+        "feather 16": replace(fine, feather=16.0),
+        "grow 8": replace(fine, grow=8.0),
+        "grow −8": replace(fine, grow=-8.0),
     }
     cuts = []
     for title, settings in looks.items():
-        cut = render.over_checkerboard(image, finish(logits, settings, image).alpha_hw)[whole]
+        cut = render.composite(image, board, finish(logits, settings, image).alpha_hw)[whole]
         cuts.append(titled(cv2.resize(cut, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), title))
     save("masks_settings.png", [cuts])
 

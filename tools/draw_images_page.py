@@ -9,7 +9,7 @@ import numpy as np
 
 from masklet import ImagePredictor, open_media
 from masklet.masks.labels import label
-from masklet.masks.render import over_checkerboard, overlay
+from masklet.masks.render import checkerboard, composite, overlay
 from masklet.media import write_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +45,7 @@ def main() -> None:
     second = [
         panel(asked, "a click, a box"),
         panel(overlay(photo, {1: box.mask}), f"box: predicted IoU {box.predicted_iou:.2f}"),
-        panel(over_checkerboard(photo, box.mask), "its cut-out"),
+        panel(composite(photo, checkerboard(*photo.shape[:2]), box.mask), "its cut-out"),
     ]
     write_image(ROOT / "docs" / "pictures" / "images.jpg", np.vstack([np.hstack(second), np.hstack(first)]), quality=88)
 

@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 
 from masklet import AutomaticMaskGenerator, ImagePredictor, load_model, open_media
 from masklet.errors import CancelledError, InputError
-from masklet.masks.boxes import box_iou_xyxy, mask_to_box
+from masklet.masks.boxes import mask_to_box
 from masklet.models import SAM2, get_spec
 from masklet.models.sam2 import upsample
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
@@ -46,6 +46,13 @@ def photo(bunny_clip: Path) -> np.ndarray:
     """A frame of the demo clip, 401x225: smaller and of odd sides."""
     with open_media(bunny_clip) as clip:
         return cv2.resize(clip.read(45).image_hwc, (401, 225), interpolation=cv2.INTER_AREA)
+
+
+def box_iou(some_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
+    some, others = (np.array(boxes, np.float64, ndmin=2) for boxes in (some_xyxy, others_xyxy))
+    for boxes in (some, others):
+        boxes[:, 2:] -= boxes[:, :2]
+    return coco.iou(some, others, [0] * len(others))
 
 
 # --- where it looks --------------------------------------------------------------------------------------------------
@@ -144,7 +151,7 @@ def plain_search(predictor: ImagePredictor, image_hwc: np.ndarray, grid: np.ndar
     found.sort(key=lambda one: -one["iou"])
     kept: list[dict[str, Any]] = []
     for one in found:
-        if all(box_iou_xyxy(one["box"], other["box"])[0, 0] <= 0.7 for other in kept):
+        if all(box_iou(one["box"], other["box"])[0, 0] <= 0.7 for other in kept):
             kept.append(one)
     return kept
 
@@ -168,7 +175,7 @@ def test_against_the_plain_way(model: SAM2, photo: np.ndarray) -> None:
 def test_records_say_what_their_masks_are(model: SAM2, photo: np.ndarray) -> None:
     found = AutomaticMaskGenerator(model, **THRESHOLDS).generate(photo)
     boxes = np.stack([one.box_xyxy for one in found])
-    overlaps = box_iou_xyxy(boxes, boxes) - np.eye(len(found))
+    overlaps = box_iou(boxes, boxes) - np.eye(len(found))
     assert overlaps.max() <= 0.7
     assert [one.predicted_iou for one in found] == sorted((one.predicted_iou for one in found), reverse=True)
     for one in found:
@@ -214,7 +221,7 @@ def test_crops_find_smaller_things(model: SAM2, photo: np.ndarray) -> None:
         if one.crop_xyxy != crops[0]:
             assert not cut_off(one.box_xyxy[None], one.crop_xyxy, 401, 225)[0]
     boxes = np.stack([one.box_xyxy for one in found])
-    assert (box_iou_xyxy(boxes, boxes) - np.eye(len(found))).max() <= 0.7
+    assert (box_iou(boxes, boxes) - np.eye(len(found))).max() <= 0.7
 
 
 def test_small_regions_go(model: SAM2, photo: np.ndarray) -> None:

@@ -5,9 +5,9 @@ videos or projects. Modules load on first use: `from masklet.masks import rle`.
 
 | module | what it does |
 | --- | --- |
-| `rle` | COCO run lengths: encode, decode, area, box, union, intersection, IoU |
+| `rle` | COCO run lengths: encode, decode, area, box |
 | `polygons` | masks to polygons with holes and a tolerance, and back |
-| `boxes` | boxes of masks, box IoU, non-maximum suppression, clipping |
+| `boxes` | boxes of masks, and the part of a frame that they fill |
 | `palette` | one colour for every object, everywhere |
 | `render`, `labels` | overlays, cut-outs, mattes, backgrounds; names written on pictures |
 | `settings` | `MaskSettings`: how one object's masks are finished |

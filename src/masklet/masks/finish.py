@@ -1,7 +1,7 @@
 """From what the tracker gives to what people use: one frame's masks, finished by their settings.
 
-The steps, in this order: smoothing in time (clips only), up to the frame's size, the frame's border, threshold,
-holes and specks, the outline pulled to the picture's edges, grown or shrunk, a soft edge, and no overlap.
+The steps, in this order: smoothing in time (clips only), up to the frame's size, the frame's border, holes and
+specks, the outline pulled to the picture's edges, grown or shrunk, a soft edge, and no overlap.
 Preview and export call the same functions with the same settings. The tracked mask is never changed.
 """
 
@@ -25,8 +25,6 @@ from masklet.masks.distance import signed_distance, smooth_outline, soft_edge
 from masklet.masks.settings import MaskSettings
 from masklet.masks.temporal import TemporalSmoother
 
-_INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}
-
 
 @dataclass(frozen=True, eq=False)
 class FinishedMask:
@@ -34,11 +32,6 @@ class FinishedMask:
 
     mask_hw: MaskArray
     alpha_hw: ByteArray
-
-    @property
-    def alpha_float_hw(self) -> NDArray[np.float32]:
-        """Opacity as float32 0..1."""
-        return self.alpha_hw.astype(np.float32) / np.float32(255)
 
 
 def finish(
@@ -62,7 +55,7 @@ def finish(
     Raises InputError for sizes that don't fit, logits that are not numbers, or a missing image.
     """
     image = None if image_hwc is None else as_image(image_hwc)
-    logits, mask, (height, width) = _open(source_hw, settings, image, size)
+    logits, mask, (height, width) = _open(source_hw, image, size)
     if logits is not None:
         cells = cells or max(np.asarray(source_hw).shape)
         mask = logits > 0
@@ -209,9 +202,9 @@ class ClipFinisher:
 
 
 def _open(
-    source_hw: Any, settings: MaskSettings, image: ByteArray | None, size: tuple[int, int] | None
+    source_hw: Any, image: ByteArray | None, size: tuple[int, int] | None
 ) -> tuple[NDArray[np.float32] | None, MaskArray | None, tuple[int, int]]:
-    """Logits at the frame's size with the threshold taken off, or a mask; and the frame's size."""
+    """Logits at the frame's size, or a mask; and the frame's size."""
     source = np.asarray(source_hw)
     if size is None:
         size = image.shape[:2] if image is not None else source.shape[:2]
@@ -226,16 +219,13 @@ def _open(
         return None, mask, (height, width)
     if source.ndim != 2 or 0 in source.shape:
         raise InputError(f"The logits must have the shape (height, width), but have {source.shape}.")
-    logits = np.ascontiguousarray(source, np.float32)
-    if np.isnan(logits).any():
+    if np.isnan(source).any():
         raise InputError("The logits hold values that are not numbers (NaN).")
-    logits = logits - np.float32(settings.threshold)
-    if settings.upsampling == "cubic":
-        # Far from the outline logits say nothing more, and large ones would shift it by ringing.
-        logits = np.clip(logits, -4, 4)
+    # Far from the outline logits say nothing more, and large ones would shift it by ringing.
+    logits = np.clip(np.ascontiguousarray(source, np.float32), -4, 4)
     if logits.shape != (height, width):
-        logits = cv2.resize(logits, (width, height), interpolation=_INTERPOLATION[settings.upsampling])
-    return np.asarray(logits, np.float32), None, (height, width)
+        logits = np.asarray(cv2.resize(logits, (width, height), interpolation=cv2.INTER_CUBIC))
+    return logits, None, (height, width)
 
 
 def _clean(mask: MaskArray, settings: MaskSettings) -> MaskArray:

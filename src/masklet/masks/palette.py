@@ -61,15 +61,6 @@ def text_color(background: RGB) -> RGB:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
-def palette_bytes() -> bytes:
-    """768 bytes for an indexed PNG (`Image.putpalette`): 0 is black, for the background; i is the colour of
-    object i.
-
-    Entry 255, which the DAVIS and YouTube-VOS conventions keep for "ignore", is near white.
-    """
-    return bytes(3) + bytes(value for rgb in COLORS for value in rgb) + bytes((224, 224, 192))
-
-
 def davis_palette_bytes() -> bytes:
     """768 bytes: the colour table that DAVIS, YouTube-VOS and PASCAL VOC annotations carry.
 

@@ -136,12 +136,6 @@ def checkerboard(height: int, width: int, cell: int = 16, light: int = 204, dark
     return cv2.cvtColor(np.where(odd, dark, light).astype(np.uint8), cv2.COLOR_GRAY2RGB)
 
 
-def over_checkerboard(image_hwc: Any, mask_or_alpha: Any, cell: int = 16) -> ByteArray:
-    """The object before a checkerboard: how a cut-out looks in a preview."""
-    image = as_image(image_hwc)
-    return _over(checkerboard(image.shape[0], image.shape[1], cell), image, mask_or_alpha)
-
-
 def cover(image_hwc: Any, height: int, width: int) -> ByteArray:
     """A picture scaled until it covers (height, width), its middle kept."""
     image = as_image(image_hwc, "background")

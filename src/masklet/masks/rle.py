@@ -2,13 +2,14 @@
 
 A run-length mask is a dict `{"size": [height, width], "counts": text}`, the form that COCO's tools read and
 write. Runs go down the columns, and the first one counts pixels outside the mask. Functions that take such a
-dict also take `counts` as bytes or as a plain list of run lengths, and check it before any of pycocotools' C
-code sees it: a project file or a downloaded annotation can be damaged.
+dict also take `counts` as bytes or as a plain list of run lengths. A project file or a downloaded annotation can
+be damaged, and what pycocotools unpacks is not checked (run lengths that are too short for the frame leave memory
+in the mask that nobody has written), so it packs here and unpacking is our own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import cv2
@@ -38,11 +39,6 @@ def encode(mask_hw: Any) -> RLE:
     return {"size": [int(side) for side in packed["size"]], "counts": packed["counts"].decode("ascii")}
 
 
-def encode_batch(masks_nhw: Iterable[Any]) -> list[RLE]:
-    """`encode` for each of n masks."""
-    return [encode(mask) for mask in masks_nhw]
-
-
 def encode_crop(mask_hw: Any, left: int, top: int, height: int, width: int) -> RLE:
     """Run lengths, in a frame of (height, width), of a mask that was made on a part of that frame.
 
@@ -60,15 +56,6 @@ def encode_crop(mask_hw: Any, left: int, top: int, height: int, width: int) -> R
 def decode(rle: Mapping[str, Any]) -> MaskArray:
     """The mask, boolean (h, w), of run lengths. Raises InputError where they are damaged."""
     return _paint(counts(rle), _size(rle.get("size")))
-
-
-def decode_batch(rles: Sequence[Mapping[str, Any]]) -> MaskArray:
-    """Boolean (n, h, w) of n masks of one size. Raises InputError where sizes differ, or for no mask."""
-    height, width = _one_size(rles)
-    masks_nhw = np.empty((len(rles), height, width), np.bool_)
-    for mask, rle in zip(masks_nhw, rles, strict=True):
-        mask[:] = decode(rle)
-    return masks_nhw
 
 
 def counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
@@ -105,11 +92,6 @@ def counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
     return runs
 
 
-def from_counts(runs: Sequence[int] | NDArray[np.integer], height: int, width: int) -> RLE:
-    """Compressed run lengths out of plain ones, the first outside the mask. Raises what `counts` does."""
-    return encode(decode({"size": [height, width], "counts": runs}))
-
-
 def compress(rle: Mapping[str, Any]) -> RLE:
     """Any accepted form of a run-length mask in the one that this module writes, checked."""
     return encode(decode(rle))
@@ -143,76 +125,6 @@ def box(rle: Mapping[str, Any]) -> NDArray[np.float32] | None:
     else:
         top, bottom = int((first % height).min()), int((last % height).max())
     return np.array([first.min() // height, top, last.max() // height + 1, bottom + 1], np.float32)
-
-
-def union(*rles: Mapping[str, Any]) -> RLE:
-    """What is inside any of the masks. Raises InputError where sizes differ, or for no mask at all."""
-    return _merge(rles, intersect=False)
-
-
-def intersection(*rles: Mapping[str, Any]) -> RLE:
-    """What is inside all of the masks. Raises InputError where sizes differ, or for no mask at all."""
-    return _merge(rles, intersect=True)
-
-
-def merge(rles: Sequence[Mapping[str, Any]], intersect: bool = False) -> RLE:
-    """`union` of a list, or its `intersection` (the name and order of arguments that pycocotools has)."""
-    return _merge(rles, intersect)
-
-
-def invert(rle: Mapping[str, Any]) -> RLE:
-    """What is outside the mask."""
-    return encode(~decode(rle))
-
-
-def subtract(rle: Mapping[str, Any], taken: Mapping[str, Any]) -> RLE:
-    """What is inside the first mask and outside the second. Raises InputError where sizes differ."""
-    return _merge([rle, invert(taken)], intersect=True)
-
-
-def crop(rle: Mapping[str, Any], box_xyxy: Sequence[float] | np.ndarray) -> RLE:
-    """The part of the mask in a box of whole pixels, as a mask of the box's own size.
-
-    Parts of the box outside the frame are outside the mask. Raises InputError for an empty box.
-    """
-    x1, y1, x2, y2 = (round(float(value)) for value in box_xyxy)
-    if x2 <= x1 or y2 <= y1:
-        raise InputError(f"The box {x1},{y1},{x2},{y2} is empty: its right and lower edges must be larger.")
-    return encode_crop(decode(rle), left=-x1, top=-y1, height=y2 - y1, width=x2 - x1)
-
-
-def iou(rles: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-    """Intersection over union of each of n masks with each of m others: float64 (n, m), 0 to 1.
-
-    Two empty masks have 0. All must have one size, else InputError; an empty list gives an empty array.
-    """
-    if not rles or not others:
-        return np.zeros((len(rles), len(others)))
-    _one_size([*rles, *others])
-    found = coco.iou(_packed(rles), _packed(others), [0] * len(others))
-    return np.asarray(found, np.float64).reshape(len(rles), len(others))
-
-
-def _merge(rles: Sequence[Mapping[str, Any]], intersect: bool) -> RLE:
-    height, width = _one_size(rles)
-    merged = coco.merge(_packed(rles), intersect)
-    return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
-
-
-def _packed(rles: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What pycocotools takes, from run lengths that have been checked."""
-    packed = []
-    for rle in rles:
-        runs, given = counts(rle), rle["counts"]
-        size = list(_size(rle["size"]))
-        if (runs[1:] == 0).any():  # pycocotools stops counting at a run of length zero
-            given = encode(_paint(runs, (size[0], size[1])))["counts"]
-        if isinstance(given, str):
-            given = given.encode("ascii")
-        if not isinstance(given, bytes):
-            given = coco.frPyObjects({"size": size, "counts": runs.tolist()}, *size)["counts"]
-        packed.append({"size": size, "counts": given})
-    return packed
 
 
 def _paint(runs: NDArray[np.int64], size: tuple[int, int]) -> MaskArray:
@@ -257,16 +169,3 @@ def _size(size: Any) -> tuple[int, int]:
     if not exact or height < 1 or width < 1 or height * width > 2**32 - 1:
         raise InputError(f"The size of a run-length mask must be [height, width] in pixels, not {size!r}.")
     return height, width
-
-
-def _one_size(rles: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    sizes = []
-    for rle in rles:
-        if not isinstance(rle, Mapping) or "size" not in rle:
-            raise InputError('A run-length mask must be a dict with the entries "size" and "counts".')
-        sizes.append(_size(rle["size"]))
-    if not sizes:
-        raise InputError("There is no mask to work on.")
-    if len(set(sizes)) > 1:
-        raise InputError(f"The masks have different sizes (height, width): {sorted(set(sizes))}.")
-    return sizes[0]

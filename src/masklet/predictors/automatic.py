@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
 
 from masklet.errors import InputError
 from masklet.masks import rle as run_lengths
-from masklet.masks.boxes import mask_to_box, nms_xyxy
+from masklet.masks.boxes import mask_to_box
 from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
 from masklet.models.prompt_encoder import POSITIVE
@@ -273,7 +274,7 @@ class AutomaticMaskGenerator:
             after_hw = remove_specks(fill_holes(before_hw, limit), limit)
             same = bool((before_hw == after_hw).all())
             tidied.append(one if same else one.with_mask(after_hw))
-            unchanged.append(float(same))
+            unchanged.append(1.0 + same)
         return _best(tidied, unchanged, max(self.box_nms_thresh, self.crop_nms_thresh))
 
 
@@ -326,11 +327,9 @@ class _Part:
 
 
 def _best(found: list[_Part], scores: Sequence[float], threshold: float) -> list[_Part]:
-    """Of masks whose boxes overlap by more than ``threshold``, the one of the highest score; best first."""
-    if not found:
-        return []
-    boxes = np.stack([one.box_xyxy for one in found])
-    return [found[i] for i in nms_xyxy(boxes, scores, threshold)]
+    """Of masks whose boxes overlap by more than ``threshold``, that of the highest score (above 0); best first."""
+    boxes_xywh = [(x1, y1, x2 - x1, y2 - y1) for x1, y1, x2, y2 in (part.box_xyxy.tolist() for part in found)]
+    return [found[i] for i in cv2.dnn.NMSBoxes(boxes_xywh, list(scores), 0.0, threshold)]
 
 
 def _check_grids(grids: Sequence[Any], layers: int) -> list[np.ndarray]:

@@ -59,11 +59,10 @@ class MaskSettingInfo(BaseModel):
     """One mask setting, enough to draw its control."""
 
     name: str
-    kind: Literal["number", "integer", "flag", "choice"]
+    kind: Literal["number", "integer", "flag"]
     default: Any
     minimum: float | None = None
     maximum: float | None = None
-    choices: list[str] | None = None
     nullable: bool = False
 
 

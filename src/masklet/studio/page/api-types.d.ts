@@ -25,11 +25,10 @@ export interface PolicyInfo {
 
 export interface MaskSettingInfo {
   name: string;
-  kind: "number" | "integer" | "flag" | "choice";
+  kind: "number" | "integer" | "flag";
   default: any;
   minimum: number | null;
   maximum: number | null;
-  choices: string[] | null;
   nullable: boolean;
 }
 

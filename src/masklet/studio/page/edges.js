@@ -30,8 +30,6 @@ const ABOUT = {
   exclusive: { label: "Give way where objects overlap", hint: "" },
   refine_radius: { label: "Follow within", most: 64, step: 0.5, unit: "px", hint: "Empty: chosen by how coarse the mask is." },
   border: { label: "Mend the frame's border", most: 32, unit: "px", hint: "Masks often bend away from the border." },
-  threshold: { label: "Threshold", least: -8, most: 8, step: 0.25, hint: "Higher is tighter. Works on newly tracked masks." },
-  upsampling: { label: "Enlarging", hint: "How coarse masks become those of the frame." },
 };
 const FIRST = ["fill_holes", "remove_specks", "grow", "feather", "refine", "smooth_frames", "keep_largest", "exclusive"];
 
@@ -148,20 +146,6 @@ function Control({ info, value, own }) {
       />
       <span class="grow">${about.label}</span>${mark}
     </label>`;
-  }
-  if (info.kind === "choice") {
-    return html`<div class="field">
-      <label for=${id}>${about.label}</label>
-      <select
-        id=${id}
-        onChange=${(/** @type {any} */ event) => {
-          tryOut(info.name, event.target.value);
-          void keep();
-        }}
-      >
-        ${(info.choices ?? []).map((choice) => html`<option value=${choice} selected=${choice === value}>${words(choice)}</option>`)}
-      </select>
-    </div>`;
   }
   const least = Math.max(info.minimum ?? -1e9, about.least ?? info.minimum ?? 0);
   const most = Math.min(info.maximum ?? 1e9, about.most ?? info.maximum ?? 100);

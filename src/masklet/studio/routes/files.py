@@ -10,24 +10,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from masklet import __version__
-from masklet.masks.settings import UPSAMPLING, MaskSettings
+from masklet.masks.settings import RANGES, MaskSettings
 from masklet.studio import schemas
 from masklet.studio.routes.common import PROBLEMS, StudioOf
 
 router = APIRouter(responses=PROBLEMS, tags=["studio and files"])
-
-# The ranges that `MaskSettings` checks; the controls of the page are made from these.
-_RANGES: dict[str, tuple[float, float]] = {
-    "threshold": (-32, 32),
-    "border": (0, 256),
-    "fill_holes": (0, 1e9),
-    "remove_specks": (0, 1e9),
-    "refine": (0, 1),
-    "refine_radius": (0.5, 512),
-    "grow": (-4096, 4096),
-    "feather": (0, 4096),
-    "smooth_frames": (0, 16),
-}
 
 
 @router.get("/api/studio")
@@ -139,11 +126,9 @@ def docs(request: Request) -> HTMLResponse:
 
 
 def _mask_setting(name: str, default: Any) -> schemas.MaskSettingInfo:
-    if name == "upsampling":
-        return schemas.MaskSettingInfo(name=name, kind="choice", default=default, choices=list(UPSAMPLING))
     if isinstance(default, bool):
         return schemas.MaskSettingInfo(name=name, kind="flag", default=default)
-    low, high = _RANGES[name]
+    low, high = RANGES[name]
     kind: Literal["integer", "number"] = "integer" if isinstance(default, int) else "number"
     return schemas.MaskSettingInfo(
         name=name, kind=kind, default=default, minimum=low, maximum=high, nullable=default is None
