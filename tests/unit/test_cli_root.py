@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import subprocess
 import sys
 import textwrap
@@ -62,6 +63,25 @@ def test_every_command_is_there_and_has_help(name: str) -> None:
     assert f"masklet {name}" in result.stdout
     examples = [line.strip(" `│") for line in result.stdout.splitlines() if "Usage:" not in line]
     assert any(f"masklet {name}" in line for line in examples)
+
+
+HIDE_WEB = "import sys; sys.modules.update(dict.fromkeys(('fastapi', 'starlette', 'anyio', 'uvicorn', 'websockets')))"
+
+
+def test_without_its_web_packages_the_studio_says_what_to_install() -> None:
+    result = python(f"{HIDE_WEB}; from masklet.cli import main; main(['studio'])")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "fastapi and uvicorn and websockets" in result.stderr
+    assert "pip install 'masklet[studio]'" in result.stderr
+
+
+def test_nothing_but_the_studio_needs_its_web_packages() -> None:
+    names = [module.name for module in pkgutil.walk_packages(masklet.__path__, "masklet.")]
+    others = [name for name in names if not name.startswith(("masklet.studio", "masklet.__main__"))]
+    assert len(others) > 100
+    result = python(f"{HIDE_WEB}; import importlib; [importlib.import_module(name) for name in {others}]")
+    assert result.returncode == 0, result.stderr
 
 
 def test_version() -> None:

@@ -42,15 +42,13 @@ _ENCODERS = {
     "aac": "AAC sound",
 }
 _DECODERS = ("h264", "hevc", "vp9", "av1", "prores", "mjpeg", "ffv1")
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "pycocotools", "safetensors")
+_PACKAGES = ("numpy", "opencv-python-headless", "openexr", "pillow", "pycocotools", "pydantic", "safetensors")
 _OPTIONAL = {
-    "fastapi": "studio",
-    "uvicorn": "studio",
-    "OpenEXR": "EXR files",
-    "tifffile": "TIFF files",
-    "scipy": "some exports and measures",
-    "psutil": "memory figures",
-    "ray": "jobs on many machines",
+    "fastapi": "the studio",
+    "uvicorn": "the studio",
+    "websockets": "the studio",
+    "matplotlib": "plots of evaluations",
+    "tensorboardX": "curves of training runs",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,10 @@ def studio(
     Choose from a folder, without opening a browser:
       masklet studio footage/ --no-browser --port 8765
     """
+    if missing := [name for name in ("fastapi", "uvicorn", "websockets") if find_spec(name) is None]:
+        raise InputError(
+            f"masklet studio needs {' and '.join(missing)}, which other commands don't: pip install 'masklet[studio]'"
+        )
     from masklet.models import get_spec
     from masklet.project import TrackSettings
     from masklet.runtime import pick_device, pick_dtype

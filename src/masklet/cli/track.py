@@ -109,14 +109,6 @@ def track(
         str | None,
         typer.Option(help="float32, bfloat16, float16.", show_default="what suits the device", rich_help_panel=_MODEL),
     ] = None,
-    compile: Annotated[
-        bool,
-        typer.Option(
-            "--compile",
-            help="Compile the network: takes minutes. Meant for CUDA; gained nothing on the CPU measured.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = False,
     kf_score_weight: Annotated[
         float | None,
         typer.Option(
@@ -209,8 +201,6 @@ def track(
         "memory_bank_obj_score_threshold": memory_bank_obj_score_threshold,
         "memory_bank_kf_score_threshold": memory_bank_kf_score_threshold,
     }
-    if compile and project is not None:
-        raise InputError("--compile goes with -o: leave it out, or give -o FOLDER instead of --project")
     if output is not None and project is not None:
         raise InputError("give -o or --project, not both: `masklet export` writes files from a project")
     request = TrackRequest(
@@ -233,7 +223,6 @@ def track(
         resolution=resolution,
         device=device,
         dtype=dtype,
-        compile=compile,
         rate=rate,
         masks=masks,
         overlay=overlay,

@@ -50,7 +50,7 @@ def _figure_type() -> Any:
     try:
         from matplotlib.figure import Figure  # without pyplot: no window system, no global state
     except ImportError as error:
-        raise ExportError("plots need matplotlib: pip install matplotlib") from error
+        raise ExportError("plots need matplotlib: pip install 'masklet[plots]'") from error
     return Figure
 
 

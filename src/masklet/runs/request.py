@@ -23,7 +23,7 @@ class TrackRequest:
         frame: where prompts belong that name no frame; by default where tracking starts.
         start, end: first and last frame to keep (all by default). With `resume`: track again from `start` on.
         direction: `forward` (default), `backward` or `both`, from the prompts.
-        model, checkpoint, device, dtype, compile, resolution, policy, policy_settings: see `masklet.Session`.
+        model, checkpoint, device, dtype, resolution, policy, policy_settings: see `masklet.Session`.
         rate: frames per second of an image sequence.
         masks, overlay: whether to write them; masklets.json is always written.
         overwrite: replace what an earlier run wrote to `output`.
@@ -44,7 +44,6 @@ class TrackRequest:
     resolution: int | None = None
     device: str | None = None
     dtype: str | None = None
-    compile: bool = False
     rate: str | None = None
     masks: bool = True
     overlay: bool = True

@@ -147,7 +147,6 @@ class _Run:
             resolution=request.resolution,
             device=request.device,
             dtype=request.dtype,
-            compile=request.compile,
             checkpoint=request.checkpoint,
             **policy_settings,
         ) as session:

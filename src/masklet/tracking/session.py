@@ -40,7 +40,7 @@ class Session:
         model: a network, or the name of one (``nano`` by default).
         policy: ``samurai`` (default), ``recency``, or a policy object.
         resolution: side of the network's square input (the model's own by default).
-        device, dtype, checkpoint, compile: see :func:`masklet.load_model`.
+        device, dtype, checkpoint: see :func:`masklet.load_model`.
         stability_fallback: a single mask whose outline is unsure gives way to the best of three.
         short_clip_pointers: treat clips shorter than the model's number of object pointers as the official package
             does, which scales the pointers' time to the clip's length. A stream can't know its length, so this is off
@@ -62,7 +62,6 @@ class Session:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         checkpoint: str | Path | None = None,
-        compile: bool = False,
         stability_fallback: bool = True,
         binarize_prompts: bool = True,
         short_clip_pointers: bool = False,
@@ -73,7 +72,7 @@ class Session:
 
         self._owns_video = not isinstance(video, MediaReader)
         self.video: MediaReader = open_media(video) if self._owns_video else video
-        self.model = resolve_model(model, device, dtype, checkpoint, compile)
+        self.model = resolve_model(model, device, dtype, checkpoint)
         spec = self.model.spec
         max_pointers = min(len(self.video), spec.max_pointers) if short_clip_pointers else None
         self.engine = Engine(

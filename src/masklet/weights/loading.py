@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from masklet.compiling import compile_parts, require_compiler
 from masklet.errors import CheckpointError, DeviceMemoryError
 from masklet.models import SAM2, get_spec
 from masklet.models.positions import rotary_table, sine_table
@@ -20,8 +19,8 @@ from masklet.weights.cache import find_cached, how_to_get
 from masklet.weights.checkpoints import build, read_checkpoint
 from masklet.weights.registry import RELEASED, packaged_weights
 
-# What a network is known by: its file (path, length, time of change), device, number format, and whether compiled.
-_Key = tuple[str, int, int, str, torch.dtype, bool]
+# What a network is known by: its file (path, length, time of change), device, number format.
+_Key = tuple[str, int, int, str, torch.dtype]
 
 _models: dict[_Key, SAM2] = {}
 _lock = threading.RLock()
@@ -34,7 +33,6 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     checkpoint: Path | str | None = None,
     download: bool = True,
-    compile: bool = False,
 ) -> SAM2:
     """Return a network with its weights, in evaluation mode and without gradients.
 
@@ -49,26 +47,20 @@ def load_model(
         dtype: ``float32``, ``bfloat16``, ``float16``; None picks what suits the device.
         checkpoint: a weights file to use instead; its size is recognised, ``name`` doesn't matter then.
         download: False (or ``$MASKLET_OFFLINE=1``) never touches the network.
-        compile: let ``torch.compile`` make code for the heavy parts when they first run: minutes once, and again for
-            every new shape; no gain on the CPU measured (docs/performance.md). Needs a C++ compiler.
 
     Raises:
         InputError: no model of this name.
         CheckpointError: the weights are missing, damaged, or another network's.
         DownloadError: the weights could not be fetched.
-        DeviceError: the device or format isn't available, or there is no compiler; DeviceMemoryError: the network
-            doesn't fit into it.
+        DeviceError: the device or format isn't available; DeviceMemoryError: the network doesn't fit into it.
     """
     target = pick_device(device)
     number_format = pick_dtype(dtype, target)
-    if compile:
-        require_compiler(target)
     path = find_weights(name, download=download) if checkpoint is None else Path(checkpoint).expanduser()
-    key = (*_key(path, target, number_format), compile)
+    key = _key(path, target, number_format)
     with _lock:  # a second caller waits and then gets the same network
         if key not in _models:
-            model = _load(path, target, number_format)
-            _models[key] = compile_parts(model) if compile else model
+            _models[key] = _load(path, target, number_format)
         return _models[key]
 
 
@@ -77,12 +69,11 @@ def resolve_model(
     device: str | torch.device | None,
     dtype: str | torch.dtype | None,
     checkpoint: str | Path | None,
-    compile: bool = False,
 ) -> SAM2:
     """The network itself, or the one of that name or checkpoint, loaded and shared."""
     if isinstance(model, SAM2):
         return model
-    return load_model(model or "nano", device=device, dtype=dtype, checkpoint=checkpoint, compile=compile)
+    return load_model(model or "nano", device=device, dtype=dtype, checkpoint=checkpoint)
 
 
 def find_weights(name: str, *, download: bool = True) -> Path:
@@ -121,7 +112,7 @@ def free_models() -> int:
     return count
 
 
-def _key(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[str, int, int, str, torch.dtype]:
+def _key(path: Path, device: torch.device, dtype: torch.dtype) -> _Key:
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
     try:
