@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from masklet.atomic import atomic_path
 from masklet.cli.train_display import TrainDisplay
 from masklet.errors import ExportError, InputError
 
@@ -120,17 +120,8 @@ def preview(
     made = [generator.clip(number) for number in range(clips)]
     sheet = contact_sheet(made, masks=masks, columns=columns)
     coded = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(coded.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(output)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ExportError(f"{output} can't be written: {error}") from error
+    with atomic_path(output, error=ExportError) as temporary:
+        temporary.write_bytes(coded.tobytes())
     objects = sum(len(clip.objects) for clip in made)
     typer.echo(f"{output}: {clips} clips of {frames} frames, {objects} objects")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from masklet.atomic import atomic_path
 from masklet.errors import ExportError
 from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
 from masklet.evaluation.masks import ObjectScores
@@ -55,9 +56,8 @@ def _figure_type() -> Any:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    temporary = path.with_name(f".{path.name}.part")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+    with atomic_path(path, error=ExportError) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
     return path
 
 

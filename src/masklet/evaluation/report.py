@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
+from masklet.atomic import atomic_path
 from masklet.errors import ExportError
 from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
 from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation
@@ -191,29 +191,8 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()})
-    write_text(path, text.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a text file in one step: temporary name in the same folder, sync, rename.
-
-    Raises:
-        ExportError: the file can't be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ExportError(f"{path} can't be written: {error}") from error
+    with atomic_path(path, error=ExportError) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from masklet.atomic import atomic_path
 from masklet.errors import ExportError, InputError
 from masklet.evaluation.boxes import BoxScores, summarize_boxes
 from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset, MaskSequence
@@ -293,14 +293,6 @@ def _keep_masks(folder: Path, sequence: MaskSequence, predicted: _PackedMasks, *
 def _keep_boxes(folder: Path, sequence: BoxSequence, boxes: np.ndarray, *, numbered: bool) -> None:
     name = sequence.name
     path = folder / name / f"{name}_001.txt" if numbered else folder / f"{name}.txt"
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for box in boxes:
-                file.write(",".join(f"{value:.3f}" for value in box) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise ExportError(f"{path} can't be written: {error}") from error
+    lines = (",".join(f"{value:.3f}" for value in box) + "\n" for box in boxes)
+    with atomic_path(path, error=ExportError) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -16,7 +16,6 @@ _LAZY = {
     "MediaInfo": "masklet.media.types",
     "MediaReader": "masklet.media.base",
     "VideoWriter": "masklet.media.writer",
-    "atomic_path": "masklet.media.atomic",
     "format_timecode": "masklet.media.positions",
     "image_size": "masklet.media.images",
     "natural_key": "masklet.media.images",
@@ -39,7 +38,6 @@ __all__ = [
     "MediaInfo",
     "MediaReader",
     "VideoWriter",
-    "atomic_path",
     "format_timecode",
     "image_size",
     "natural_key",
@@ -56,7 +54,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from masklet.media.atomic import atomic_path
     from masklet.media.base import MediaReader
     from masklet.media.codecs import CODECS
     from masklet.media.exr import write_exr

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from masklet.atomic import atomic_path
 from masklet.errors import InputError, MediaError
-from masklet.media.atomic import atomic_path
 from masklet.media.hdr import linear_to_srgb
 from masklet.media.types import ImageArray
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from masklet.atomic import atomic_path
 from masklet.errors import InputError, MediaError
-from masklet.media.atomic import atomic_path
 from masklet.media.color import over_black
 from masklet.media.exr import exr_to_rgb, read_exr, write_exr
 from masklet.media.hdr import linear_to_srgb

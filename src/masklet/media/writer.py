@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, VideoReformatter
 
+from masklet.atomic import publish, refuse_existing, temporary_name
 from masklet.errors import InputError, MediaError
-from masklet.media.atomic import publish, refuse_existing, temporary_name
 from masklet.media.audio import SoundTrack
 from masklet.media.codecs import DEFAULT_QUALITY, Codec, Speed, alpha_of, find_codec
 from masklet.media.color import AREA, MATRICES, PRIMARIES, TRANSFERS, code_of, sws_matrix

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from masklet.atomic import atomic_path, temporary_name
 from masklet.errors import InputError, MediaError
 from masklet.masks import rle
-from masklet.media import atomic_path
-from masklet.media.atomic import temporary_name
 
 FORMAT, VERSION = "masklet.masklets", 1
 

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from masklet import __version__
+from masklet.atomic import atomic_path
 from masklet.errors import DeviceError, InputError, MaskletError, MediaError, PromptError
 from masklet.masks import rle
 from masklet.masks.render import cutout, overlay
-from masklet.media import atomic_path, natural_key, open_media, read_image, write_image
+from masklet.media import natural_key, open_media, read_image, write_image
 from masklet.media.images import IMAGE_SUFFIXES
 from masklet.naming import sanitize
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor

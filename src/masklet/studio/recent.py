@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import platformdirs
 
+from masklet.atomic import atomic_path
 from masklet.errors import MaskletError
 from masklet.project import Project
 from masklet.studio.problems import NotFoundError
@@ -34,12 +35,10 @@ class Recent:
 
     def add(self, path: Path) -> None:
         """Put a project first. A list that can't be written is no reason not to open a project."""
-        with self._mutex, contextlib.suppress(OSError):
+        with self._mutex, contextlib.suppress(MaskletError):
             paths = [str(path), *(one for one in self._read() if one != str(path))][:_KEPT]
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(paths), "utf-8")
-            temporary.replace(self._file)
+            with atomic_path(self._file) as temporary:
+                temporary.write_text(json.dumps(paths), "utf-8")
 
     def projects(self, root: Root, open_ids: dict[Path, str]) -> list[RecentProject]:
         """Those below the root that are still there, the latest first."""

@@ -5,7 +5,6 @@ Every file is written beside its place and then renamed, so a run that is killed
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from masklet.atomic import atomic_path
 from masklet.errors import CheckpointError, ExportError, InputError
 from masklet.training.settings import TrainSettings
 
@@ -94,12 +94,8 @@ class RunFolder:
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
         target = self.path / name
-        temporary = self.path / f".{name}.part"
-        try:
-            write(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except (OSError, RuntimeError) as error:
-            temporary.unlink(missing_ok=True)
-            raise ExportError(f"{target} can't be written: {error}") from error
+        with atomic_path(target, error=ExportError) as temporary:
+            try:
+                write(temporary)
+            except RuntimeError as error:  # what torch.save makes of a full disk
+                raise ExportError(f"{target} can't be written: {error}") from error

@@ -19,7 +19,8 @@ from typing import Literal
 import platformdirs
 from filelock import FileLock, Timeout
 
-from masklet.errors import CheckpointError
+from masklet.atomic import atomic_path
+from masklet.errors import CheckpointError, MediaError
 from masklet.weights.registry import RELEASED, ReleasedCheckpoint
 
 CacheState = Literal["ready", "unchecked", "partial", "wrong size", "missing"]
@@ -72,15 +73,9 @@ def _fingerprint(path: Path) -> dict[str, int]:
 
 def mark_verified(checkpoint: ReleasedCheckpoint) -> None:
     """Remember that the file in the cache has the published hash (a read-only cache forgets it)."""
-    stamp = _stamp_path(checkpoint)
-    temporary = stamp.with_name(f"{stamp.name}.{os.getpid()}.tmp")
     content = {"sha256": checkpoint.sha256, **_fingerprint(cached_path(checkpoint))}
-    try:
+    with contextlib.suppress(MediaError), atomic_path(_stamp_path(checkpoint)) as temporary:
         temporary.write_text(json.dumps(content))
-        temporary.replace(stamp)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def is_verified(checkpoint: ReleasedCheckpoint) -> bool:

@@ -6,7 +6,6 @@ A file is judged by its content, not by its name. Pickles are only ever read as 
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import stat
@@ -23,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from masklet.atomic import atomic_path
 from masklet.errors import CheckpointError
 from masklet.models.sam2 import FLOAT32_PARTS, SAM2
 from masklet.models.specs import ModelSpec
@@ -114,19 +114,14 @@ def write_safetensors(state: Mapping[str, Tensor], spec: ModelSpec, target: Path
 
     Raises `CheckpointError` where the file can't be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(target, error=CheckpointError) as temporary:
         temporary.touch()
         mode = stat.S_IMODE(temporary.stat().st_mode)
-        save_file(dict(state), temporary, metadata={"format": "pt", "model": spec.name})
+        try:
+            save_file(dict(state), temporary, metadata={"format": "pt", "model": spec.name})
+        except SafetensorError as error:
+            raise CheckpointError(f"{target} can't be written: {error}.") from error
         temporary.chmod(mode)  # safetensors lets nobody else read it, whatever the user's files are like
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{target} can't be written: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _expected_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,6 @@ JSON). Packs named cutouts-*.npz hold pictures with alpha, photos-*.npz scenes, 
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from masklet.atomic import atomic_path
 from masklet.errors import ExportError, MediaError
 
 KEYS = ("data", "starts", "names", "strips", "about")
@@ -144,20 +144,8 @@ def write_pack(path: Path, items: Iterable[PackItem], about: About, quality: int
         "strips": np.asarray(strips, np.int32),
         "about": np.asarray(json.dumps(asdict(about))),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ExportError(f"{path} can't be written: {error}") from error
+    with atomic_path(path, error=ExportError) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
     return len(Pack(path)), len(names)
 
 
