@@ -333,6 +333,26 @@ def test_wrong_input_ends_a_process_with_exit_code_2(tmp_path: Path, bunny_clip:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["absolute", "../elsewhere", "masks/../../elsewhere", "elsewhere", "masks"])
+def test_a_made_up_masklets_json_leads_nowhere(
+    place: str, two: tuple[Path, str], bunny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for outside in (elsewhere, folder / "elsewhere", folder / "masks"):
+        outside.mkdir(parents=True, exist_ok=True)
+        (outside / "00000.png").write_text("precious")
+    content = read(two[0])
+    content["objects"][0]["folder"] = str(elsewhere) if place == "absolute" else place
+    (folder / "masklets.json").write_text(json.dumps(content))
+    assert call("track", bunny_clip, "--start", "0", "--end", "7", "-o", folder, "--resume") == 2
+    assert "masklets.json is damaged" in capsys.readouterr().err
+    arguments = ["track", bunny_clip, "--point", "1000,380", "--end", "0", "-o", folder, "--overwrite"]
+    assert call(*arguments, "--no-overlay") == 0
+    for outside in (elsewhere, folder / "elsewhere", folder / "masks"):
+        assert (outside / "00000.png").read_text() == "precious"
+
+
 def test_earlier_results_stay_unless_they_may_be_replaced(
     two: tuple[Path, str], bunny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from masklet.errors import InputError, MediaError
 from masklet.masks import rle
 
 FORMAT, VERSION = "masklet.masklets", 1
+# One folder below masks/: files are written and removed there, so a made-up path must not lead anywhere else.
+_MASK_FOLDER = re.compile(r"masks/(?!\.{1,2}$)[^/\\:\x00]+")
 
 
 class FrameSpool:
@@ -123,9 +126,10 @@ def _check(path: Path, content: dict[str, Any]) -> None:
         ids = set()
         for thing in content["objects"]:
             ids.add(thing["id"])
-            sound = isinstance(thing["id"], int) and isinstance(thing["name"], str) and isinstance(thing["folder"], str)
-            if not sound or Path(thing["folder"]).name != Path(thing["folder"]).parts[-1] or ".." in thing["folder"]:
+            if not isinstance(thing["id"], int) or not isinstance(thing["name"], str):
                 raise InputError("an object is damaged")
+            if not _MASK_FOLDER.fullmatch(thing["folder"]):
+                raise InputError(f"masks don't go into {thing['folder']!r}")
         for entry in content["frames"]:
             if not isinstance(entry["frame"], int) or not 0 <= entry["frame"] < count:
                 raise InputError(f"there is no frame {entry['frame']!r} in the video")
