@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from masklet.errors import InputError
-from masklet.project.records import ProjectObject
 
 #: What a template may say, and what it becomes.
 FIELDS = {
@@ -26,7 +27,8 @@ FIELDS = {
 }
 _NUMBERS = {"id", "frame", "number"}
 _NUMBER_SPEC = re.compile(r"0?\d{0,2}d?")
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f]+')
+_SHELL = re.compile(r"[\s!#$%&'();=@^`{}~\[\],+]+|^-")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 _LONGEST = 100
 
@@ -82,18 +84,26 @@ class NameTemplate:
 
 
 def sanitize(name: str) -> str:
-    """A name that every system takes as one part of a path: no separators, no device names, not empty."""
-    clean = _FORBIDDEN.sub("_", name).strip().strip(".")[:_LONGEST].strip()
+    """A name that every system takes as one part of a path: no separators, no device names, not empty, not too long."""
+    clean = _FORBIDDEN.sub("_", name).strip().strip(".")[:_LONGEST]
+    clean = clean.encode("utf-8", "ignore")[: 2 * _LONGEST].decode("utf-8", "ignore").strip()
     return _safe_component(clean) if clean else "unnamed"
 
 
-def unique_names(objects: Iterable[ProjectObject]) -> dict[int, str]:
-    """A file name for every object by id; equal names (also but for case) get the object's id behind them."""
-    clean = {found.id: sanitize(found.name) for found in objects}
-    taken: dict[str, int] = {}
-    for name in clean.values():
-        taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
-    return {number: name if taken[name.casefold()] == 1 else f"{name}_{number}" for number, name in clean.items()}
+def unique_names(names: Mapping[int, str]) -> dict[int, str]:
+    """A file name for every object by id, without blanks or anything that a shell reads something into.
+
+    Names that some file system takes for the same (for it knows neither case nor accents' spelling) get their id.
+    """
+    safe = {number: sanitize(_SHELL.sub("_", unicodedata.normalize("NFC", name))) for number, name in names.items()}
+    while len(count := Counter(map(_folded, safe.values()))) < len(safe):
+        safe = {number: name if count[_folded(name)] == 1 else f"{name}_{number}" for number, name in safe.items()}
+    return safe
+
+
+def _folded(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).upper().casefold())
+    return "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")
 
 
 def _safe_component(part: str) -> str:

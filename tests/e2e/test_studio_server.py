@@ -283,7 +283,7 @@ def test_why(client: Client, project: str) -> None:
     assert why["direction"] == "forward" and why["policy"] == "samurai"
     assert len(why["candidates"]) == 3 and sum(c["chosen"] for c in why["candidates"]) == 1
     assert why["motion_box"] is not None and all(c["motion_iou"] is not None for c in why["candidates"])
-    weight = why["motion_weight"]
+    weight = 0.25
     for c in why["candidates"]:
         assert c["final_score"] == pytest.approx(weight * c["motion_iou"] + (1 - weight) * c["predicted_iou"], abs=2e-4)
     memories = {m["frame"]: m for m in why["memories"]}
@@ -357,7 +357,10 @@ def test_what_there_is(client: Client, root: Path) -> None:
     info = client.ask("GET", "/api/studio")
     assert info["local"] and {s["name"] for s in info["mask_settings"]} >= {"grow", "feather", "refine"}
     assert {one["name"] for one in client.ask("GET", "/api/formats")} >= {"coco", "vp9-alpha", "exr"}
+    samurai = next(one for one in info["policies"] if one["name"] == "samurai")["settings_schema"]["properties"]
+    assert samurai["kf_score_weight"]["title"] and samurai["kf_score_weight"]["maximum"] == 1
     models = {one["name"]: one for one in client.ask("GET", "/api/models")}
+    assert models["sam2.1-large"]["policy_defaults"]["samurai"] == {"kf_score_weight": 0.15}
     assert models["nano"]["state"] == "packaged" and models["sam2.1-tiny"]["image_size"] == 1024
     (root / "shots").mkdir(exist_ok=True)
     for number in range(3):

@@ -295,8 +295,13 @@ BAD: dict[str, tuple[Bad, str]] = {
     "no such policy": (lambda clip: [clip, "--point", "1,1", "--policy", "luck"], "no policy called 'luck'"),
     "a setting of another policy": (
         lambda clip: [clip, "--point", "1,1", "--policy", "recency", "--kf-score-weight", "0.3"],
-        "has no setting 'kf_score_weight'",
+        "no recency setting 'kf_score_weight'",
     ),
+    "no such policy setting": (
+        lambda clip: [clip, "--point", "1,1", "--policy-option", "luck=1"],
+        "no samurai setting 'luck'",
+    ),
+    "no pair": (lambda clip: [clip, "--point", "1,1", "--policy-option", "luck"], "--policy-option takes NAME=VALUE"),
     "not a weight": (lambda clip: [clip, "--point", "1,1", "--kf-score-weight", "nan"], "kf_score_weight"),
     "odd resolution": (lambda clip: [clip, "--point", "1,1", "--resolution", "250"], "multiple of 32"),
     "no such device": (lambda clip: [clip, "--point", "1,1", "--device", "abacus"], "abacus"),

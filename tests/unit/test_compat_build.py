@@ -102,12 +102,14 @@ def test_policies() -> None:
     assert policy("configs/samurai/mine.yaml", weights) == samurai
     assert policy("configs/sam2.1/mine.yaml", weights) == Recency()
     assert policy("configs/sam2.1/mine.yaml", weights, policy="samurai") == samurai
-    assert policy("nano", kf_score_weight=0.4, stable_frames_threshold=3) == Samurai(0.4, 3)
+    assert policy("nano", kf_score_weight=0.4, stable_frames_threshold=3) == Samurai(
+        kf_score_weight=0.4, stable_frames_threshold=3
+    )
     own = Recency(max_prompt_frames=2)
     assert policy("nano", policy=own) is own
     with pytest.raises(InputError, match="no policy called"):
         policy("nano", policy="kalman")
-    with pytest.raises(InputError, match="no setting 'speed'"):
+    with pytest.raises(InputError, match="no samurai setting 'speed'"):
         policy("nano", speed=3)
 
 
@@ -155,7 +157,7 @@ def test_settings_reach_the_session(clip_256_frames: list[np.ndarray]) -> None:
     )
     engine = predictor.init_state(np.stack(clip_256_frames[:3])).session.engine
     assert engine.image_size == predictor.image_size == 128
-    assert engine.policy == Samurai(0.5)
+    assert engine.policy == Samurai(kf_score_weight=0.5)
     assert not engine.stability_fallback
     assert not engine.binarize_prompts
     assert engine.max_pointers == 3, "a clip of three frames, as the official package treats it"

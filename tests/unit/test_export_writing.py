@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from masklet.masks.settings import MaskSettings
 from masklet.masks.temporal import smooth
 from masklet.media import open_media
 from masklet.naming import FIELDS, NameTemplate, sanitize, unique_names
-from masklet.project import MaskRecord, Project, ProjectObject
+from masklet.project import MaskRecord, Project
 
 Masks = dict[int, Callable[[int], np.ndarray]]
 HARD = {"feather": 0}
@@ -275,9 +277,26 @@ def test_a_template_is_refused_or_stays_inside(template: str) -> None:
     assert not path.is_absolute() and ".." not in path.parts and path.name
 
 
+@given(
+    st.lists(st.text() | st.sampled_from(["a_b", "a b", "a_b_3", "A_B_1", "é", "e\u0301", "ﬁ", "fi", "-rf", "$(ls)"]))
+)
+def test_any_objects_get_names_of_their_own(names: list[str]) -> None:
+    """Distinct for file systems that know neither case nor accents' spelling, and harmless on a command line."""
+    safe = unique_names(dict(enumerate(names, 1)))
+    assert [*safe] == [*range(1, len(names) + 1)]
+    seen = [unicodedata.normalize("NFKC", name).casefold() for name in safe.values()]
+    assert len(set(seen)) == len(names)
+    for name in safe.values():
+        assert sanitize(name) == name and len(name.encode()) <= 255 and shlex.split(name) == [name]
+        assert not set(name) & set("$`&;()!#*~{}[]=,% ") and not name.startswith("-")
+
+
 def test_objects_of_one_name_get_names_of_their_own(make_project, tmp_path: Path) -> None:
-    objects = [ProjectObject(n, name, (1, 2, 3)) for n, name in ((1, "Dog"), (2, "dog"), (3, "../dog"), (4, "cat"))]
-    assert unique_names(objects) == {1: "Dog_1", 2: "dog_2", 3: "_dog", 4: "cat"}
+    assert unique_names(dict(enumerate(["Dog", "dog", "../dog", "cat", "object 5", "größe"], 1))) == {
+        **{1: "Dog_1", 2: "dog_2", 3: "_dog"},
+        **{4: "cat", 5: "object_5", 6: "größe"},
+    }
+    assert unique_names({1: "a_b_3", 2: "a b", 3: "a_b"}) == {1: "a_b_3_1", 2: "a_b_2", 3: "a_b_3_3"}
     project = make_project()
     project.update_object(2, name="bunny")
     paths = write(project, "png-mask", tmp_path / "m", end=0)

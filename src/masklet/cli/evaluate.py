@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from masklet.cli.options import Device, Dtype, PolicyOption, Resolution, of_files, read_settings
 from masklet.errors import InputError
+from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from masklet.evaluation import BoxDataset, Evaluation, MaskDataset
@@ -36,30 +38,29 @@ def evaluate(
             show_default="mask, or box",
         ),
     ] = "",
-    policy: Annotated[str, typer.Option(help="Memory policies to compare, with commas.")] = "samurai",
+    policy: Annotated[str, typer.Option(help="Memory policies to compare, with commas.")] = DEFAULT_POLICY,
+    policy_option: PolicyOption = None,
     model: Annotated[str, typer.Option(help="Models or weights files to compare, with commas.")] = "nano",
     results: Annotated[
         list[Path] | None,
-        typer.Option("--results", help="Score this folder of results instead of tracking; may be repeated."),
+        of_files("--results", help="Score this folder of results instead of tracking; may be repeated."),
     ] = None,
     sequences: Annotated[str | None, typer.Option(help="Only these sequences, with commas.")] = None,
     max_frames: Annotated[int | None, typer.Option(min=3, help="Cut every sequence after so many frames.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for CSV files, plots and tracked results.")
+        Path | None, of_files("--output", "-o", help="Folder for CSV files, plots and tracked results.")
     ] = None,
     plots: Annotated[
-        bool, typer.Option("--plots", help="Draw scores through time into OUTPUT/plots (needs matplotlib).")
+        bool, of_files("--plots", help="Draw scores through time into OUTPUT/plots (needs matplotlib).")
     ] = False,
     details: Annotated[bool, typer.Option("--details", help="Also print every object or sequence.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take sequences that OUTPUT already holds from there.")
-    ] = False,
+    resume: Annotated[bool, of_files("--resume", help="Take sequences that OUTPUT already holds from there.")] = False,
     incomplete: Annotated[
-        bool, typer.Option("--partial", help="With --results: leave out sequences that have none.")
+        bool, of_files("--partial", help="With --results: leave out sequences that have none.")
     ] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps …")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 …")] = None,
-    resolution: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    resolution: Resolution = None,
 ) -> None:
     """Measure tracking on a benchmark: J, F, J&F for masks; success, precision, AO and SR for boxes.
 
@@ -79,29 +80,29 @@ def evaluate(
     if results:
         evaluations = _score(dataset, results, incomplete, console)
     else:
-        kind = prompt or ("mask" if isinstance(dataset, MaskDataset) else "box")
-        models = _load(_words(model), device, dtype)
         evaluations = _track(
             dataset,
-            models,
+            _load(_words(model), device, dtype),
             _words(policy),
-            prompt=kind,
+            output,
+            console,
+            prompt=prompt or ("mask" if isinstance(dataset, MaskDataset) else "box"),
+            policy_option=policy_option or [],
             resolution=resolution,
-            output=output,
             resume=resume,
-            console=console,
         )
-    title = f"{layout}{' ' + split if split else ''}, {len(dataset.sequences)} sequences"
-    console.print(table(evaluations, title))
+    console.print(table(evaluations, f"{layout}{' ' + split if split else ''}, {len(dataset.sequences)} sequences"))
     if details:
         console.print(table(evaluations, details=True))
     if output is not None:
-        paths = write_reports(output, evaluations)
-        if plots:
-            from masklet.evaluation.plots import write_plots
-
-            paths += write_plots(output / "plots", evaluations)
+        paths = write_reports(output, evaluations) + (_draw(output / "plots", evaluations) if plots else [])
         console.print(f"{len(paths)} files written to {output}", markup=False, soft_wrap=True)
+
+
+def _draw(folder: Path, evaluations: list[Evaluation]) -> list[Path]:
+    from masklet.evaluation.plots import write_plots
+
+    return write_plots(folder, evaluations)
 
 
 def _words(text: str) -> list[str]:
@@ -117,16 +118,16 @@ def _narrow(
     """Only the sequences asked for, cut to the length asked for."""
     from masklet.evaluation import MaskDataset
 
-    names = [one.name for one in dataset.sequences]
+    names = [sequence.name for sequence in dataset.sequences]
     wanted = names if sequences is None else _words(sequences)
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise InputError(f"no sequence {unknown[0]!r} here; there are {', '.join(sorted(names)[:12])} …")
     if isinstance(dataset, MaskDataset):
-        masks = {one.name: one for one in dataset.sequences}
+        masks = {sequence.name: sequence for sequence in dataset.sequences}
         cut = [masks[name] if max_frames is None else masks[name].limited(max_frames) for name in wanted]
         return replace(dataset, sequences=tuple(cut))
-    boxes = {one.name: one for one in dataset.sequences}
+    boxes = {sequence.name: sequence for sequence in dataset.sequences}
     short = [boxes[name] if max_frames is None else boxes[name].limited(max_frames) for name in wanted]
     return replace(dataset, sequences=tuple(short))
 
@@ -170,22 +171,23 @@ def _track(
     dataset: MaskDataset | BoxDataset,
     models: dict[str, SAM2],
     policies: list[str],
+    output: Path | None,
+    console: Console,
     *,
     prompt: str,
-    resolution: int | None,
-    output: Path | None,
-    resume: bool,
-    console: Console,
+    policy_option: list[str],
+    **how: Any,
 ) -> list[Evaluation]:
     from masklet.evaluation.run import Run, evaluate_run
 
     evaluations = []
+    settings = read_settings(policy_option, "--policy-option")
     with _bar(console) as bar:
         for model_name, model in models.items():
             for policy in policies:
-                name = f"{model_name} {policy} {prompt}"
+                name = " ".join([model_name, policy, prompt, *policy_option])
                 keep = output / "results" / name.replace(" ", "_") if output is not None else None
-                run = Run(name, model, policy, prompt, resolution, keep, resume)
+                run = Run(name, model, policy, prompt, keep=keep, policy_settings=settings, **how)
                 task = bar.add_task(name, total=len(dataset.sequences))
                 evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
     return evaluations

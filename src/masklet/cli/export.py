@@ -12,81 +12,56 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from masklet.cli.options import (
+    AsJson,
+    End,
+    Finish,
+    Overwrite,
+    ProjectFile,
+    Source,
+    Start,
+    of_files,
+    of_looks,
+    of_object,
+    read_pairs,
+    read_settings,
+)
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from masklet.export import Exporter
     from masklet.project import Project
 
-_WHAT, _WHERE, _HOW = "What to export", "Where to write it", "How it looks"
-
 
 def export(
-    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="A clip.masklet.")],
+    project: ProjectFile,
     *,
-    format: Annotated[
-        str, typer.Option("--format", "-f", metavar="NAME", help="One of `masklet formats`.", rich_help_panel=_WHAT)
-    ],
+    format: Annotated[str, of_files("--format", "-f", metavar="NAME", help="One of `masklet formats`.")],
     objects: Annotated[
         list[str] | None,
-        typer.Option(
-            "--object",
-            metavar="NAME|ID",
-            help="Only this object; may be repeated.",
-            show_default="all visible",
-            rich_help_panel=_WHAT,
-        ),
+        of_object("--object", metavar="NAME|ID", help="Only this one; may be repeated.", show_default="all visible"),
     ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(metavar="N|TIME", help="First frame.", show_default="the first", rich_help_panel=_WHAT),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(metavar="N|TIME", help="Last frame.", show_default="the last", rich_help_panel=_WHAT),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Where the video is now, if it moved.", rich_help_panel=_WHAT),
-    ] = None,
+    start: Start = None,
+    end: End = None,
+    source: Source = None,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="File or folder.",
-            show_default="beside the project",
-            rich_help_panel=_WHERE,
-        ),
+        of_files("--output", "-o", metavar="PATH", help="File or folder.", show_default="beside the project"),
     ] = None,
     template: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="File names, such as {clip}_{object}_{frame:05d}.", rich_help_panel=_WHERE),
+        str | None, of_files(metavar="TEXT", help="File names, such as {clip}_{object}_{frame:05d}.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_WHERE)
-    ] = False,
+    overwrite: Overwrite = False,
     option: Annotated[
         list[str] | None,
-        typer.Option(
+        of_looks(
             "--option",
             "-O",
             metavar="NAME=VALUE",
             help="An option of the format (`masklet formats NAME` lists them); may be repeated.",
-            rich_help_panel=_HOW,
         ),
     ] = None,
-    finish: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--finish",
-            metavar="NAME=VALUE",
-            help="A mask setting for this export, such as feather=2, grow=-1, refine=1; may be repeated.",
-            show_default="those of the project",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
+    finish: Finish = None,
 ) -> None:
     """Write a project's masks as video, sequence, data set or still.
 
@@ -104,7 +79,7 @@ def export(
     from masklet.project import Project
 
     exporter = get(format)
-    options = _pairs(option, "--option")
+    options = _options(option)
     notes: list[str] = []
     with Project.open(project, read_only=True) as opened, _bar() as bar:
         if source is not None:
@@ -117,7 +92,7 @@ def export(
             objects=objects,
             start=_frame(start, opened),
             end=_frame(end, opened),
-            settings=_settings(finish),
+            settings=read_settings(finish, "--finish") or None,
             template=template,
             overwrite=overwrite,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -135,7 +110,7 @@ def export(
 
 def formats(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One format, with its options.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the formats that `masklet export` writes; with a name, that format's options.
 
@@ -205,7 +180,7 @@ def _writes(exporter: Exporter) -> str:
 def _values(field: dict[str, Any]) -> str:
     if "enum" in field:
         return " ".join(_plain(value) for value in field["enum"])
-    kind = field.get("type") or "/".join(one.get("type", "") for one in field.get("anyOf", ()) if one.get("type"))
+    kind = field.get("type") or "/".join(part.get("type", "") for part in field.get("anyOf", ()) if part.get("type"))
     low, high = field.get("minimum"), field.get("maximum")
     if low is not None and high is not None:
         return f"{low}…{high}"
@@ -219,34 +194,15 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _pairs(texts: Sequence[str] | None, where: str) -> dict[str, Any]:
-    """NAME=VALUE texts as a dict; a value that begins like JSON is read as that."""
-    found: dict[str, Any] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise InputError(f"{where} takes NAME=VALUE, such as quality=90, not {text!r}.")
-        key = name.strip().replace("-", "_")
+def _options(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Options of a format; a value that begins like JSON is read as that."""
+    found: dict[str, Any] = dict(read_pairs(texts, "--option"))
+    for name, value in found.items():
         if value.startswith(("{", "[")):
             try:
-                found[key] = json.loads(value)
+                found[name] = json.loads(value)
             except ValueError as problem:
-                raise InputError(f"The value of {where} {key} is not JSON: {problem}.") from problem
-        else:
-            found[key] = value
-    return found
-
-
-def _settings(texts: Sequence[str] | None) -> dict[str, Any] | None:
-    """Mask settings, numbers and true/false read as such."""
-    if not texts:
-        return None
-    found = {}
-    for name, value in _pairs(texts, "--finish").items():
-        try:
-            found[name] = json.loads(value.lower())
-        except (ValueError, AttributeError):
-            found[name] = value
+                raise InputError(f"The value of --option {name} is not JSON: {problem}.") from problem
     return found
 
 

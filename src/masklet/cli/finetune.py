@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from masklet.cli.lazy import say
-from masklet.cli.train_display import TrainDisplay
+from masklet.cli.options import Checkpoint, ModelName, Resolution, grouped
+from masklet.cli.train import Training
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from masklet.training.footage import Footage
+    from masklet.training.settings import TrainSettings
 
 #: So many videos are looked at before a run begins.
 _CHECKED = 50
 
 
+@grouped
 def finetune(
     data: Annotated[
         list[Path],
@@ -25,14 +28,14 @@ def finetune(
             "--data", "-d", help="Annotated videos: a data set, COCO or SA-V JSON, masklet projects; may be repeated."
         ),
     ],
+    *,
     run: Annotated[
         Path | None,
         typer.Argument(help="Folder of the run; one that is there already goes on.", show_default="tuned-MODEL-DATA"),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model to begin with: nano, tiny, small, base_plus, large, sam2-tiny …")
-    ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Weights file to begin with instead.")] = None,
+    model: ModelName = None,
+    checkpoint: Checkpoint = None,
+    resolution: Resolution = None,
     layout: Annotated[
         str | None, typer.Option(help="Layout of the data, where it isn't recognised (see docs/training-data.md).")
     ] = None,
@@ -52,33 +55,18 @@ def finetune(
     validation: Annotated[
         int, typer.Option(min=0, max=100, help="Clips to validate on; 0 learns from all videos.")
     ] = 4,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Length of the run; may change when it goes on.", show_default="500")
-    ] = None,
-    resolution: Annotated[
-        int | None, typer.Option(help="Side of the network's input in pixels.", show_default="the model's own")
-    ] = None,
     frames: Annotated[int | None, typer.Option(min=1, max=64, help="Frames in a clip.", show_default="4")] = None,
     objects: Annotated[
         int | None, typer.Option(min=1, max=16, help="Masklets taken from a clip at most.", show_default="2")
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate at its highest.", show_default="0.0001")
-    ] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="JSON file with any of the settings (see the run's settings.json).")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; left out, the best there is.")] = None,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes that make clips.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Another number, other clips.")] = None,
+    training: Training,
 ) -> None:
     """Go on training a model on your own annotated videos.
 
     Give the same command again to go on after a stop. The run's folder gets model.safetensors (averaged weights, for
     `masklet track --checkpoint`), best.safetensors (those that did best on the videos kept for validation),
-    settings.json and events for TensorBoard. How long a step takes is shown; a lower resolution, fewer frames and fewer
-    objects take less.
+    settings.json and events for TensorBoard. A run takes 500 steps at a learning rate of 0.0001 unless you say
+    otherwise. How long a step takes is shown; a lower resolution, fewer frames and fewer objects take less.
 
     Examples:
 
@@ -89,44 +77,24 @@ def finetune(
     if model is not None and checkpoint is not None:
         raise InputError("--model and --checkpoint both say what to begin with: give one of them")
     from masklet.models import get_spec
-    from masklet.training.settings import TrainSettings
-    from masklet.training.start import footage_clips, train_run, tuning_settings, tuning_stages
+    from masklet.training.start import footage_clips, tuning_settings, tuning_stages
 
-    path = run or Path(f"tuned-{checkpoint.stem if checkpoint else model or 'nano'}-{data[0].resolve().stem}")
     learned, held = _footage(data, validate_on, layout, split, validation)
 
     def defaults() -> TrainSettings:
         name, start = _start(model, checkpoint)
-        return tuning_settings(model=name, start=start, device=device, steps=steps)
+        return tuning_settings(model=name, start=start, device=training.device, steps=training.steps)
 
-    changes = _changes(
+    training.run(
+        run or Path(f"tuned-{checkpoint.stem if checkpoint else model or 'nano'}-{data[0].resolve().stem}"),
+        footage_clips(learned, held),
+        validation,
+        defaults=defaults,
         model=get_spec(model).name if model else None,
-        steps=steps,
         resolution=resolution,
         stages=tuning_stages(frames, objects) if frames or objects else None,
-        learning_rate=learning_rate,
-        seed=seed,
         freeze=_names(freeze),
     )
-    with TrainDisplay() as display:
-        finished = train_run(
-            path,
-            footage_clips(learned, held),
-            settings_file=settings,
-            changes=changes,
-            defaults=defaults,
-            device=device,
-            workers=workers,
-            threads=threads,
-            validation=validation,
-            report=display.show,
-            stop=lambda: display.stopped,
-        )
-    display.ended(path, finished)
-
-
-def _changes(**given: Any) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _names(freeze: list[str] | None) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from masklet.cli.options import AsJson
 from masklet.errors import InputError
 from masklet.models.specs import SPECS, get_spec
 from masklet.weights import cache
@@ -32,7 +33,7 @@ _Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Models, such 
 @app.callback()
 def models(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the models: parameters, size of the file, whether it is here."""
     if context.invoked_subcommand is not None:

@@ -11,24 +11,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from masklet.cli.options import (
+    BOX,
+    MASK,
+    POSITION,
+    AsJson,
+    Device,
+    Negatives,
+    Points,
+    ProjectFile,
+    Source,
+    of_object,
+    of_place,
+)
 from masklet.errors import InputError, PromptError
 
 if TYPE_CHECKING:
     from masklet.project import Project
     from masklet.runs.project_runs import RunReport
 
-_Project = Annotated[Path, typer.Argument(metavar="PROJECT", help="A clip.masklet.")]
-_Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Where the video is now, if it moved.")]
-_Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", show_default="the best there is")
-]
-_WHAT = "What to correct"
 
-
-def status(
-    project: _Project,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
+def status(project: ProjectFile, as_json: AsJson = False) -> None:
     """Show what a project holds: video, objects, what was tracked and where they were lost.
 
     Works while another process tracks. Example: `masklet status clip.masklet`
@@ -54,12 +57,12 @@ def status(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("id", "object", "prompts", "frames", "lost", ""):
         table.add_column(heading, no_wrap=heading != "lost", overflow="fold")
-    for thing in found["objects"]:
-        marks = [word for word in ("locked", "hidden") if thing[word]]
-        painted = [f"{len(thing['painted'])} painted"] if thing["painted"] else []
-        prompts = ", ".join(map(str, thing["prompted"][:8])) + (" …" if len(thing["prompted"]) > 8 else "")
+    for known in found["objects"]:
+        marks = [word for word in ("locked", "hidden") if known[word]]
+        painted = [f"{len(known['painted'])} painted"] if known["painted"] else []
+        prompts = ", ".join(map(str, known["prompted"][:8])) + (" …" if len(known["prompted"]) > 8 else "")
         table.add_row(
-            str(thing["id"]), thing["name"], prompts, _ranges(thing["tracked"]), _ranges(thing["lost"]),
+            str(known["id"]), known["name"], prompts, _ranges(known["tracked"]), _ranges(known["lost"]),
             ", ".join([*marks, *painted]),
         )  # fmt: skip
     console.print(table if found["objects"] else "No objects yet.")
@@ -72,7 +75,7 @@ def status(
         )
 
 
-def resume(project: _Project, source: _Source = None, device: _Device = None) -> None:
+def resume(project: ProjectFile, source: Source = None, device: Device = None) -> None:
     """Go on with a tracking run that was stopped or killed, exactly where it was.
 
     Example: `masklet resume clip.masklet`
@@ -90,38 +93,21 @@ def resume(project: _Project, source: _Source = None, device: _Device = None) ->
 
 
 def correct(
-    project: _Project,
+    project: ProjectFile,
     *,
-    frame: Annotated[
-        str, typer.Option(metavar="N|TIME", help="The frame: 120, 4.8s, 00:00:04:20.", rich_help_panel=_WHAT)
-    ],
-    thing: Annotated[
-        str | None,
-        typer.Option("--object", metavar="NAME|ID", help="Needed where there are several.", rich_help_panel=_WHAT),
+    frame: Annotated[str, of_object(metavar=POSITION, help="The frame: 120, 4.8s, 00:00:04:20.")],
+    wanted: Annotated[
+        str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
     ] = None,
-    point: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X,Y", help="A point on the object. May be repeated.", rich_help_panel=_WHAT),
-    ] = None,
-    negative: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X,Y", help="A point that is not on the object.", rich_help_panel=_WHAT),
-    ] = None,
-    box: Annotated[
-        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box around the object.", rich_help_panel=_WHAT)
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A picture of its mask, white on black.", rich_help_panel=_WHAT),
-    ] = None,
+    point: Points = None,
+    negative: Negatives = None,
+    box: Annotated[str | None, BOX] = None,
+    mask: Annotated[Path | None, MASK] = None,
     direction: Annotated[
-        str | None,
-        typer.Option(
-            help="forward, backward or both.", show_default="away from earlier prompts", rich_help_panel=_WHAT
-        ),
+        str | None, of_place(help="forward, backward or both.", show_default="away from earlier prompts")
     ] = None,
-    source: _Source = None,
-    device: _Device = None,
+    source: Source = None,
+    device: Device = None,
 ) -> None:
     """Correct an object on a frame, and track it again from there to its next prompt.
 
@@ -151,7 +137,7 @@ def correct(
     with Project.open(project) as opened:
         reader = opened.open_source(source)
         place = parse_position(frame, reader)
-        number = _object_id(opened, thing)
+        number = _object_id(opened, wanted)
         with RunDisplay() as display:
             report = put_right(
                 opened,
@@ -177,9 +163,7 @@ def _object_id(project: Project, wanted: str | None) -> int:
         raise InputError(
             "say which object: " + (", ".join(f"--object {o.id} ({o.name})" for o in there) or "there is none")
         )
-    from masklet.export.job import choose_objects
-
-    [chosen, *others] = choose_objects(project, [wanted])
+    [chosen, *others] = project.find_objects([wanted])
     if others:
         raise InputError(f"several objects are called {wanted}: say --object with the number")
     return chosen.id
@@ -191,15 +175,15 @@ def _describe(project: Project) -> dict[str, Any]:
     source, run = project.source, project.run
     prompts = project.prompts()
     objects = []
-    for thing in project.objects():
-        scores = project.scores(thing.id)
+    for known in project.objects():
+        scores = project.scores(known.id)
         objects.append(
             {
-                "id": thing.id,
-                "name": thing.name,
-                "locked": thing.locked,
-                "hidden": not thing.visible,
-                "prompted": sorted({prompt.frame for prompt in prompts if prompt.object_id == thing.id}),
+                "id": known.id,
+                "name": known.name,
+                "locked": known.locked,
+                "hidden": not known.visible,
+                "prompted": sorted({prompt.frame for prompt in prompts if prompt.object_id == known.id}),
                 "tracked": [row["frame"] for row in scores],
                 "lost": [row["frame"] for row in scores if row["lost"]],
                 "painted": [row["frame"] for row in scores if row["painted"]],

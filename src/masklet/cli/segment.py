@@ -5,122 +5,76 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from masklet.cli.lazy import say
+from masklet.cli.options import Group, Network, Overwrite, Prompts, grouped, of_files, of_object
+from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from masklet.runs.segment import PictureReport, SegmentRequest
 
-_WHAT, _EVERYTHING, _MODEL, _FILES = "What to cut out", "With --everything", "Model", "Files"
+_of_search = partial(typer.Option, rich_help_panel="With --everything")
 #: A bar that comes and goes at once is only in the way.
 _QUIET_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class Search(Group):
+    """How masks of everything are searched for."""
+
+    points_per_side: Annotated[
+        int | None, _of_search(help="Points along a side of the search grid.", show_default="32")
+    ] = None
+    crop_layers: Annotated[
+        int | None,
+        _of_search(help="Search 4 overlapping crops too (1), or 16 more (2): finds smaller objects.", show_default="0"),
+    ] = None
+    min_iou: Annotated[float | None, _of_search(help="Lowest predicted IoU.", show_default="0.8; nano less")] = None
+    min_stability: Annotated[
+        float | None, _of_search(help="Lowest stability score.", show_default="0.95; nano less")
+    ] = None
+    min_area: Annotated[
+        int | None, _of_search(metavar="PIXELS", help="Fill smaller holes, drop smaller pieces.", show_default="0")
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """By the names of `masklet.AutomaticMaskGenerator`."""
+        names = {
+            "points_per_side": self.points_per_side,
+            "crop_n_layers": self.crop_layers,
+            "pred_iou_thresh": self.min_iou,
+            "stability_score_thresh": self.min_stability,
+            "min_mask_region_area": self.min_area,
+        }
+        return {name: value for name, value in names.items() if value is not None}
+
+
+@grouped
 def segment(
     images: Annotated[
         list[str], typer.Argument(metavar="PICTURE...", help="Pictures, folders of them, or 'shots/*.jpg'.")
     ],
     *,
-    point: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X,Y", help="A point on the object, in pixels. May be repeated.", rich_help_panel=_WHAT),
-    ] = None,
-    negative: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X,Y", help="A point that is not on the object.", rich_help_panel=_WHAT),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X1,Y1,X2,Y2", help="A box around it: left, top, right, bottom.", rich_help_panel=_WHAT),
-    ] = None,
-    mask: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="A rough mask of it, white on black.", rich_help_panel=_WHAT),
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--everything", help="Find masks of everything there is.", rich_help_panel=_WHAT)
-    ] = False,
-    points_per_side: Annotated[
-        int | None,
-        typer.Option(help="Points along a side of the search grid.", show_default="32", rich_help_panel=_EVERYTHING),
-    ] = None,
-    crop_layers: Annotated[
-        int | None,
-        typer.Option(
-            help="Search 4 overlapping crops too (1), or 16 more (2): finds smaller things.",
-            show_default="0",
-            rich_help_panel=_EVERYTHING,
-        ),
-    ] = None,
-    min_iou: Annotated[
-        float | None,
-        typer.Option(help="Lowest predicted IoU.", show_default="0.8; nano less", rich_help_panel=_EVERYTHING),
-    ] = None,
-    min_stability: Annotated[
-        float | None,
-        typer.Option(help="Lowest stability score.", show_default="0.95; nano less", rich_help_panel=_EVERYTHING),
-    ] = None,
-    min_area: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Fill smaller holes, drop smaller pieces.",
-            show_default="0",
-            rich_help_panel=_EVERYTHING,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="nano, tiny, small, base_plus, large; sam2-tiny … for SAM 2.0.",
-            show_default="nano",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Weights of your own; their size is recognised.", rich_help_panel=_MODEL),
-    ] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Side of the square that the model sees.",
-            show_default="the model's own",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda, cuda:1, mps.", show_default="the best there is", rich_help_panel=_MODEL),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32, bfloat16, float16.", show_default="what suits the device", rich_help_panel=_MODEL),
-    ] = None,
+    prompts: Prompts,
+    everything: Annotated[bool, of_object("--everything", help="Find masks of everything there is.")] = False,
+    search: Search,
+    network: Network,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder for the results.",
-            show_default="beside each picture",
-            rich_help_panel=_FILES,
-        ),
+        of_files("--output", "-o", help="Folder for the results.", show_default="beside each picture"),
     ] = None,
     candidates: Annotated[
-        bool,
-        typer.Option("--candidates", help="Also write each of the three masks of a click.", rich_help_panel=_FILES),
+        bool, of_files("--candidates", help="Also write each of the three masks of a click.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_FILES)
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Cut objects out of pictures. Writes a mask, a cut-out with alpha, an overlay, and the scores as JSON.
 
@@ -137,39 +91,20 @@ def segment(
     Everything there is, as COCO run lengths and one overlay:
       masklet segment photo.jpg --everything --model tiny -o out/
     """
-    from masklet.errors import InputError
-    from masklet.runs.prompt_text import parse_box, parse_mask, parse_point
     from masklet.runs.segment import SegmentRequest
     from masklet.runs.segment import segment as run
 
-    search = {
-        "points_per_side": points_per_side,
-        "crop_n_layers": crop_layers,
-        "pred_iou_thresh": min_iou,
-        "stability_score_thresh": min_stability,
-        "min_mask_region_area": min_area,
-    }
-    search = {name: value for name, value in search.items() if value is not None}
-    if search and not everything:
+    if search.given() and not everything:
         raise InputError("the search for masks has settings, but --everything isn't given")
     request = SegmentRequest(
         images=images,
-        prompts=[
-            *map(parse_point, point or ()),
-            *(parse_point(text, positive=False) for text in negative or ()),
-            *map(parse_box, box or ()),
-            *map(parse_mask, mask or ()),
-        ],
+        prompts=prompts.read(),
         everything=everything,
         output=output,
-        model=model,
-        checkpoint=checkpoint,
-        resolution=resolution,
-        device=device,
-        dtype=dtype,
         candidates=candidates,
-        search=search,
+        search=search.given(),
         overwrite=overwrite,
+        **vars(network),
     )
     done = failed = 0
     with _Display() as display:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from masklet.cli.options import Device, Dtype, ModelName, PolicyName, PolicyOption, Resolution, read_settings
 from masklet.errors import InputError
 
-_WHERE, _HOW = "Where it listens", "How new projects are tracked"
+if TYPE_CHECKING:
+    from masklet.project import TrackSettings
+
+_LISTENS = "Where it listens"
 
 
 def studio(
@@ -26,31 +30,23 @@ def studio(
     ] = None,
     uploads: Annotated[str, typer.Option(help="Folder for uploads, below the root.")] = "uploads",
     upload_limit: Annotated[float, typer.Option(metavar="GB", min=0.001, help="Largest upload.")] = 20.0,
-    host: Annotated[str, typer.Option(help="Address to listen at.", rich_help_panel=_WHERE)] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", rich_help_panel=_WHERE)] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen at.", rich_help_panel=_LISTENS)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.", rich_help_panel=_LISTENS)] = 0,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A name that the server is called by. May be repeated.", rich_help_panel=_WHERE
+            metavar="NAME", help="A name that the server is called by. May be repeated.", rich_help_panel=_LISTENS
         ),
     ] = None,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Only print the address.", rich_help_panel=_WHERE)
+        bool, typer.Option("--no-browser", help="Only print the address.", rich_help_panel=_LISTENS)
     ] = False,
-    model: Annotated[str, typer.Option(help="nano, tiny, small, base_plus, large.", rich_help_panel=_HOW)] = "nano",
-    resolution: Annotated[
-        int | None,
-        typer.Option(help="Side of the model's input.", show_default="the model's own", rich_help_panel=_HOW),
-    ] = None,
-    policy: Annotated[str, typer.Option(help="samurai or recency.", rich_help_panel=_HOW)] = "samurai",
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda, cuda:1, mps.", show_default="the best there is", rich_help_panel=_HOW),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32, bfloat16, float16.", show_default="what suits the device", rich_help_panel=_HOW),
-    ] = None,
+    model: ModelName = None,
+    resolution: Resolution = None,
+    policy: PolicyName = None,
+    policy_option: PolicyOption = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Click objects in the browser, see them tracked, fix them, export them. Everything stays on this machine.
 
@@ -64,24 +60,16 @@ def studio(
         raise InputError(
             f"masklet studio needs {' and '.join(missing)}, which other commands don't: pip install 'masklet[studio]'"
         )
-    from masklet.models import get_spec
-    from masklet.project import TrackSettings
-    from masklet.runtime import pick_device, pick_dtype
     from masklet.studio.app import Options
     from masklet.studio.server import Server
-    from masklet.tracking import make_policy
 
-    spec = get_spec(model)
-    make_policy(policy, spec)
-    if resolution is not None:
-        spec.check_resolution(resolution)
-    pick_dtype(dtype, pick_device(device))
+    settings = _settings(model, resolution, policy, policy_option, device, dtype)
     folder, wanted = _places(path, root)
     options = Options(
         root=folder,
         uploads=uploads,
         upload_limit=int(upload_limit * (1 << 30)),
-        settings=TrackSettings(model=spec.name, resolution=resolution, policy=policy, dtype=dtype),
+        settings=settings,
         device=device,
     )
     server = Server(options, host, port, names=allow_host or ())
@@ -100,6 +88,36 @@ def studio(
         )
     console.print("Ctrl-C ends it; everything is saved.")
     server.run(None if no_browser else lambda: _open_browser(link, console))
+
+
+def _settings(
+    model: str | None,
+    resolution: int | None,
+    policy: str | None,
+    policy_option: list[str] | None,
+    device: str | None,
+    dtype: str | None,
+) -> TrackSettings:
+    """How new projects are tracked. Raises MaskletError for what can't be."""
+    from masklet.models import get_spec
+    from masklet.project import TrackSettings
+    from masklet.runtime import pick_device, pick_dtype
+    from masklet.tracking.policies import make_policy
+
+    usual = TrackSettings()
+    spec = get_spec(model or usual.model)
+    options = read_settings(policy_option, "--policy-option")
+    make_policy(policy or usual.policy, spec, **options)
+    if resolution is not None:
+        spec.check_resolution(resolution)
+    pick_dtype(dtype, pick_device(device))
+    return TrackSettings(
+        model=spec.name,
+        policy=policy or usual.policy,
+        policy_options=options,
+        resolution=resolution,
+        dtype=dtype,
+    )
 
 
 def _open_browser(link: str, console: Console) -> None:

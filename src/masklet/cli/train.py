@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from masklet.atomic import atomic_path
+from masklet.cli.options import Device, Group, ModelName, grouped
 from masklet.cli.train_display import TrainDisplay
 from masklet.errors import ExportError, InputError
 
 if TYPE_CHECKING:
+    from masklet.training.settings import TrainSettings
     from masklet.training.synthesis import Pictures
 
 app = typer.Typer(
@@ -23,31 +27,71 @@ app = typer.Typer(
 )
 
 
+Cutouts = Annotated[list[Path] | None, typer.Option(help="Pack, or folder of pictures with alpha; may be repeated.")]
+Photos = Annotated[list[Path] | None, typer.Option(help="Pack, or folder of photographs; may be repeated.")]
+Packs = Annotated[list[Path] | None, typer.Option(help="Folder of packs (cutouts-, photos-, textures-*.npz).")]
+
+
+@dataclass(frozen=True)
+class Training(Group):
+    """What every training run can be told."""
+
+    settings: Annotated[
+        Path | None, typer.Option(help="JSON file with any of the settings (see the run's settings.json).")
+    ] = None
+    steps: Annotated[int | None, typer.Option(min=1, help="Length of the run; may change when it goes on.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate at its highest.")] = None
+    seed: Annotated[int | None, typer.Option(help="Another number, other clips.")] = None
+    device: Device = None
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes that make clips.")] = 1
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network.")] = None
+
+    def run(
+        self,
+        folder: Path,
+        clips: Any,
+        validation: int,
+        *,
+        defaults: Callable[[], TrainSettings] | None = None,
+        **changes: Any,
+    ) -> None:
+        """Trains, and says how it goes; `changes` are settings, where they are not None."""
+        from masklet.training.settings import TrainSettings
+        from masklet.training.start import train_run
+
+        changes |= {"steps": self.steps, "learning_rate": self.learning_rate, "seed": self.seed}
+        with TrainDisplay() as display:
+            finished = train_run(
+                folder,
+                clips,
+                settings_file=self.settings,
+                changes={name: value for name, value in changes.items() if value is not None},
+                defaults=defaults or TrainSettings,
+                device=self.device,
+                workers=self.workers,
+                threads=self.threads,
+                validation=validation,
+                report=display.show,
+                stop=lambda: display.stopped,
+            )
+        display.ended(folder, finished)
+
+
 @app.callback()
+@grouped
 def train(
     context: typer.Context,
+    *,
     run: Annotated[
         Path | None, typer.Option("--run", "-r", help="Folder of the run. A run that is there already goes on.")
     ] = None,
-    sources: Annotated[
-        list[Path] | None, typer.Option(help="Folder of packs (cutouts-, photos-, textures-*.npz).")
-    ] = None,
-    cutouts: Annotated[
-        list[Path] | None, typer.Option(help="Pack, or folder of pictures with alpha; may be repeated.")
-    ] = None,
-    photos: Annotated[list[Path] | None, typer.Option(help="Pack, or folder of photographs; may be repeated.")] = None,
-    model: Annotated[str | None, typer.Option(help="Size of network: nano, tiny, small, base_plus, large.")] = None,
+    sources: Packs = None,
+    cutouts: Cutouts = None,
+    photos: Photos = None,
+    model: ModelName = None,
     start: Annotated[Path | None, typer.Option(help="Weights to begin with, instead of from nothing.")] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="JSON file with any of the settings (see the run's settings.json).")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Length of the run; may change when it goes on.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate at its highest.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; left out, the best there is.")] = None,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes that make clips.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network.")] = None,
     validation: Annotated[int, typer.Option(min=0, max=100, help="Clips that are only validated on.")] = 6,
-    seed: Annotated[int | None, typer.Option(help="Another number, other clips and first weights.")] = None,
+    training: Training,
 ) -> None:
     """Train a network on synthetic videos, from nothing or from weights.
 
@@ -59,43 +103,22 @@ def train(
     if run is None:
         typer.echo(context.get_help())
         raise typer.Exit
-    from masklet.training.start import synthetic_clips, train_run
+    from masklet.training.start import synthetic_clips
 
-    given = {"model": model, "steps": steps, "learning_rate": learning_rate, "seed": seed}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if start is not None:
-        changes["start"] = str(start)
     clips = synthetic_clips(
         _pictures(cutouts, sources, "cutouts"),
         _pictures(photos, sources, "photos"),
         _pictures(None, sources, "textures"),
     )
-    with TrainDisplay() as display:
-        finished = train_run(
-            run,
-            clips,
-            settings_file=settings,
-            changes=changes,
-            device=device,
-            workers=workers,
-            threads=threads,
-            validation=validation,
-            report=display.show,
-            stop=lambda: display.stopped,
-        )
-    display.ended(run, finished)
+    training.run(run, clips, validation, model=model, start=None if start is None else str(start))
 
 
 @app.command(epilog="Example: `masklet train preview --cutouts my_logos/ --photos my_pictures/ -o sheet.png`")
 def preview(
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")],
-    sources: Annotated[
-        list[Path] | None, typer.Option(help="Folder of packs (cutouts-, photos-, textures-*.npz).")
-    ] = None,
-    cutouts: Annotated[
-        list[Path] | None, typer.Option(help="Pack, or folder of pictures with alpha; may be repeated.")
-    ] = None,
-    photos: Annotated[list[Path] | None, typer.Option(help="Pack, or folder of photographs; may be repeated.")] = None,
+    sources: Packs = None,
+    cutouts: Cutouts = None,
+    photos: Photos = None,
     clips: Annotated[int, typer.Option(min=1, max=400, help="Number of clips.")] = 12,
     frames: Annotated[int, typer.Option(min=1, max=64, help="Frames in a clip.")] = 5,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of a frame in pixels.")] = 256,

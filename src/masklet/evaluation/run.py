@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from masklet.evaluation.score import (
 )
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.palette import davis_palette_bytes
+from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from masklet.models import SAM2
@@ -51,15 +52,17 @@ class Run:
         resolution: side of the network's input, None for the model's own.
         keep: folder for the results as files, None to keep none.
         resume: take sequences that `keep` already holds from there.
+        policy_settings: settings of the policy, where they are not the usual ones.
     """
 
     name: str
     model: SAM2
-    policy: str = "samurai"
+    policy: str = DEFAULT_POLICY
     prompt: str = "mask"
     resolution: int | None = None
     keep: Path | None = None
     resume: bool = False
+    policy_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 Finished = Callable[[str], None]
@@ -209,7 +212,7 @@ def _separate(result: FrameMasks) -> dict[int, np.ndarray]:
 def _session(images: list[Path], run: Run) -> Any:
     from masklet.tracking import Session
 
-    return Session(images, model=run.model, policy=run.policy, resolution=run.resolution)
+    return Session(images, model=run.model, policy=run.policy, resolution=run.resolution, **run.policy_settings)
 
 
 class _Clock:

@@ -9,8 +9,7 @@
 | `registry` | which formats there are; `write` |
 | `base` | what a format is: name, options, one way of writing |
 | `job` | what a format writes from: frames with finished masks, names, progress, cancel |
-| `finishing` | the mask settings applied, the same as in a preview |
-| `names`, `output` | file names from templates; files that appear complete or not at all |
+| `output` | files that appear complete or not at all |
 | `labels`, `imaging` | label pictures, picture files |
 | `writers/` | one module per idea |
 """

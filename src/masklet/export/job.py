@@ -6,51 +6,24 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from masklet.errors import CancelledError, ExportError, UnknownObjectError
-from masklet.masks import rle
+from masklet.errors import CancelledError, ExportError
 from masklet.naming import NameTemplate, sanitize, unique_names
 
 if TYPE_CHECKING:
-    from masklet.export.finishing import Finishing
     from masklet.export.output import Output
     from masklet.media import MediaReader
-    from masklet.project.records import MaskRecord, ProjectObject
+    from masklet.project.finishing import Finishing, Layer
+    from masklet.project.records import ProjectObject
     from masklet.project.source import SourceReference
     from masklet.project.store import Project
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool] | threading.Event
-
-
-@dataclass
-class Layer:
-    """One object on one frame, finished: cleaned, refined and softened as its mask settings say.
-
-    `mask_hw` is the mask with a hard edge, boolean (height, width); `alpha_hw` the opacity, uint8 0 to 255, None where
-    it is the same. `record` is what tracking kept, and `untouched` says that its mask came out as it went in.
-    """
-
-    object: ProjectObject
-    record: MaskRecord
-    mask_hw: np.ndarray
-    alpha_hw: np.ndarray | None
-    untouched: bool
-
-    @cached_property
-    def rle(self) -> rle.RLE:
-        """The finished mask as run lengths."""
-        return self.record.rle if self.untouched else rle.encode(self.mask_hw)
-
-    @cached_property
-    def opacity_hw(self) -> np.ndarray:
-        """Opacity, uint8 0 to 255, (height, width)."""
-        return self.mask_hw.view(np.uint8) * np.uint8(255) if self.alpha_hw is None else self.alpha_hw
 
 
 @dataclass
@@ -109,7 +82,7 @@ class Job:
         self.objects = choose_objects(project, objects)
         self.start, self.stop = _range(self.source, start, end)
         self.clip = sanitize(self.source.name)
-        self.object_names = unique_names(self.objects)
+        self.object_names = unique_names({chosen.id: chosen.name for chosen in self.objects})
         self._finishing = finishing
         self._template = NameTemplate(template)
         self._progress = progress
@@ -210,14 +183,7 @@ def choose_objects(project: Project, wanted: Sequence[int | str] | None) -> list
         return shown
     if not wanted:
         raise ExportError("No object was chosen, so there is nothing to export.")
-    chosen: dict[int, ProjectObject] = {}
-    for want in wanted:
-        found = [known for known in there if want in (known.id, known.name) or str(known.id) == str(want).strip()]
-        if not found:
-            names = ", ".join(f"{known.id} ({known.name})" for known in there)
-            raise UnknownObjectError(f"There is no object {want!r} in {project.path.name}; its objects are: {names}.")
-        chosen |= {known.id: known for known in found}
-    return [known for known in there if known.id in chosen]
+    return project.find_objects(wanted)
 
 
 def _range(source: SourceReference, start: int | None, end: int | None) -> tuple[int, int]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from masklet.errors import ExportError, MediaError
 from masklet.export.base import Exporter
-from masklet.export.finishing import Finishing
 from masklet.export.job import Cancel, Job, Progress, choose_objects
 from masklet.export.output import Output
-from masklet.naming import NameTemplate
+from masklet.naming import NameTemplate, sanitize
+from masklet.project.finishing import Finishing
 from masklet.project.store import Project
 
 _FORMATS = "masklet.export.writers"
@@ -148,8 +148,6 @@ def _file_target(exporter: Exporter, target: Path, is_folder: bool, pattern: str
     """The file to write: as given, with the format's suffix, or named by the template in a folder."""
     default = exporter.extensions[0]
     if is_folder:
-        from masklet.naming import sanitize
-
         named = NameTemplate(pattern).fill({"clip": sanitize(project.source.name), "format": exporter.name})
         return target / f"{named}{default}"
     if not target.suffix:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from masklet.errors import InputError
+from masklet.settings import RESOLUTION_MAX, RESOLUTION_MIN, RESOLUTION_STEP
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ModelSpec:
         memory_grid: side of the token grid that the rotary positions are made for at ``image_size``.
         occlusion_memory: 2.1 only: a memory in which the object is absent carries an embedding that says so.
         pointer_time: 2.1 only: object pointers carry their signed distance in time.
-        motion_weight: SAMURAI's weight of the motion score in the choice of a candidate.
+        motion_weight: weight of the motion score in the choice of a candidate, where a policy asks for motion.
         frame_resize: how the training saw video frames shrunk to the square input (``bicubic`` or ``area``).
     """
 
@@ -86,10 +87,11 @@ class ModelSpec:
 
         The coarsest pyramid level has a stride of 32, so a side must be a multiple of 32.
         """
-        if isinstance(size, bool) or not isinstance(size, int) or size < 64 or size > 4096 or size % 32:
+        fits = isinstance(size, int) and not isinstance(size, bool) and RESOLUTION_MIN <= size <= RESOLUTION_MAX
+        if not fits or size % RESOLUTION_STEP:
             raise InputError(
-                f"resolution {size!r} can't be used: give a multiple of 32 from 64 to 4096 "
-                f"({self.name} was trained at {self.image_size})"
+                f"resolution {size!r} can't be used: give a multiple of {RESOLUTION_STEP} from {RESOLUTION_MIN} to "
+                f"{RESOLUTION_MAX} ({self.name} was trained at {self.image_size})"
             )
         return size
 

@@ -4,6 +4,7 @@
 | --- | --- |
 | `store` | `Project`: read and edit one `clip.masklet` |
 | `file` | making, opening and closing it |
+| `finishing` | its masks as the mask settings want them, for every export and preview |
 | `records` | what a project holds, as checked dataclasses |
 | `history` | undo and redo of every edit |
 | `source` | which video the project is about, and where it went when it moved |

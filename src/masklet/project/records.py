@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from masklet.errors import InputError, ProjectError
 from masklet.masks import rle
+from masklet.settings import Resolution
+from masklet.tracking.policies import DEFAULT_POLICY
 
 ORIGINS = ("painted", "tracked", "candidate")
 
@@ -242,12 +244,12 @@ class TrackSettings(BaseModel):
 
     model: str = Field(default="nano", max_length=100, description="Name of the model")
     checkpoint: str | None = Field(default=None, max_length=4096, description="File with other weights for the model")
-    policy: str = Field(default="samurai", max_length=100, description="How masks and memories are chosen")
+    policy: str = Field(default=DEFAULT_POLICY, max_length=100, description="How masks and memories are chosen")
     policy_options: dict[str, float | int | bool | str] = Field(
         default_factory=dict,
         description="Thresholds and weights of the policy, where they differ from its own",
     )
-    resolution: int | None = Field(default=None, ge=16, le=8192, description="Side of the model's square input")
+    resolution: Resolution | None = Field(default=None, description="Side of the model's square input")
     dtype: str | None = Field(default=None, max_length=20, description="Number format, such as float32 or bfloat16")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,11 +59,19 @@ class Project(ProjectFile):
 
     def get_object(self, object_id: int) -> ProjectObject:
         """One object. Raises UnknownObjectError."""
-        for candidate in self.objects():
-            if candidate.id == object_id:
-                return candidate
-        known = ", ".join(str(candidate.id) for candidate in self.objects()) or "none"
-        raise UnknownObjectError(f"There is no object {object_id} in {self.path.name}; its objects are: {known}.")
+        found = next((known for known in self.objects() if known.id == object_id), None)
+        return found or self.find_objects([object_id])[0]
+
+    def find_objects(self, wanted: Iterable[int | str]) -> list[ProjectObject]:
+        """Objects by id or name, in the project's order; a name means all that have it. Raises UnknownObjectError."""
+        there, chosen = self.objects(), set()
+        for want in wanted:
+            found = {known.id for known in there if want == known.name or str(known.id) == str(want).strip()}
+            if not found:
+                names = ", ".join(f"{known.id} ({known.name})" for known in there) or "none"
+                raise UnknownObjectError(f"There is no object {want!r} in {self.path.name}; its objects are: {names}.")
+            chosen |= found
+        return [known for known in there if known.id in chosen]
 
     def add_object(
         self, object_id: int | None = None, name: str | None = None, color: tuple[int, int, int] | None = None

@@ -51,7 +51,7 @@ class EarlierRun:
                 dtype=request.dtype or settings.get("dtype"),
             )
         if request.policy in (None, settings.get("policy")):
-            own: Mapping[str, float] = settings.get("policy_settings") or {}
+            own: Mapping[str, Any] = settings.get("policy_settings") or {}
             request = replace(
                 request, policy=settings.get("policy"), policy_settings={**own, **request.policy_settings}
             )

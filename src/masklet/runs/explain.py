@@ -1,7 +1,7 @@
 """Why a frame looks as it does: what tracking saw there, kept small, and put into words.
 
-A project keeps for every tracked mask what the policy chose from and which memories were read. Why other memories were
-not read follows from their scores and the policy's thresholds, so it is worked out when somebody asks.
+A project keeps for every tracked mask what the policy chose from and which memories were read. The policy puts it into
+words when somebody asks.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError, ProjectError
+from masklet.tracking.policies import PastFrame, Policy, make_policy
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
     from masklet.project.records import MaskRecord
     from masklet.project.store import Project
-    from masklet.tracking.policies import Policy
     from masklet.tracking.results import Explanation
 
 Box = tuple[float, float, float, float]
@@ -64,7 +64,6 @@ class Why:
     summary: list[str]
     candidates: list[Candidate] = field(default_factory=list)
     motion_box: Box | None = None
-    motion_weight: float | None = None
     memories: list[Memory] = field(default_factory=list)
 
 
@@ -91,10 +90,10 @@ def explain(project: Project, frame: int, object_id: int) -> Why:
         UnknownObjectError, InputError: no such object, or it has no mask on the frame.
         ProjectError: what the project keeps about it is damaged.
     """
-    thing = project.get_object(object_id)
+    chosen = project.get_object(object_id)
     record = project.mask(frame, object_id)
     if record is None:
-        raise InputError(f"{thing.name} has no mask on frame {frame}: nothing was found there yet")
+        raise InputError(f"{chosen.name} has no mask on frame {frame}: nothing was found there yet")
     kept = project.explanation(frame, object_id)
     settings = project.track_settings
     if record.painted:
@@ -104,28 +103,25 @@ def explain(project: Project, frame: int, object_id: int) -> Why:
     try:
         return _explain(project, record, kept)
     except (KeyError, TypeError, ValueError, IndexError) as problem:
-        raise ProjectError(f"What is kept about frame {frame} of {thing.name} is damaged: {problem!r}") from problem
+        raise ProjectError(f"What is kept about frame {frame} of {chosen.name} is damaged: {problem!r}") from problem
 
 
 def _explain(project: Project, record: MaskRecord, kept: Mapping[str, Any]) -> Why:
     from masklet.models import get_spec
-    from masklet.tracking import make_policy
 
     settings = project.track_settings
     spec = get_spec(settings.model)
     policy = make_policy(settings.policy, spec, **settings.policy_options)
     step = int(kept["step"])
-    candidates = _candidates(record, kept)
     memories = [] if step == 0 else _memories(project, record, kept, step, policy, spec)
     expected = kept.get("expected")
     return Why(
         direction={1: "forward", -1: "backward", 0: "prompt"}[step],
         policy=policy.name,
         record=record,
-        summary=_summary(record, candidates, memories, step, policy),
-        candidates=candidates,
+        summary=_summary(record, kept, memories, step, policy),
+        candidates=_candidates(record, kept),
         motion_box=None if expected is None else _box(expected),
-        motion_weight=getattr(policy, "kf_score_weight", None),
         memories=memories,
     )
 
@@ -169,11 +165,14 @@ def _memories(
     memories = []
     for place in dict.fromkeys(told[:_MOST_MEMORIES]):
         row = scores.get(place, {})
+        known = {name: row.get(name) for name in ("predicted_iou", "object_score", "motion_score")}
         used, prompt = place in slots, place in prompted
-        reason = (
-            _why_used(place, frame, step, prompt, policy)
-            if used
-            else _why_not(place, row, first, full and abs(frame - place) > oldest, policy)
+        past = PastFrame(
+            (frame - place) * step,
+            is_prompt=prompt,
+            beside_prompt=first is not None and abs(place - first) <= 1,
+            crowded_out=full and abs(frame - place) > oldest,
+            **known,
         )
         memories.append(
             Memory(
@@ -182,44 +181,15 @@ def _memories(
                 kind="prompt" if prompt else "recent",
                 slot=slots.get(place),
                 pointer=place in pointers,
-                predicted_iou=row.get("predicted_iou"),
-                object_score=row.get("object_score"),
-                motion_score=row.get("motion_score"),
-                reason=reason,
+                reason=policy.why_read(past) if used else policy.why_not_read(past),
+                **known,
             )
         )
     return sorted(memories, key=lambda memory: (memory.kind != "prompt", -memory.frame * step))
 
 
-def _why_used(place: int, frame: int, step: int, prompt: bool, policy: Policy) -> str:
-    if prompt:
-        return "Somebody said what the object is here: prompts are always read."
-    if place == frame - step:
-        return "The frame just before is always read."
-    if policy.name == "samurai":
-        return "One of the latest good frames."
-    return "One of the latest frames."
-
-
-def _why_not(place: int, row: Mapping[str, Any], first: int | None, full: bool, policy: Policy) -> str:
-    limits = (
-        ("predicted_iou", "memory_bank_iou_threshold", "Its predicted IoU"),
-        ("object_score", "memory_bank_obj_score_threshold", "Its object score"),
-        ("motion_score", "memory_bank_kf_score_threshold", "Its overlap with where motion expected it"),
-    )
-    for name, setting, words in limits:
-        value, least = row.get(name), getattr(policy, setting, None)
-        if value is not None and least is not None and not value > least:
-            return f"{words}, {value:.2f}, is not above {least:g}."
-    if policy.name == "samurai" and first is not None and abs(place - first) <= 1:
-        return "The frame next to the first prompt is passed over, as SAMURAI was published."
-    if full:
-        return "Enough later frames were good." if policy.name == "samurai" else "It is too long ago."
-    return "It was found, or found anew, after this frame was tracked."
-
-
 def _summary(
-    record: MaskRecord, candidates: Sequence[Candidate], memories: Sequence[Memory], step: int, policy: Policy
+    record: MaskRecord, kept: Mapping[str, Any], memories: Sequence[Memory], step: int, policy: Policy
 ) -> list[str]:
     told = []
     if step == 0:
@@ -227,25 +197,7 @@ def _summary(
     if record.lost:
         score = "" if record.object_score is None else f" (object score {record.object_score:.1f}, below 0)"
         told.append(f"The object is lost here: the model does not see it{score}.")
-    best = max(candidates, key=lambda one: one.predicted_iou, default=None)
-    chosen = next((one for one in candidates if one.chosen), None)
-    if len(candidates) > 1 and best is not None and chosen is not None:
-        if chosen is best:
-            told.append(
-                f"Candidate {chosen.index + 1} of {len(candidates)} has the highest predicted IoU, "
-                f"{chosen.predicted_iou:.2f}"
-                + (f", and overlaps where motion expected it by {chosen.motion_iou:.2f}." if chosen.motion_iou else ".")
-            )
-        elif chosen.motion_iou is not None:
-            told.append(
-                f"Motion decided: candidate {chosen.index + 1} lies where the object was expected "
-                f"(overlap {chosen.motion_iou:.2f}), although candidate {best.index + 1} has the higher predicted IoU "
-                f"({best.predicted_iou:.2f} against {chosen.predicted_iou:.2f})."
-            )
-        else:
-            told.append(f"Candidate {chosen.index + 1} of {len(candidates)} was chosen.")
-    if step and policy.name == "samurai" and all(one.motion_iou is None for one in candidates):
-        told.append("Motion had no say yet: the object was not seen well for long enough.")
+    told += policy.explain_choice(record.candidate, kept["ious"], kept.get("motion"), step == 0)
     used = [memory for memory in memories if memory.used]
     if used:
         prompts = sum(memory.kind == "prompt" for memory in used)

@@ -20,7 +20,6 @@ from masklet.runs.plan import Leg, Range, make_legs
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
-    DEFAULT_POLICY,
     ObjectReport,
     TrackRequest,
 )
@@ -48,7 +47,7 @@ def begin(
     from masklet.media import open_media, parse_position
     from masklet.models import get_spec
     from masklet.project.store import Project
-    from masklet.tracking import make_policy
+    from masklet.tracking import DEFAULT_POLICY, make_policy
 
     reader = open_media(request.source, rate=request.rate)
     with reader:
@@ -60,6 +59,9 @@ def begin(
         things = collect_objects(request.prompts, reader, place)
         if not things:
             raise InputError("say what to track: --point 640,300, --box 153,219,571,558 or --mask first.png")
+        spec = get_spec(request.model or DEFAULT_MODEL)
+        if request.resolution is not None:
+            spec.check_resolution(request.resolution)
         settings = TrackSettings(
             model=request.model or DEFAULT_MODEL,
             checkpoint=None if request.checkpoint is None else str(request.checkpoint.absolute()),
@@ -69,7 +71,7 @@ def begin(
             dtype=request.dtype,
         )
         # All that can be wrong is found out before an older project may be overwritten.
-        make_policy(settings.policy, get_spec(settings.model), **settings.policy_options)
+        make_policy(settings.policy, spec, **settings.policy_options)
         make_legs(things, _range(len(reader), start, end), direction)
         project = Project.create(path, reader, settings=settings, overwrite=request.overwrite)
         try:

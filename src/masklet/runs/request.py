@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from masklet.media import MediaInfo
 from masklet.runs.prompt_text import PromptText
 
-DEFAULT_MODEL, DEFAULT_POLICY, DEFAULT_DIRECTION = "nano", "samurai", "forward"
+DEFAULT_MODEL, DEFAULT_DIRECTION = "nano", "forward"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TrackRequest:
     model: str | None = None
     checkpoint: Path | None = None
     policy: str | None = None
-    policy_settings: Mapping[str, float] = field(default_factory=dict)
+    policy_settings: Mapping[str, Any] = field(default_factory=dict)
     resolution: int | None = None
     device: str | None = None
     dtype: str | None = None

@@ -24,7 +24,7 @@ from masklet.masks import rle
 from masklet.masks.render import cutout, overlay
 from masklet.media import natural_key, open_media, read_image, write_image
 from masklet.media.images import IMAGE_SUFFIXES
-from masklet.naming import sanitize
+from masklet.naming import unique_names
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
 from masklet.runs.objects import FramePrompt
 from masklet.runs.prompt_text import PromptText
@@ -341,13 +341,8 @@ def _stems(place: Path, objects: Sequence[_Object]) -> dict[int, Path]:
     """What the names of each object's files begin with."""
     if len(objects) == 1:
         return {objects[0].id: place}
-    stems: dict[int, Path] = {}
-    for thing in objects:
-        stem = _with(place, f"_{sanitize(thing.name).replace(' ', '_')}")
-        if any(str(stem).casefold() == str(other).casefold() for other in stems.values()):
-            stem = _with(stem, f"_{thing.id}")
-        stems[thing.id] = stem
-    return stems
+    names = unique_names({known.id: known.name for known in objects})
+    return {number: _with(place, f"_{name}") for number, name in names.items()}
 
 
 def _file_names(place: Path, objects: Sequence[_Object], request: SegmentRequest) -> list[Path]:

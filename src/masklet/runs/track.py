@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,20 +17,20 @@ from masklet.errors import InputError
 from masklet.masks import palette, rle
 from masklet.media import Frame, MediaInfo, MediaReader, open_media, parse_position
 from masklet.models import get_spec
+from masklet.naming import unique_names
 from masklet.runs.earlier import EarlierRun, remove_earlier
 from masklet.runs.objects import TrackedObject, collect_objects
 from masklet.runs.plan import Leg, Range, ascending, make_legs, resume_legs
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
-    DEFAULT_POLICY,
     ObjectReport,
     TrackProgress,
     TrackReport,
     TrackRequest,
 )
-from masklet.runs.track_files import MASKLETS, OVERLAY, TrackFiles, Wanted, mask_folders
-from masklet.tracking import Session, make_policy
+from masklet.runs.track_files import MASKLETS, MASKS, OVERLAY, TrackFiles, Wanted
+from masklet.tracking import DEFAULT_POLICY, Session, make_policy
 
 #: A session may be this many frames ahead of the masks that it gives.
 _FRAMES_REMEMBERED = 4
@@ -74,7 +73,8 @@ class _Plan:
         self.kept, self.again_from = self._range(reader)
         self.objects = self._objects(reader)
         given = {} if self.earlier is None else self.earlier.folders
-        self.folders = {**mask_folders(self.objects), **given}
+        named = unique_names({known.id: known.name for known in self.objects})
+        self.folders = {**{number: f"{MASKS}/{name}" for number, name in named.items()}, **given}
         self.legs = make_legs(self.objects, self.kept, self.direction)
         if self.earlier is None:
             self._require_free()
@@ -332,9 +332,6 @@ class _Watched(MediaReader):
 
 def _check_settings(request: TrackRequest) -> None:
     """Raises InputError for what the model or the policy can't take, before a model is loaded."""
-    for name, value in request.policy_settings.items():
-        if not math.isfinite(value):
-            raise InputError(f"{name} must be a number, not {value}")
     spec = get_spec(request.model or DEFAULT_MODEL)
     make_policy(request.policy or DEFAULT_POLICY, spec, **request.policy_settings)
     if request.resolution is not None:

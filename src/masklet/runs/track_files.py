@@ -11,7 +11,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,7 +25,6 @@ from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.render import overlay
 from masklet.media import MediaReader, VideoWriter
-from masklet.naming import sanitize
 from masklet.runs.masklets_file import FrameSpool, write_masklets
 from masklet.runs.objects import TrackedObject
 from masklet.tracking import FrameMasks, ObjectMask
@@ -217,19 +216,6 @@ class TrackFiles:
             done += 1
             if progress is not None:
                 progress(done, len(frames))
-
-
-def mask_folders(objects: Iterable[TrackedObject]) -> dict[int, str]:
-    """Where the masks of each object go, relative to the output folder: one place each, on any file system."""
-    taken: set[str] = set()
-    folders = {}
-    for thing in objects:
-        name = sanitize(thing.name).replace(" ", "_")
-        if name.casefold() in taken:
-            name = f"{name}_{thing.id}"
-        taken.add(name.casefold())
-        folders[thing.id] = f"{MASKS}/{name}"
-    return folders
 
 
 def _entry(masks: FrameMasks) -> dict[str, Any]:

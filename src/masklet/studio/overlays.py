@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 
 from masklet.errors import InputError
-from masklet.export.finishing import Finishing, network_cells
 from masklet.masks import rle
 from masklet.masks.finish import FinishedMask, finish_frame
 from masklet.masks.settings import MaskSettings
 from masklet.project import MaskRecord, Project, ProjectObject
+from masklet.project.finishing import Finishing, network_cells
 from masklet.studio.frames import FrameStore
 from masklet.studio.schemas import FrameMasksState, ObjectMaskState, Rle
 

@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from masklet.settings import Resolution
+from masklet.tracking.policies import DEFAULT_POLICY
+
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 FrameIndex = Annotated[int, Field(ge=0, lt=2**31)]
 ObjectId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -52,7 +55,8 @@ class Rle(BaseModel):
 
 class PolicyInfo(BaseModel):
     name: str
-    options: dict[str, Any] = Field(description="Settings of the policy with their defaults")
+    description: str
+    settings_schema: dict[str, Any] = Field(description="JSON schema of its settings")
 
 
 class MaskSettingInfo(BaseModel):
@@ -184,9 +188,9 @@ class Lane(BaseModel):
 class TrackSettingsState(Given):
     model: str = Field(default="nano", max_length=100)
     checkpoint: str | None = Field(default=None, max_length=4096, description="Own weights, below the root")
-    policy: str = Field(default="samurai", max_length=100)
+    policy: str = Field(default=DEFAULT_POLICY, max_length=100)
     policy_options: dict[str, float | int | bool | str] = Field(default_factory=dict, max_length=50)
-    resolution: int | None = Field(default=None, ge=64, le=4096, description="Multiple of 32; null: the model's own")
+    resolution: Resolution | None = Field(default=None, description="Multiple of 32; null: the model's own")
     dtype: str | None = Field(default=None, max_length=20, description="null: what suits the device")
 
 
@@ -413,8 +417,7 @@ class ExplanationState(BaseModel):
     object_score: float | None
     lost: bool
     candidates: list[ExplainedCandidate]
-    motion_box: tuple[float, float, float, float] | None = Field(description="Where the Kalman filter expected it")
-    motion_weight: float | None
+    motion_box: tuple[float, float, float, float] | None = Field(description="Where motion expected it")
     memories: list[ExplainedMemory]
 
 
@@ -449,6 +452,9 @@ class ModelState(BaseModel):
     state: Literal["packaged", "ready", "unchecked", "partial", "wrong size", "missing"]
     path: str
     image_size: int
+    policy_defaults: dict[str, dict[str, Any]] = Field(
+        description="Defaults of each policy's settings where they depend on the model"
+    )
     job: str | None = Field(description="Id of the download that is going on")
 
 

@@ -14,7 +14,7 @@ from masklet.models import SAM2, ImageFeatures
 from masklet.runtime import threads
 from masklet.tracking.engine import Engine, FrameSize
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies import MotionState, Policy, make_policy
+from masklet.tracking.policies import DEFAULT_POLICY, MotionState, Policy, make_policy
 from masklet.tracking.prompts import Prompt
 from masklet.tracking.results import FrameMasks, ObjectMask
 from masklet.tracking.spool import Spool
@@ -57,7 +57,7 @@ class Session:
         video: Any,
         model: SAM2 | str | None = None,
         *,
-        policy: str | Policy = "samurai",
+        policy: str | Policy = DEFAULT_POLICY,
         resolution: int | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,

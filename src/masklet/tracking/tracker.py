@@ -12,7 +12,7 @@ import numpy as np
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
 from masklet.tracking.engine import Engine, FrameSize
-from masklet.tracking.policies import Policy, make_policy
+from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
 from masklet.tracking.prompts import Prompt
 from masklet.tracking.results import FrameMasks
 from masklet.tracking.session import check_object_id, make_result
@@ -41,7 +41,7 @@ class VideoTracker:
         self,
         model: SAM2 | str | None = None,
         *,
-        policy: str | Policy = "samurai",
+        policy: str | Policy = DEFAULT_POLICY,
         resolution: int | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,

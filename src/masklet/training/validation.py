@@ -11,7 +11,7 @@ import numpy as np
 from masklet.evaluation.masks import ObjectScorer, ObjectScores, summarize_masks
 from masklet.evaluation.run import prompt_of
 from masklet.models import SAM2
-from masklet.tracking import FrameMasks, VideoTracker
+from masklet.tracking import FrameMasks, Recency, VideoTracker
 
 PROMPTS = ("mask", "box", "click")
 #: Objects that cover less of the first frame are left out.
@@ -32,7 +32,7 @@ class Validation:
 
 
 def validate(
-    model: SAM2, clips: Sequence[Any], *, resolution: int | None = None, policy: str = "recency"
+    model: SAM2, clips: Sequence[Any], *, resolution: int | None = None, policy: str = Recency.name
 ) -> Validation:
     """Track the objects that a clip's first frame shows, told once about each.
 
@@ -51,7 +51,7 @@ def validate(
 
 
 def track_clip(
-    model: SAM2, clip: Any, kind: str, *, resolution: int | None = None, policy: str = "recency", name: str = "clip"
+    model: SAM2, clip: Any, kind: str, *, resolution: int | None = None, policy: str = Recency.name, name: str = "clip"
 ) -> Iterator[tuple[np.ndarray, FrameMasks]]:
     """Track the objects that the first frame shows, told once about each; give frames and what was found."""
     labels = clip.labels_thw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +18,6 @@ DEFAULT_MODEL = "base_plus"
 
 _CONFIG = re.compile(r"(sam2(?:\.1)?)_hiera_(t|s|b\+|l)")
 _SIZES = {"t": "tiny", "s": "small", "b+": "base-plus", "l": "large"}
-_SAMURAI_SETTINGS = tuple(f.name for f in fields(Samurai) if f.name not in ("name", "max_prompt_frames"))
 
 
 @dataclass
@@ -71,7 +70,7 @@ def read_overrides(overrides: Iterable[str], settings: Settings) -> None:
         key = key.removeprefix("model.")
         if key in _IGNORED:
             continue
-        if key in _SAMURAI_SETTINGS:
+        if key in Samurai.model_fields:
             settings.policy_settings[key] = _number(key, value)
         elif key in _KNOWN:
             _KNOWN[key](settings, value)

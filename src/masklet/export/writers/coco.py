@@ -10,8 +10,9 @@ from masklet import __version__
 from masklet.errors import ExportError
 from masklet.export.base import DatasetOptions, Exporter
 from masklet.export.imaging import write_picture
-from masklet.export.job import Job, Layer, Picture
+from masklet.export.job import Job, Picture
 from masklet.masks import polygons, rle
+from masklet.project.finishing import Layer
 from masklet.project.records import ProjectObject, dumps
 
 

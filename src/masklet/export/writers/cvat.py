@@ -12,9 +12,10 @@ from pydantic import Field
 from masklet.errors import ExportError
 from masklet.export.base import DatasetOptions, Exporter
 from masklet.export.imaging import write_picture
-from masklet.export.job import Job, Layer
+from masklet.export.job import Job
 from masklet.masks import polygons, rle
 from masklet.masks.boxes import mask_slices
+from masklet.project.finishing import Layer
 from masklet.project.records import ProjectObject
 
 

@@ -19,8 +19,9 @@ export interface Rle {
 
 export interface PolicyInfo {
   name: string;
-  /** Settings of the policy with their defaults */
-  options: Record<string, any>;
+  description: string;
+  /** JSON schema of its settings */
+  settings_schema: Record<string, any>;
 }
 
 export interface MaskSettingInfo {
@@ -408,9 +409,8 @@ export interface ExplanationState {
   object_score: number | null;
   lost: boolean;
   candidates: ExplainedCandidate[];
-  /** Where the Kalman filter expected it */
+  /** Where motion expected it */
   motion_box: [number, number, number, number] | null;
-  motion_weight: number | null;
   memories: ExplainedMemory[];
 }
 
@@ -446,6 +446,8 @@ export interface ModelState {
   state: "packaged" | "ready" | "unchecked" | "partial" | "wrong size" | "missing";
   path: string;
   image_size: number;
+  /** Defaults of each policy's settings where they depend on the model */
+  policy_defaults: Record<string, Record<string, any>>;
   /** Id of the download that is going on */
   job: string | null;
 }

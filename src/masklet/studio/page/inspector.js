@@ -65,7 +65,6 @@ export function Inspector() {
         <dd>${why.direction}</dd>
         <dt>Policy</dt>
         <dd>${why.policy}</dd>
-        ${why.motion_weight !== null && html`<dt>Weight of motion</dt><dd>${decimal(why.motion_weight)}</dd>`}
       </dl>
       <p class="teach">The object score says whether the object is seen at all: above zero it is, below zero it counts as lost.</p>
     </div>
@@ -74,10 +73,8 @@ export function Inspector() {
       <h3>Candidates</h3>
       <div class="candidate-list">${why.candidates.map((candidate) => html`<${Candidate} key=${candidate.index} candidate=${candidate} why=${why} color=${object.color} />`)}</div>
       <p class="teach">
-        The network offers several masks and guesses how well each fits (predicted IoU).
-        ${why.candidates.some((candidate) => candidate.motion_iou !== null)
-          ? " Where the object moved steadily, the overlap with the box that a Kalman filter expects (dashed on the picture) has a say too; the highest final score wins."
-          : " Motion had no say here; the highest score wins."}
+        The network offers several masks and guesses how well each fits (predicted IoU). The highest final score wins.
+        ${why.motion_box && " The dashed box on the picture is where motion expected the object."}
       </p>
     </div>`}
     ${why.memories.length > 0 &&

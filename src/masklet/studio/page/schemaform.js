@@ -1,4 +1,4 @@
-/** A form out of a JSON schema: what the options of an export format need. */
+/** A form out of a JSON schema: what the options of an export format and the settings of a policy need. */
 import { words } from "./format.js";
 import { html } from "./ui.js";
 
@@ -35,7 +35,8 @@ export function fieldsOf(schema) {
     const initial = given.default ?? null;
     return {
       name,
-      label: words(given.title && given.title !== name ? name : name),
+      // A title that only repeats the name was made by a machine.
+      label: given.title && given.title.toLowerCase() !== name.replaceAll("_", " ") ? given.title : words(name),
       hint: given.description ?? "",
       kind: kind === "text" && typeof initial === "string" && /^#[0-9a-f]{6}$/i.test(initial) ? "color" : kind,
       initial,

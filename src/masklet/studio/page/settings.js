@@ -1,8 +1,9 @@
 /** Model, resolution, policy and precision of the open project; how the page looks; checkpoints. */
 import * as api from "./api.js";
 import { Dialog, close } from "./dialog.js";
-import { duration, size, words } from "./format.js";
+import { duration, size } from "./format.js";
 import { attempt, complain, notify } from "./notices.js";
+import { SchemaForm, fieldsOf } from "./schemaform.js";
 import * as state from "./state.js";
 import { refreshProject } from "./sync.js";
 import { Icon, classes, effect, html, signal, useEffect } from "./ui.js";
@@ -35,6 +36,12 @@ async function change(changes) {
     state.project.value = { .../** @type {state.ProjectState} */ (state.project.peek()), settings: answer };
   }
   await refreshProject();
+}
+
+/** @param {string} name @param {any} value  null: the policy's own again */
+function setOption(name, value) {
+  const { [name]: _, ...rest } = state.project.peek()?.settings.track.policy_options ?? {};
+  void change({ policy_options: value === null ? rest : { ...rest, [name]: value } });
 }
 
 export function SettingsDialog() {
@@ -75,28 +82,17 @@ export function SettingsDialog() {
             <select id="set-policy" onChange=${(/** @type {any} */ event) => change({ policy: event.target.value, policy_options: {} })}>
               ${(studio?.policies ?? []).map((entry) => html`<option value=${entry.name} selected=${entry.name === track.policy}>${entry.name}</option>`)}
             </select>
-            <div class="hint">How masks and memories are chosen. samurai uses motion and picks good memories; recency takes the latest frames, as SAM 2 does.</div>
+            <div class="hint">How masks and memories are chosen${policy ? `: ${policy.description}` : ""}.</div>
           </div>
           ${policy &&
-          Object.keys(policy.options).length > 0 &&
           html`<details>
-            <summary>Options of ${policy.name}</summary>
-            <div class="stack" style=${{ marginTop: "0.5rem" }}>
-              ${Object.entries(policy.options).map(([name, initial]) => {
-                const value = track.policy_options?.[name] ?? initial;
-                const id = `policy-${name}`;
-                /** @param {any} next */
-                const set = (next) => change({ policy_options: { ...track.policy_options, [name]: next } });
-                return html`<div class="field" key=${name}>
-                  <label for=${id}>${words(name)}</label>
-                  ${typeof initial === "boolean"
-                    ? html`<input type="checkbox" id=${id} checked=${value} onChange=${(/** @type {any} */ event) => set(event.target.checked)} />`
-                    : typeof initial === "number"
-                      ? html`<input type="number" id=${id} step="any" value=${value} onChange=${(/** @type {any} */ event) => event.target.value !== "" && set(Number(event.target.value))} />`
-                      : html`<input type="text" id=${id} value=${String(value ?? "")} onChange=${(/** @type {any} */ event) => set(event.target.value)} />`}
-                </div>`;
-              })}
-            </div>
+            <summary>Settings of ${policy.name}</summary>
+            <${SchemaForm}
+              fields=${fieldsOf(policy.settings_schema)}
+              values=${{ ...model?.policy_defaults[policy.name], ...track.policy_options }}
+              onChange=${setOption}
+              prefix="policy"
+            />
           </details>`}
         </div>`
       : html`<p class="dim section">Model and tracking are settings of a project: open one first.</p>`}

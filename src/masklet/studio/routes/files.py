@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from html import escape
 from typing import Annotated, Any, Literal
 
@@ -35,12 +34,7 @@ def get_studio(studio: StudioOf) -> schemas.StudioInfo:
         local=studio.access.local,
         upload_limit=studio.root.upload_limit,
         policies=[
-            schemas.PolicyInfo(
-                name=name,
-                options={
-                    one.name: one.default for one in fields(kind) if one.name not in ("name", "presence_threshold")
-                },
-            )
+            schemas.PolicyInfo(name=name, description=kind.description, settings_schema=kind.model_json_schema())
             for name, kind in POLICIES.items()
         ],
         mask_settings=[_mask_setting(name, value) for name, value in MaskSettings().to_dict().items()],

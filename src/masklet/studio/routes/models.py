@@ -17,6 +17,7 @@ router = APIRouter(responses=PROBLEMS, tags=["models"])
 def list_models(studio: StudioOf) -> list[schemas.ModelState]:
     """All models: how large they are, and whether their weights are here."""
     from masklet.models.specs import SPECS
+    from masklet.tracking.policies import POLICIES
     from masklet.weights.inventory import describe
 
     found = []
@@ -33,6 +34,7 @@ def list_models(studio: StudioOf) -> list[schemas.ModelState]:
                 state=row["state"],
                 path=row["path"],
                 image_size=spec.image_size,
+                policy_defaults={policy: kind.defaults(spec) for policy, kind in POLICIES.items()},
                 job=None if job is None else job.id,
             )
         )

@@ -83,7 +83,6 @@ def get_explanation(project: ProjectOf, frame: FrameOf, object: ObjectOf) -> sch
         lost=why.record.lost,
         candidates=[schemas.ExplainedCandidate(**dataclasses.asdict(one)) for one in why.candidates],
         motion_box=why.motion_box,
-        motion_weight=why.motion_weight,
         memories=[schemas.ExplainedMemory(**dataclasses.asdict(one)) for one in why.memories],
     )
 

@@ -5,13 +5,17 @@ Policies are pure: they get numbers and return numbers, so they can be tested wi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from masklet.models.specs import ModelSpec
-from masklet.tracking.memory import FrameMemory, MemoryBank
+from masklet.settings import CheckedSettings, setting
 from masklet.tracking.motion import Box, BoxFilter
+
+if TYPE_CHECKING:
+    from masklet.models.specs import ModelSpec
+    from masklet.tracking.memory import FrameMemory, MemoryBank
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,56 @@ class Selection:
     pointers: list[tuple[int, FrameMemory]]
 
 
-class Policy(Protocol):
-    """How a track goes on from frame to frame."""
+@dataclass(frozen=True)
+class PastFrame:
+    """A tracked or prompted frame behind the one that is explained: could it have been read there, and was it?
 
-    name: str
-    #: Object-score logit above which a frame's mask and pointer count as showing the object.
-    presence_threshold: float
+    Attributes:
+        distance: frames between the two; 1 is the frame just before.
+        is_prompt: a prompt decided it.
+        predicted_iou, object_score, motion_score: see :class:`FrameMemory`; None where they are not known.
+        beside_prompt: it lies next to the first prompt that was read.
+        crowded_out: all slots went to frames that came after it.
+    """
 
+    distance: int
+    is_prompt: bool = False
+    predicted_iou: float | None = None
+    object_score: float | None = None
+    motion_score: float | None = None
+    beside_prompt: bool = False
+    crowded_out: bool = False
+
+
+PROMPT_FRAMES = setting(None, "Prompt frames", "Read only so many of the nearest prompt frames.")
+
+
+class Policy(CheckedSettings, ABC):
+    """How a track goes on from frame to frame. Its fields are its settings; nobody else knows what they mean.
+
+    Attributes:
+        name: what the policy is called by.
+        description: what it does, for people, in a few words.
+        presence_threshold: object-score logit above which a frame's mask and pointer count as showing the object.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+
+    @classmethod
+    def noun(cls) -> str:
+        return f"{cls.name} setting"
+
+    @classmethod
+    def defaults(cls, spec: ModelSpec) -> dict[str, Any]:
+        """Settings whose default depends on the network."""
+        return {}
+
+    @property
+    def presence_threshold(self) -> float:
+        return 0.0
+
+    @abstractmethod
     def choose(self, ious: Sequence[float], box_of: Callable[[int], Box | None], motion: MotionState) -> Choice:
         """Choose among candidates.
 
@@ -67,15 +114,36 @@ class Policy(Protocol):
                 needed.
             motion: belief after the frame before.
         """
-        ...
 
+    @abstractmethod
     def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
         """Select what ``frame`` reads when time runs in direction ``step`` (+1 or -1)."""
-        ...
 
+    @abstractmethod
     def reach(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> set[int]:
         """Frames of ``bank.recent`` that ``frame`` or a frame after it (in direction ``step``) may still read."""
-        ...
+
+    def explain_choice(
+        self, chosen: int, ious: Sequence[float], motion_scores: Sequence[float] | None, is_prompt: bool
+    ) -> list[str]:
+        """Why this candidate is the mask, in sentences for people."""
+        if len(ious) == 1:
+            return []
+        if ious[chosen] < max(ious):
+            return [f"Candidate {chosen + 1} of {len(ious)} was chosen."]
+        return [f"Candidate {chosen + 1} of {len(ious)} has the highest predicted IoU, {ious[chosen]:.2f}."]
+
+    def why_read(self, past: PastFrame) -> str:
+        """Why a frame was read, in a sentence for people."""
+        if past.is_prompt:
+            return "Somebody said what the object is here: prompts are always read."
+        return "The frame just before is always read." if past.distance == 1 else "One of the latest frames."
+
+    def why_not_read(self, past: PastFrame) -> str:
+        """Why a frame was not read, in a sentence for people."""
+        if past.crowded_out:
+            return "It is too long ago."
+        return "It was found, or found anew, after this frame was tracked."
 
 
 def select_prompts(bank: MemoryBank, frame: int, limit: int | None) -> dict[int, FrameMemory]:

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from masklet.models.specs import ModelSpec
-from masklet.tracking.memory import MemoryBank
+from masklet.settings import Count
 from masklet.tracking.motion import Box
 from masklet.tracking.policies.base import (
+    PROMPT_FRAMES,
     Choice,
     MotionState,
+    Policy,
     Selection,
     latest,
     select_pointers,
     select_prompts,
 )
 
+if TYPE_CHECKING:
+    from masklet.models.specs import ModelSpec
+    from masklet.tracking.memory import MemoryBank
 
-@dataclass(frozen=True)
-class Recency:
+
+class Recency(Policy):
     """Candidate of highest predicted IoU; prompt frames (all, or the ``max_prompt_frames`` nearest), latest frames."""
 
-    max_prompt_frames: int | None = None
-    name: str = "recency"
-    presence_threshold: float = 0.0
+    name: ClassVar[str] = "recency"
+    description: ClassVar[str] = "is plain SAM 2: it trusts predicted IoU, and remembers the latest frames"
+
+    max_prompt_frames: Count | None = PROMPT_FRAMES
 
     def choose(self, ious: Sequence[float], box_of: Callable[[int], Box | None], motion: MotionState) -> Choice:
         return Choice(int(np.argmax(ious)), motion, None, tuple(ious))

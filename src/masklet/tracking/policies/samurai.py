@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from masklet.models.specs import ModelSpec
-from masklet.tracking.memory import FrameMemory, MemoryBank
+from masklet.settings import Count, Share, setting
 from masklet.tracking.motion import Box, BoxFilter, box_overlap
 from masklet.tracking.policies.base import (
+    PROMPT_FRAMES,
     Choice,
     MotionState,
+    PastFrame,
+    Policy,
     Selection,
     latest,
     select_pointers,
     select_prompts,
 )
 
+if TYPE_CHECKING:
+    from masklet.models.specs import ModelSpec
+    from masklet.tracking.memory import FrameMemory, MemoryBank
 
-@dataclass(frozen=True)
-class Samurai:
-    """The published policy with the published defaults.
 
-    Attributes:
-        kf_score_weight: weight of the motion score against the predicted IoU (0.25; 0.15 for large).
-        stable_frames_threshold: good frames in a row before motion has a say.
-        stable_ious_threshold: predicted IoU that makes a frame good.
-        min_obj_score_logits: object score above which the object counts as present.
-        memory_bank_iou_threshold, memory_bank_obj_score_threshold, memory_bank_kf_score_threshold: what a frame must
-            exceed to be read as memory.
-        max_prompt_frames: read only the nearest prompt frames (all by default).
-    """
+class Samurai(Policy):
+    """The published policy with the published defaults."""
 
-    kf_score_weight: float = 0.25
-    stable_frames_threshold: int = 15
-    stable_ious_threshold: float = 0.3
-    min_obj_score_logits: float = -1.0
-    memory_bank_iou_threshold: float = 0.5
-    memory_bank_obj_score_threshold: float = 0.0
-    memory_bank_kf_score_threshold: float = 0.0
-    max_prompt_frames: int | None = None
-    name: str = "samurai"
+    name: ClassVar[str] = "samurai"
+    description: ClassVar[str] = "weighs motion, and remembers good frames only"
+
+    kf_score_weight: Share = setting(
+        0.25, "Weight of motion", "Weight of motion against predicted IoU in the choice of a mask (large: 0.15)."
+    )
+    stable_frames_threshold: Count = setting(15, "Frames until motion", "Good frames in a row before motion has a say.")
+    stable_ious_threshold: Share = setting(0.3, "Good IoU", "Predicted IoU of a good frame.")
+    min_obj_score_logits: float = setting(-1.0, "Present object score", "Object score from which the object is there.")
+    memory_bank_iou_threshold: Share = setting(0.5, "Memory IoU", "Predicted IoU above which a frame is remembered.")
+    memory_bank_obj_score_threshold: float = setting(
+        0.0, "Memory object score", "Object score above which a frame is remembered."
+    )
+    memory_bank_kf_score_threshold: Share = setting(
+        0.0, "Memory motion score", "Motion score above which a frame is remembered."
+    )
+    max_prompt_frames: Count | None = PROMPT_FRAMES
+
+    @classmethod
+    def defaults(cls, spec: ModelSpec) -> dict[str, Any]:
+        return {"kf_score_weight": spec.motion_weight}
 
     @property
     def presence_threshold(self) -> float:
@@ -109,3 +116,38 @@ class Samurai:
             and memory.object_score > self.memory_bank_obj_score_threshold
             and (memory.motion_score is None or memory.motion_score > self.memory_bank_kf_score_threshold)
         )
+
+    def explain_choice(
+        self, chosen: int, ious: Sequence[float], motion_scores: Sequence[float] | None, is_prompt: bool
+    ) -> list[str]:
+        if motion_scores is None:
+            waits = "Motion had no say yet: the object was not seen well for long enough."
+            return super().explain_choice(chosen, ious, None, is_prompt) + ([] if is_prompt else [waits])
+        best, overlap = int(np.argmax(ious)), f"{motion_scores[chosen]:.2f}"
+        if chosen == best:
+            return [
+                f"Candidate {chosen + 1} of {len(ious)} has the highest predicted IoU, {ious[best]:.2f}, and overlaps "
+                f"where motion expected it by {overlap}."
+            ]
+        return [
+            f"Motion decided, with a weight of {self.kf_score_weight:g}: candidate {chosen + 1} lies where the object "
+            f"was expected (overlap {overlap}), although candidate {best + 1} has the higher predicted IoU "
+            f"({ious[best]:.2f} against {ious[chosen]:.2f})."
+        ]
+
+    def why_read(self, past: PastFrame) -> str:
+        if past.is_prompt or past.distance == 1:
+            return super().why_read(past)
+        return "One of the latest good frames."
+
+    def why_not_read(self, past: PastFrame) -> str:
+        for value, least, words in (
+            (past.predicted_iou, self.memory_bank_iou_threshold, "Its predicted IoU"),
+            (past.object_score, self.memory_bank_obj_score_threshold, "Its object score"),
+            (past.motion_score, self.memory_bank_kf_score_threshold, "Its overlap with where motion expected it"),
+        ):
+            if value is not None and not value > least:
+                return f"{words}, {value:.2f}, is not above {least:g}."
+        if past.beside_prompt:
+            return "The frame next to the first prompt is passed over, as SAMURAI was published."
+        return "Enough later frames were good." if past.crowded_out else super().why_not_read(past)

@@ -1,16 +1,17 @@
-"""Stored masks as the mask settings of their objects want them: the same steps as in a preview."""
+"""Stored masks as the mask settings of their objects want them: the same steps for every export and preview."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.export.job import Layer
+from masklet.masks import rle
 from masklet.masks.finish import ClipFinisher, FinishedMask
 from masklet.masks.settings import MaskSettings
 
@@ -18,6 +19,32 @@ if TYPE_CHECKING:
     from masklet.media import MediaReader
     from masklet.project.records import MaskRecord, ProjectObject
     from masklet.project.store import Project
+
+
+@dataclass
+class Layer:
+    """One object on one frame, finished: cleaned, refined and softened as its mask settings say.
+
+    `mask_hw` is the mask with a hard edge, boolean (height, width); `alpha_hw` the opacity, uint8 0 to 255, None where
+    it is the same. `record` is what tracking kept, and `untouched` says that its mask came out as it went in.
+    """
+
+    object: ProjectObject
+    record: MaskRecord
+    mask_hw: np.ndarray
+    alpha_hw: np.ndarray | None
+    untouched: bool
+
+    @cached_property
+    def rle(self) -> rle.RLE:
+        """The finished mask as run lengths."""
+        return self.record.rle if self.untouched else rle.encode(self.mask_hw)
+
+    @cached_property
+    def opacity_hw(self) -> np.ndarray:
+        """Opacity, uint8 0 to 255, (height, width)."""
+        return self.mask_hw.view(np.uint8) * np.uint8(255) if self.alpha_hw is None else self.alpha_hw
+
 
 Finished = tuple[int, "np.ndarray | None", dict[int, Layer]]
 

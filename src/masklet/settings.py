@@ -1,0 +1,69 @@
+"""Settings that are declared once: a name, a type with its range, a default, a label and a sentence for people.
+
+The JSON schema of such a class is what the command line, the API, the studio's forms and the docs are made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from masklet.errors import InputError
+
+#: Side of the network's square input in pixels: least, most, and what it has to be a multiple of.
+RESOLUTION_MIN, RESOLUTION_MAX, RESOLUTION_STEP = 64, 4096, 32
+Resolution = Annotated[int, Field(ge=RESOLUTION_MIN, le=RESOLUTION_MAX)]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+_KINDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}
+
+
+def setting(default: Any, label: str, help: str) -> Any:
+    """A field of `CheckedSettings`, with a label for forms and a sentence about it."""
+    return Field(default, title=label, description=help)
+
+
+class CheckedSettings(BaseModel):
+    """Settings that don't change; numbers are finite. A subclass says in `noun` what it calls one of them.
+
+    Raises InputError for an unknown name or a value that can't be.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as problem:
+            name = str(problem.errors()[0]["loc"][0])
+            declared = self.declared()
+            if name not in declared:
+                raise InputError(f"There is no {self.noun()} {name!r}. There are: {', '.join(declared)}.") from None
+            allowed = in_words(declared[name])
+            raise InputError(f"The {self.noun()} {name} must be {allowed}, not {values[name]!r}.") from None
+
+    @classmethod
+    def noun(cls) -> str:
+        return "setting"
+
+    @classmethod
+    def declared(cls) -> dict[str, dict[str, Any]]:
+        """JSON schema of every setting by name: type, range, `default`, `title` (a label), `description`."""
+        properties: dict[str, dict[str, Any]] = cls.model_json_schema()["properties"]
+        return properties
+
+
+def in_words(schema: Mapping[str, Any]) -> str:
+    """What a value of this JSON schema may be: `a number from 0 to 1`, `a whole number, 1 or more, or none`."""
+    if "anyOf" in schema:
+        return ", or ".join("none" if part["type"] == "null" else in_words(part) for part in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    kind, low, high = _KINDS[schema["type"]], schema.get("minimum"), schema.get("maximum")
+    if high is not None:
+        return f"{kind} from {low:g} to {high:g}"
+    return kind if low is None else f"{kind}, {low:g} or more"
