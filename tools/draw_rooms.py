@@ -110,7 +110,8 @@ def draw(arrows: Counter[tuple[str, str]]) -> str:
         parts.append(
             f'<rect x="{middle - BOX_WIDTH / 2:g}" y="{top:g}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8" '
             f'fill="#eef3f9" stroke="#5b6b80"/>'
-            f'<text x="{middle}" y="{top + 21:g}" font-size="16" font-weight="bold" fill="#1c2733">{escape(name)}</text>'
+            f'<text x="{middle}" y="{top + 21:g}" font-size="16" font-weight="bold" fill="#1c2733">'
+            f"{escape(name)}</text>"
             f'<text x="{middle}" y="{top + 39:g}" font-size="11.5" fill="#445365">{escape(words)}</text>'
         )
     return "\n".join([*parts, "</svg>", ""])

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import typer
+from tests.conftest import ROOT
 
 from masklet import cli
-from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src" / "masklet"
 PAGES = sorted(
