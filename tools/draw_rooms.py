@@ -20,26 +20,26 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "masklet"
 
-WIDTH, ROW, BOX_WIDTH, BOX_HEIGHT = 980, 96, 200, 50
+WIDTH, ROW, BOX_WIDTH, BOX_HEIGHT = 980, 96, 210, 50
 
 #: Where each room stands (row from the top, middle of its box from the left) and what lives in it.
 ROOMS = {
     "cli": (0, 490, "the commands"),
-    "studio": (1, 590, "the page and its server"),
-    "training": (1, 150, "networks of your own"),
-    "compat": (1, 830, "code written for sam2"),
-    "runs": (2, 590, "what one command does"),
-    "evaluation": (3, 150, "benchmarks"),
-    "export": (3, 370, "one module per format"),
+    "studio": (1, 530, "the page and its server"),
+    "training": (1, 120, "networks of your own"),
+    "compat": (1, 860, "code written for sam2"),
+    "runs": (2, 640, "what one command does"),
+    "evaluation": (4, 120, "benchmarks"),
+    "export": (3, 410, "one module per format"),
     "project": (4, 370, "the saved file"),
-    "tracking": (4, 590, "frame after frame"),
-    "predictors": (4, 830, "single pictures"),
-    "weights": (5, 710, "find, fetch, load"),
-    "media": (6, 370, "frames in, files out"),
-    "models": (6, 710, "networks only"),
-    "the vocabulary": (7, 490, "naming, prompts, results, runtime …"),
-    "masks": (8, 490, "run lengths, edges, boxes"),
-    "errors": (9, 490, "MaskletError and its kinds"),
+    "tracking": (5, 590, "frame after frame"),
+    "predictors": (5, 860, "single pictures"),
+    "weights": (6, 710, "find, fetch, load"),
+    "media": (7, 370, "frames in, files out"),
+    "models": (7, 710, "networks only"),
+    "the vocabulary": (8, 490, "naming, prompts, results …"),
+    "masks": (9, 490, "run lengths, edges, boxes"),
+    "errors": (10, 490, "MaskletError and its kinds"),
 }
 
 
