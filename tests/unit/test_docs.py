@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 import shlex
 from pathlib import Path
@@ -111,3 +112,6 @@ def test_python_on_the_page_names_what_is_there(name: str) -> None:
         for node in ast.walk(ast.parse(body)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "masklet":
                 exec(ast.unparse(node), {})
+    for span in _SPAN.findall(_FENCE.sub("", text_of(name))):
+        if re.fullmatch(r"masklet(\.\w+)+", span):
+            pkgutil.resolve_name(span)
