@@ -569,7 +569,7 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
     assert fox["mask_settings"] == {"grow": -8}
 
     page.keyboard.press("Shift+S")
-    page.click("summary:has-text('Options of samurai')")
+    page.click("summary:has-text('Settings of samurai')")
     say("dialog input[type=number] >> nth=0", "0.75")
     until(lambda: 0.75 in studio.project()["settings"]["track"]["policy_options"].values())
     page.keyboard.press("Escape")
