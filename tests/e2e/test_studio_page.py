@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 import sqlite3
@@ -115,7 +116,6 @@ def frames_written(studio: StudioProcess) -> int:
 def go_to(page, frame: int) -> None:
     page.fill(".frame-number", str(frame))
     page.press(".frame-number", "Enter")
-    page.evaluate("() => document.activeElement.blur()")
     wait_for_frame(page, frame)
 
 
@@ -220,7 +220,6 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     page.keyboard.press("m")
     page.fill("input[aria-label='Grow or shrink']", "-8")
     page.press("input[aria-label='Grow or shrink']", "Enter")
-    page.evaluate("() => document.activeElement.blur()")
     wait_until(page, "document.querySelector('.slider .link')")
     until(lambda: studio.mask(57).sum() < tracked[57].sum())
     assert (studio.mask(57) <= tracked[57]).all() and studio.mask(57).sum() < tracked[57].sum()
@@ -519,4 +518,64 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
         page.mouse.move(*place.on_page(430, 370))
     assert rle.decode(answer.value.json()["rle"]).shape == (720, 1280)
     assert studio.project()["revision"] == before
+    assert watched.problems == []
+
+
+def test_news_leave_what_is_being_typed(studio, context) -> None:
+    page = studio.let_in(context)
+    watched = Watched(page)
+    open_clip(page)
+    project = studio.project()["id"]
+    names = (f"news {number}" for number in itertools.count())
+
+    def news() -> None:
+        """Something changes in the project, and the page is drawn anew."""
+        name = next(names)
+        studio.ask("POST", f"/projects/{project}/objects", name=name)
+        page.wait_for_selector(f".lane-name:has-text('{name}')")
+
+    def say(field: str, text: str) -> None:
+        page.focus(field)
+        page.keyboard.press("Control+a")
+        for letter in text:
+            page.keyboard.type(letter)
+            news()
+        page.keyboard.press("Enter")
+
+    say(".frame-number", "36")
+    wait_for_frame(page, 36)
+    # What is taken back is not said, and the keys are the page's again.
+    page.focus(".frame-number")
+    page.keyboard.type("7")
+    page.keyboard.press("Escape")
+    assert page.input_value(".frame-number") == "36"
+    page.keyboard.press("ArrowRight")
+    wait_for_frame(page, 37)
+    assert page.input_value(".frame-number") == "37"
+
+    page.click(".object .name >> nth=0")
+    page.keyboard.press("F2")
+    say("input[aria-label='Name of the object']", "fox")
+    page.wait_for_selector(".object:has-text('fox')")
+    color = page.locator("input[aria-label='Colour of fox']")
+    color.evaluate("field => { field.focus(); field.value = '#123456'; field.dispatchEvent(new Event('input')); }")
+    news()
+    color.evaluate("field => field.dispatchEvent(new Event('change'))")
+    page.keyboard.press("m")
+    say("input[aria-label='Grow or shrink']", "-8")
+    page.wait_for_selector(".slider:has-text('Grow or shrink') .link")
+    [fox] = [entry for entry in studio.project()["objects"] if entry["name"] == "fox"]
+    assert fox["color"] == "#123456"
+    assert fox["mask_settings"] == {"grow": -8}
+
+    page.keyboard.press("Shift+S")
+    page.click("summary:has-text('Settings of samurai')")
+    say("dialog input[type=number] >> nth=0", "0.75")
+    until(lambda: 0.75 in studio.project()["settings"]["track"]["policy_options"].values())
+    page.keyboard.press("Escape")
+    page.keyboard.press("Shift+E")
+    page.click("[data-format='vp9-alpha']")
+    number = "dialog .export-options input[type=number] >> nth=0"
+    say(number, "12")
+    assert page.input_value(number) == "12"
     assert watched.problems == []

@@ -7,7 +7,7 @@ import { attempt } from "./notices.js";
 import { endTrial, trial } from "./preview.js";
 import * as state from "./state.js";
 import { refreshProject } from "./sync.js";
-import { classes, html, signal } from "./ui.js";
+import { Draft, classes, html, signal } from "./ui.js";
 
 /** @typedef {import("./api-types.js").MaskSettingInfo} Info */
 
@@ -176,17 +176,17 @@ function Control({ info, value, own }) {
         void keep();
       }}
     />
-    <input
+    <${Draft}
       type="number"
       aria-label=${about.label}
       min=${info.minimum}
       max=${info.maximum}
       step=${step}
-      value=${value ?? ""}
+      value=${value}
       placeholder=${info.nullable ? "auto" : ""}
-      onChange=${(/** @type {any} */ event) => {
-        const text = event.target.value;
-        tryOut(info.name, text === "" && info.nullable ? null : Number(text));
+      onChange=${(/** @type {string} */ text) => {
+        if (text === "" && !info.nullable) return;
+        tryOut(info.name, text === "" ? null : Number(text));
         void keep();
       }}
     />

@@ -61,7 +61,7 @@ export const maskOf = (index, object) => kept.get(index)?.masks.get(object) ?? n
 /** Sees to it that a frame's masks come. @param {number} index */
 export async function wantMasks(index) {
   const now = project.peek();
-  if (!now || kept.peek(index)?.complete || going.has(index)) return;
+  if (!now || kept.peek(index)?.complete || going.get(index)?.signal.aborted === false) return;
   for (const [other, controller] of going) if (other !== index) controller.abort();
   const controller = new AbortController();
   const asked = generation;

@@ -2,7 +2,7 @@
 import * as actions from "./actions.js";
 import { plural } from "./format.js";
 import * as state from "./state.js";
-import { Icon, IconButton, classes, html, signal, useEffect, useRef } from "./ui.js";
+import { Draft, Icon, IconButton, classes, html, signal } from "./ui.js";
 
 /** The object whose name is being changed. */
 export const renaming = signal(/** @type {number | null} */ (null));
@@ -32,12 +32,12 @@ function Row({ object }) {
   const off = state.solo.value === null ? !object.visible : !soloed;
   return html`<li class=${classes("object", current && "current", off && "off")} aria-current=${current ? "true" : undefined}>
     <span class="swatch" style=${{ background: object.color }}>
-      <input
+      <${Draft}
         type="color"
         value=${object.color}
         aria-label=${`Colour of ${object.name}`}
         title="Colour"
-        onChange=${(/** @type {any} */ event) => actions.changeObject(object.id, { color: event.target.value })}
+        onChange=${(/** @type {string} */ color) => actions.changeObject(object.id, { color })}
       />
     </span>
     ${renaming.value === object.id ? html`<${Rename} object=${object} />` : html`<button
@@ -79,26 +79,15 @@ function Row({ object }) {
 
 /** @param {{object: state.ObjectState}} props */
 function Rename({ object }) {
-  const field = useRef(/** @type {HTMLInputElement | null} */ (null));
-  useEffect(() => field.current?.select(), []);
-  const keep = () => {
-    const name = field.current?.value.trim();
-    renaming.value = null;
-    if (name && name !== object.name) void actions.changeObject(object.id, { name });
-  };
-  return html`<input
-    ref=${field}
+  return html`<${Draft}
+    selected
     type="text"
     class="name"
     maxlength="200"
     aria-label="Name of the object"
     value=${object.name}
-    onBlur=${keep}
-    onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
-      event.stopPropagation();
-      if (event.key === "Enter") keep();
-      if (event.key === "Escape") renaming.value = null;
-    }}
+    onChange=${(/** @type {string} */ text) => text.trim() && actions.changeObject(object.id, { name: text.trim() })}
+    onBlur=${() => (renaming.value = null)}
   />`;
 }
 

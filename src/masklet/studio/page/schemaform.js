@@ -1,6 +1,6 @@
 /** A form out of a JSON schema: what the options of an export format and the settings of a policy need. */
 import { words } from "./format.js";
-import { html } from "./ui.js";
+import { Draft, html } from "./ui.js";
 
 /**
  * @typedef {object} Field
@@ -89,26 +89,26 @@ function input(field, id, value, change) {
         ${field.choices.map((choice, i) => html`<option value=${i} selected=${choice === value}>${String(choice)}</option>`)}
       </select>`;
     case "color":
-      return html`<input ...${shared} type="color" value=${value} onChange=${(/** @type {any} */ event) => change(event.target.value)} />`;
+      return html`<${Draft} ...${shared} type="color" value=${value} onChange=${change} />`;
     case "integer":
     case "number":
-      return html`<input
+      return html`<${Draft}
         ...${shared}
         type="number"
         min=${field.minimum}
         max=${field.maximum}
         step=${field.kind === "integer" ? 1 : "any"}
         placeholder=${field.nullable ? "by itself" : ""}
-        value=${value ?? ""}
-        onChange=${(/** @type {any} */ event) => change(event.target.value === "" ? null : Number(event.target.value))}
+        value=${value}
+        onChange=${(/** @type {string} */ text) => change(text === "" ? null : Number(text))}
       />`;
     default:
-      return html`<input
+      return html`<${Draft}
         ...${shared}
         type="text"
         placeholder=${field.nullable ? "by itself" : ""}
-        value=${value ?? ""}
-        onChange=${(/** @type {any} */ event) => change(event.target.value === "" && field.nullable ? null : event.target.value)}
+        value=${value}
+        onChange=${(/** @type {string} */ text) => change(text === "" && field.nullable ? null : text)}
       />`;
   }
 }

@@ -31,10 +31,9 @@ async function change(changes) {
   const project = state.project.peek();
   if (!project) return;
   const track = { ...project.settings.track, ...changes };
-  const answer = await attempt(() => api.changeSettings(project.id, { track }));
-  if (answer && state.project.peek()?.id === project.id) {
-    state.project.value = { .../** @type {state.ProjectState} */ (state.project.peek()), settings: answer };
-  }
+  // Shown at once, as the fields do; what the server made of it follows.
+  state.project.value = { ...project, settings: { ...project.settings, track } };
+  await attempt(() => api.changeSettings(project.id, { track }));
   await refreshProject();
 }
 

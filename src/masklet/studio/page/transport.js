@@ -2,7 +2,7 @@
 import * as actions from "./actions.js";
 import { duration, timecode } from "./format.js";
 import * as state from "./state.js";
-import { Icon, IconButton, html } from "./ui.js";
+import { Draft, Icon, IconButton, html } from "./ui.js";
 
 export const togglePlay = () => {
   state.playing.value = !state.playing.value;
@@ -30,13 +30,13 @@ export function Transport() {
     <span class="timecode hide-small" title="Timecode">${timecode(index, media)}</span>
     <label class="row">
       <span class="visually-hidden">Frame</span>
-      <input
+      <${Draft}
         type="number"
         class="frame-number"
         min="0"
         max=${media.frame_count - 1}
         value=${index}
-        onChange=${(/** @type {any} */ event) => actions.seek(Number(event.target.value) || 0)}
+        onChange=${(/** @type {string} */ text) => text !== "" && actions.seek(Number(text))}
       />
     </label>
     <span class="dim small number hide-narrow">/ ${media.frame_count - 1}</span>

@@ -2,6 +2,7 @@
  * What every component imports: Preact, its hooks, signals, and `html`, which makes elements from templates.
  */
 import { h, render, Fragment } from "./vendor/preact.js";
+import { useEffect, useRef, useState } from "./vendor/hooks.js";
 import htm from "./vendor/htm.js";
 
 export { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.js";
@@ -39,6 +40,44 @@ export function IconButton({ icon, label, keys, onClick, pressed, disabled, clas
   >
     <${Icon} name=${icon} />${text ? html`<span>${text}</span>` : null}
   </button>`;
+}
+
+/**
+ * A field for text, a number or a colour. What is typed stays in it, whatever news draws the page anew meanwhile: Enter
+ * or leaving the field says it, Escape takes it back, and both give the keys back to the page.
+ * @param {{value: string | number | null | undefined, onChange: (text: string) => void, onBlur?: () => void,
+ *   selected?: boolean, [attribute: string]: any}} props  `selected`: has the focus from the beginning
+ */
+export function Draft({ value, onChange, onBlur, selected, ...attributes }) {
+  const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const [draft, setDraft] = useState(/** @type {string | null} */ (null));
+  const text = String(value ?? "");
+  useEffect(() => {
+    if (!selected) return;
+    field.current?.focus();
+    field.current?.select();
+  }, []);
+  /** @param {any} event */
+  const keep = (event) => setDraft(event.target.value);
+  return html`<input
+    ...${attributes}
+    ref=${field}
+    value=${draft ?? text}
+    onFocus=${keep}
+    onInput=${keep}
+    onChange=${(/** @type {any} */ event) => {
+      setDraft(null);
+      onChange(event.target.value);
+    }}
+    onBlur=${() => {
+      setDraft(null);
+      onBlur?.();
+    }}
+    onKeyDown=${(/** @type {any} */ event) => {
+      if (event.key === "Escape") event.target.value = text;
+      if (event.key === "Escape" || (event.key === "Enter" && event.target.type !== "color")) event.target.blur();
+    }}
+  />`;
 }
 
 /**
