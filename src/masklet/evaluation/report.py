@@ -96,7 +96,7 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                     "AUC": 100 * one.success_auc,
                     "Pnorm": 100 * one.normalised_precision_20,
                     "P": 100 * one.precision_20,
-                    "AO": 100 * float(np.clip(one.overlap, 0, None).mean()) if one.overlap.size else float("nan"),
+                    "AO": 100 * one.average_overlap,
                     "SR50": 100 * one.success_rate(0.5),
                     "SR75": 100 * one.success_rate(0.75),
                     "group": one.group,
