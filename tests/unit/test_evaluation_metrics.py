@@ -21,6 +21,8 @@ from masklet.evaluation.boxes import (
 )
 from masklet.evaluation.masks import ObjectScorer, summarize_masks
 from masklet.evaluation.region import region_similarity
+from masklet.evaluation.report import detail_rows, summary_rows
+from masklet.evaluation.score import BoxEvaluation
 from masklet.evaluation.statistics import statistics
 
 masks = st.tuples(st.integers(3, 24), st.integers(3, 24)).flatmap(lambda hw: arrays(np.bool_, (2, *hw)))
@@ -289,6 +291,17 @@ def test_average_overlap_leaves_out_the_first_frame_and_hidden_ones():
     summary = summarize_boxes([scores, other], protocol)
     assert summary.average_overlap == pytest.approx(3 / 4)  # frames, not sequences
     assert summary.success_rate_50 == summary.success_rate_75 == pytest.approx(3 / 4)
+
+
+def test_frames_without_a_target_are_left_out_of_ao_and_sr_in_details_and_summary():
+    truth = np.tile([[10.0, 10, 20, 20]], (4, 1))
+    predicted = np.array([[10, 10, 20, 20], [10, 10, 20, 10], [10, 10, 20, 20], [10, 10, 20, 20]], float)
+    scores = score_boxes("s", truth, predicted, visible=np.array([1, 1, 0, 0]))
+    evaluation = BoxEvaluation("run", (scores,), summarize_boxes([scores]))
+    [details], [summary] = detail_rows([evaluation]), summary_rows([evaluation])
+    for row in (details, summary):
+        assert (row["AO"], row["SR50"], row["SR75"]) == (75, 50, 50)
+    assert details["AUC"] == summary["AUC"] < 50  # for success such frames are missed
 
 
 def test_short_predictions_miss_the_rest_and_bad_ones_are_refused():

@@ -24,9 +24,9 @@ PRECISION_AT = 20  # index into both threshold lists: 20 px, and 0.2
 class BoxProtocol:
     """What a data set does with frames whose target is absent (no box, or marked as out of sight).
 
-    They stay in the denominator and count as a miss for the overlap. The centre error is where toolkits
-    differ: `absent_center_hit` and `absent_normalised_hit` count such frames as hits (UAV123 does).
-    `average_overlap` selects GOT-10k's measure instead of success and precision.
+    AO and SR leave them out, as GOT-10k does. For success they stay in the denominator and count as a miss. The
+    centre error is where toolkits differ: `absent_center_hit` and `absent_normalised_hit` count such frames as hits
+    (UAV123 does). `average_overlap` selects GOT-10k's measures instead of success and precision.
     """
 
     absent_center_hit: bool = False
@@ -68,10 +68,18 @@ class BoxScores:
 
     @property
     def average_overlap(self) -> float:
-        return float(self.overlap.mean()) if self.overlap.size else float("nan")
+        """AO: mean overlap of the frames that show the target; NaN where none does."""
+        present = self._present
+        return float(present.mean()) if present.size else float("nan")
 
     def success_rate(self, threshold: float) -> float:
-        return float((self.overlap > threshold).mean()) if self.overlap.size else float("nan")
+        """SR: share of the frames that show the target whose overlap is above a threshold; NaN where none does."""
+        present = self._present
+        return float((present > threshold).mean()) if present.size else float("nan")
+
+    @property
+    def _present(self) -> np.ndarray:
+        return self.overlap[self.overlap >= 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +242,10 @@ def summarize_boxes(scores: Iterable[BoxScores], protocol: BoxProtocol | None = 
         float(success.mean()),
         float(precision[PRECISION_AT]),
         float(normalised[PRECISION_AT]),
-        float(np.nanmean([_mean_present(one.overlap) for one in parts])),
-        float(np.mean([one.success_rate(0.5) for one in parts])),
-        float(np.mean([one.success_rate(0.75) for one in parts])),
+        float(np.nanmean([one.average_overlap for one in parts])),
+        float(np.nanmean([one.success_rate(0.5) for one in parts])),
+        float(np.nanmean([one.success_rate(0.75) for one in parts])),
         success,
         precision,
         normalised,
     )
-
-
-def _mean_present(overlap: np.ndarray) -> float:
-    present = overlap[overlap >= 0]
-    return float(present.mean()) if present.size else float("nan")

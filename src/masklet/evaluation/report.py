@@ -13,6 +13,7 @@ from rich.table import Table
 from masklet.atomic import atomic_path
 from masklet.errors import ExportError
 from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
+from masklet.evaluation.masks import MaskSummary, ObjectScores
 from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation
 
 Row = dict[str, "str | float | int"]
@@ -28,20 +29,19 @@ def _mask_row(evaluation: MaskEvaluation) -> Row:
     row: Row = {"run": evaluation.name}
     if summary.groups:
         row["overall"] = 100 * summary.overall
-    row |= {
-        "J&F": 100 * summary.j_and_f,
-        "J": 100 * summary.j.mean,
-        "J rec": 100 * summary.j.recall,
-        "J dec": 100 * summary.j.decay,
-        "F": 100 * summary.f.mean,
-        "F rec": 100 * summary.f.recall,
-        "F dec": 100 * summary.f.decay,
-    }
+    row |= _mask_measures(summary)
     for group, (j, f) in summary.groups.items():
         row |= {f"J {group}": 100 * j, f"F {group}": 100 * f}
     row["objects"] = summary.objects
     if evaluation.frames_per_second is not None:
         row["fps"] = evaluation.frames_per_second
+    return row
+
+
+def _mask_measures(scores: MaskSummary | ObjectScores) -> Row:
+    row: Row = {"J&F": 100 * scores.j_and_f}
+    for name, part in (("J", scores.j), ("F", scores.f)):
+        row |= {name: 100 * part.mean, f"{name} rec": 100 * part.recall, f"{name} dec": 100 * part.decay}
     return row
 
 
@@ -76,13 +76,7 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                     "sequence": one.sequence,
                     "object": one.object_id,
                     "frames": len(one.frames),
-                    "J&F": 100 * one.j_and_f,
-                    "J": 100 * one.j.mean,
-                    "J rec": 100 * one.j.recall,
-                    "J dec": 100 * one.j.decay,
-                    "F": 100 * one.f.mean,
-                    "F rec": 100 * one.f.recall,
-                    "F dec": 100 * one.f.decay,
+                    **_mask_measures(one),
                     "group": one.group,
                 }
                 for one in evaluation.objects
@@ -96,7 +90,7 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                     "AUC": 100 * one.success_auc,
                     "Pnorm": 100 * one.normalised_precision_20,
                     "P": 100 * one.precision_20,
-                    "AO": 100 * float(np.clip(one.overlap, 0, None).mean()) if one.overlap.size else float("nan"),
+                    "AO": 100 * one.average_overlap,
                     "SR50": 100 * one.success_rate(0.5),
                     "SR75": 100 * one.success_rate(0.75),
                     "group": one.group,

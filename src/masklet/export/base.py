@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from masklet.errors import ExportError
+from masklet.export.imaging import write_picture
 
 if TYPE_CHECKING:
-    from masklet.export.job import Job
+    from masklet.export.job import Job, Picture
 
 Group = Literal["video", "sequence", "dataset", "still", "animation"]
 
@@ -21,12 +24,22 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DatasetOptions(Options):
-    """Options of every dataset format."""
+class FrameOptions(Options):
+    """Options of every format that goes through many frames."""
 
     every: int = Field(default=1, ge=1, description="Take every n-th frame")
+
+
+class DatasetOptions(FrameOptions):
+    """Options of every dataset format."""
+
     images: Literal["jpg", "png", "none"] = Field(default="jpg", description="Write the frames too, or not")
     jpeg_quality: int = Field(default=95, ge=1, le=100, description="Quality of the JPEG frames")
+
+    @property
+    def suffix(self) -> str:
+        """Of the frames' names, also of those that aren't written."""
+        return ".png" if self.images == "png" else ".jpg"
 
 
 class Exporter(ABC):
@@ -66,3 +79,32 @@ class Exporter(ABC):
             if error["type"] == "extra_forbidden":
                 raise ExportError(f"The format {cls.name} has no option {name!r}; it has: {known}.") from None
             raise ExportError(f"Option {name!r} of the format {cls.name}: {error['msg']}.") from None
+
+
+class DatasetExporter(Exporter):
+    """A format with the frames beside their annotation."""
+
+    group = "dataset"
+    soft = False
+
+    @staticmethod
+    def pictures(job: Job, options: Any, *, tracked_only: bool = False) -> Iterator[Picture]:
+        """The frames that the options ask for."""
+        return job.pictures(job.indices(options.every, tracked_only), pixels=options.images != "none")
+
+    @staticmethod
+    def write_frame(job: Job, options: Any, picture: Picture, name: PurePosixPath) -> None:
+        """The frame itself as a file, unless the options leave frames out."""
+        if options.images != "none":
+            write_picture(job.output.file(name), picture.image_hwc, options.jpeg_quality)
+
+
+def nothing_seen() -> ExportError:
+    return ExportError("Nothing to export: no object can be seen on the frames that were taken.")
+
+
+def nothing_left(frames: int, min_area: float) -> ExportError:
+    return ExportError(
+        f"Nothing to export: none of the masks in {frames} frames has {min_area:g} pixels or more after the mask "
+        "settings were applied."
+    )

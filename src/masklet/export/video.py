@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from masklet.export.base import Options
+from masklet.export.base import Exporter, Options
+from masklet.export.job import Job, Picture
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-    from fractions import Fraction
-
-    from masklet.export.job import Job, Picture
     from masklet.media import VideoWriter
+
+Maker = Callable[[Picture, list[int]], np.ndarray]
 
 
 class VideoOptions(Options):
@@ -26,7 +29,7 @@ class VideoOptions(Options):
     audio: bool = Field(default=True, description="Keep the sound of the source")
 
 
-def open_writer(job: Job, path: Path, codec: str, options: VideoOptions, *, alpha: bool = False) -> VideoWriter:
+def _open_writer(job: Job, path: Path, codec: str, options: VideoOptions, *, alpha: bool = False) -> VideoWriter:
     """A writer for frames like those of the source. Raises MediaError where the file can't be made."""
     from masklet.media import VideoWriter
 
@@ -52,31 +55,37 @@ def open_writer(job: Job, path: Path, codec: str, options: VideoOptions, *, alph
     )
 
 
-def open_writers(
-    job: Job, stack: ExitStack, codec: str, suffix: str, options: Any, *, alpha: bool = False
-) -> list[tuple[VideoWriter, list[int]]]:
-    """(writer, ids of the objects in it): one for all objects, or with `options.split` one for each.
+class VideoExporter(Exporter):
+    """A video of finished pictures: one file for all objects or, where the options split it, one for each."""
 
-    The stack gives up what isn't finished when it closes.
-    """
-    if options.split and len(job.objects) > 1:
-        targets = [(job.output.file(job.path(None, chosen, suffix)), [chosen.id]) for chosen in job.objects]
-    else:
-        targets = [(job.output.file(), job.ids)]
-    writers = []
-    for path, ids in targets:
-        writer = open_writer(job, path, codec, options, alpha=alpha)
-        stack.callback(writer.abort)
-        writers.append((writer, ids))
-    return writers
+    group = "video"
+    codec: ClassVar[str] = ""  # where the options don't choose one
+    alpha: ClassVar[bool] = False
+    pixels: ClassVar[bool] = True
 
+    def write(self, job: Job, options: Any) -> None:
+        targets: list[tuple[PurePosixPath | None, list[int]]] = [(None, job.ids)]
+        if self.splits(options) and len(job.objects) > 1:
+            targets = [(job.path(None, chosen, self.extensions[0]), [chosen.id]) for chosen in job.objects]
+        with ExitStack() as stack:
+            make = self.maker(job, options, stack)
+            writers = []
+            for name, ids in targets:
+                writer = _open_writer(
+                    job, job.output.file(name), self.codec or options.codec, options, alpha=self.alpha
+                )
+                stack.callback(writer.abort)
+                writers.append((writer, ids))
+            for picture in job.pictures(pixels=self.pixels):
+                # Frames have times of their own where they don't simply follow each other.
+                time = picture.time if job.source.variable_rate else None
+                for writer, ids in writers:
+                    writer.write(make(picture, ids), time)
+            for writer, _ in writers:
+                writer.commit()
+                job.notes.extend(note for note in writer.notes if note not in job.notes)
 
-def stamp(job: Job, picture: Picture) -> Fraction | None:
-    """When a frame is shown, where frames don't simply follow each other."""
-    return picture.time if job.source.variable_rate else None
-
-
-def finish(job: Job, writer: Any) -> None:
-    """Completes a file and passes on what the user should know about it."""
-    writer.commit()
-    job.notes.extend(note for note in writer.notes if note not in job.notes)
+    @abstractmethod
+    def maker(self, job: Job, options: Any, stack: ExitStack) -> Maker:
+        """A function from a frame and ids of objects to the picture for it, uint8 RGB or RGBA; what it opens is closed
+        by `stack`."""

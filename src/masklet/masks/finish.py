@@ -112,7 +112,7 @@ def finish_frame(
         return done
     ranks = {object_id: float((scores or {}).get(object_id, 0.0)) for object_id in done}
     masks = overlap.separate({object_id: one.mask_hw for object_id, one in done.items()}, ranks)
-    alphas = overlap.separate_alpha({object_id: one.alpha_hw for object_id, one in done.items()}, ranks)
+    alphas = overlap.separate({object_id: one.alpha_hw for object_id, one in done.items()}, ranks)
     return {
         object_id: FinishedMask(masks[object_id], alphas[object_id]) if object_id in polite else one
         for object_id, one in done.items()

@@ -1,8 +1,4 @@
-"""OpenEXR: scene-linear float pictures and layers.
-
-Reads with the OpenEXR package (every compression, any layer); where that can't be imported, with FFmpeg. Writing needs
-the package.
-"""
+"""OpenEXR: scene-linear float pictures and layers."""
 
 from __future__ import annotations
 
@@ -32,10 +28,8 @@ def read_exr(path: Path) -> FloatImage:
     Raises:
         MediaError: not an OpenEXR file, or damaged.
     """
-    try:
-        import OpenEXR
-    except ImportError:
-        return _read_with_ffmpeg(path)
+    import OpenEXR
+
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             header = dict(file.header())  # the package empties its own when the file is closed
@@ -83,22 +77,6 @@ def _in_display_window(picture: FloatImage, header: Mapping[str, Any]) -> FloatI
     return canvas
 
 
-def _read_with_ffmpeg(path: Path) -> FloatImage:
-    import av
-    import av.error
-
-    try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            frame = next(container.decode(video=0))
-            alpha = any(c.is_alpha for c in frame.format.components)
-            array = frame.to_ndarray(format="gbrapf32le" if alpha else "gbrpf32le")
-    except (av.error.FFmpegError, OSError, StopIteration, IndexError, ValueError) as error:
-        raise MediaError(
-            f"{path} can't be read as OpenEXR ({error}). The OpenEXR package reads more kinds: pip install OpenEXR."
-        ) from error
-    return np.ascontiguousarray(array, np.float32)
-
-
 def exr_to_rgb(linear: FloatImage) -> ImageArray:
     """Scene-linear float to uint8 sRGB: clipped to 0–1, NaN is black. Alpha is premultiplied in EXR, so it is done."""
     clean = np.nan_to_num(linear[..., :3], nan=0.0, posinf=1.0, neginf=0.0)
@@ -125,13 +103,11 @@ def write_exr(
         metadata: further text attributes.
 
     Raises:
-        MediaError: the OpenEXR package is missing, or the file can't be written.
+        MediaError: the file can't be written.
         InputError: no channel, or channels that differ in size.
     """
-    try:
-        import OpenEXR
-    except ImportError:
-        raise MediaError("Writing OpenEXR needs its package: pip install OpenEXR.") from None
+    import OpenEXR
+
     arrays = {name: np.ascontiguousarray(c, np.float16 if half else np.float32) for name, c in channels.items()}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:

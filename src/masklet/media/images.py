@@ -316,7 +316,7 @@ def write_image(
 
     Args:
         path: its suffix says what to write, unless `format` does: PNG and TIFF take uint8 and uint16, TIFF and EXR
-            float32; JPEG, WebP and BMP uint8. EXR needs the OpenEXR package.
+            float32; JPEG, WebP and BMP uint8.
         array: height × width, or × 3 (RGB) or × 4 (RGBA, straight alpha; not for JPEG). bool becomes 0 and 255.
         quality: 1–100, for JPEG and WebP (100 is lossless WebP).
         overwrite: whether a file of this name may be replaced.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -247,6 +249,21 @@ def read_names(path: Path) -> list[str]:
         if name:
             names[name.strip("/")] = None
     return list(names)
+
+
+def read_meta(path: Path, name: str, check: Callable[[str, dict[str, Any]], Any]) -> dict[str, Any]:
+    """{"videos": {name: {"objects": {id: entry}}}} of a data set's meta file, by video.
+
+    Raises InputError where it is another file, or where `check` fails on one of the objects (id, entry).
+    """
+    try:
+        videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
+        for video in videos.values():
+            for object_id, entry in video["objects"].items():
+                check(object_id, entry)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not {name} meta file: {error!r}") from error
+    return dict(videos)
 
 
 def first_existing(*candidates: Path) -> Path | None:

@@ -6,12 +6,10 @@ includes its start and leaves its end out. Without that file an object is scored
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from masklet.errors import InputError
 from masklet.evaluation.layouts.base import (
     LabelMapSequence,
     MaskDataset,
@@ -20,6 +18,7 @@ from masklet.evaluation.layouts.base import (
     first_existing,
     folders,
     from_appearance,
+    read_meta,
     read_names,
 )
 
@@ -29,7 +28,7 @@ def load(root: Path, split: str | None) -> MaskDataset:
     wanted = [split] if split else ["valid", "val", "test", "train"]
     places = [folder / f"{name}_meta.json" for name in wanted if name for folder in (base, root)]
     meta = first_existing(*places, *sorted(base.glob("*_meta.json"))[:1])
-    videos = _read_meta(meta) if meta else {}
+    videos = read_meta(meta, "an LVOS", _range) if meta else {}
     unseen_list = first_existing(base / "unseen_videos.txt", root / "unseen_videos.txt")
     unseen = set(read_names(unseen_list)) if unseen_list else set()
     annotations, pictures = base / "Annotations", base / "JPEGImages"
@@ -58,19 +57,12 @@ def _group(name: str, unseen: set[str]) -> str:
 def _ranges(video: dict[str, Any], group: str, sequence: LabelMapSequence) -> tuple[Target, ...]:
     targets = []
     for object_id, entry in sorted(video["objects"].items(), key=lambda item: int(item[0])):
-        start, end = int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"])
+        start, end = _range(object_id, entry)
         scored = tuple(i for i in sequence.annotated if start <= int(sequence.frames[i]) < end)
         if scored:
             targets.append(Target(int(object_id), scored[0], scored, group))
     return tuple(targets)
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    try:
-        videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
-        for video in videos.values():
-            for entry in video["objects"].values():
-                int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not an LVOS meta file: {error!r}") from error
-    return dict(videos)
+def _range(object_id: str, entry: dict[str, Any]) -> tuple[int, int]:
+    return int(entry["frame_range"]["start"]), int(entry["frame_range"]["end"])

@@ -29,10 +29,14 @@ class ObjectFolderSequence(MaskSequence):
     exclusive = False
 
     def __init__(self, name: str, images: Mapping[str, Path], masks: Mapping[int, Mapping[str, Path]]):
-        annotated = sorted({frame for files in masks.values() for frame in files})
-        super().__init__(name, images, annotated, skip_early=True)
+        super().__init__(name, images, [frame for files in masks.values() for frame in files], skip_early=True)
         self._masks = masks
-        self._index = {frame: i for i, frame in enumerate(self.frames)}
+
+    @property
+    def annotated(self) -> dict[int, tuple[int, ...]]:
+        """Indices of the annotated frames of each object."""
+        index = {frame: i for i, frame in enumerate(self.frames)}
+        return {object_id: tuple(index[frame] for frame in files) for object_id, files in self._masks.items()}
 
     def truth(self, frame: int, object_id: int) -> np.ndarray:
         path = self._masks[object_id].get(self.frames[frame])
@@ -48,8 +52,7 @@ class ObjectFolderSequence(MaskSequence):
 
     def _find_targets(self) -> tuple[Target, ...]:
         targets = []
-        for object_id, files in sorted(self._masks.items()):
-            annotated = tuple(self._index[frame] for frame in files)
+        for object_id, annotated in sorted(self.annotated.items()):
             first = next((i for i in annotated if self.truth(i, object_id).any()), None)
             if first is not None:
                 targets.append(Target(object_id, first, annotated[1:-1]))

@@ -7,7 +7,6 @@ training split's meta.json (`train/meta.json` beside this split) has it; without
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from masklet.evaluation.layouts.base import (
     Target,
     files_by_stem,
     first_existing,
+    read_meta,
 )
 
 
@@ -27,7 +27,7 @@ def load(root: Path, split: str | None) -> MaskDataset:
     meta = base / "meta.json"
     if not meta.is_file():
         raise InputError(f"no meta.json in {base}; name the split that has one with --split")
-    videos = _read_meta(meta)
+    videos = read_meta(meta, "a YouTube-VOS", _first_frame)
     seen = _seen_classes(root, base)
     pictures = first_existing(base.parent / f"{base.name}_all_frames" / "JPEGImages") or base / "JPEGImages"
     sequences = []
@@ -43,7 +43,7 @@ def load(root: Path, split: str | None) -> MaskDataset:
 def _appearances(video: dict[str, Any], seen: set[str], sequence: LabelMapSequence) -> tuple[Target, ...]:
     targets = []
     for object_id, entry in sorted(video["objects"].items(), key=lambda item: int(item[0])):
-        first_name = min(entry["frames"])
+        first_name = _first_frame(object_id, entry)
         if first_name > sequence.frames[-1]:
             continue  # appears after the part of the video that is looked at
         if first_name not in sequence.frames:
@@ -59,16 +59,10 @@ def _seen_classes(root: Path, base: Path) -> set[str]:
     path = first_existing(root / "train" / "meta.json", base.parent / "train" / "meta.json")
     if path is None:
         return set()
-    videos = _read_meta(path).values()
+    videos = read_meta(path, "a YouTube-VOS", _first_frame).values()
     return {str(entry.get("category", "")) for video in videos for entry in video["objects"].values()}
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    try:
-        videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
-        for video in videos.values():
-            for object_id, entry in video["objects"].items():
-                int(object_id), min(entry["frames"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a YouTube-VOS meta file: {error!r}") from error
-    return dict(videos)
+def _first_frame(object_id: str, entry: dict[str, Any]) -> str:
+    int(object_id)
+    return min(entry["frames"])

@@ -7,9 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from masklet.export.base import Exporter
 from masklet.export.job import Job
-from masklet.export.video import VideoOptions, finish, open_writers, stamp
+from masklet.export.video import Maker, VideoExporter, VideoOptions
 from masklet.masks import render
 
 
@@ -23,25 +22,15 @@ class AlphaVideoOptions(VideoOptions):
     split: bool = Field(default=False, description="One file per object instead of one for all")
 
 
-class _AlphaVideo(Exporter):
-    group = "video"
-    codec: ClassVar[str]
+class _AlphaVideo(VideoExporter):
+    alpha = True
     options: ClassVar[type[AlphaVideoOptions]] = AlphaVideoOptions
 
-    def write(self, job: Job, options: AlphaVideoOptions) -> None:
-        with ExitStack() as stack:
-            writers = open_writers(job, stack, self.codec, self.extensions[0], options, alpha=True)
-            for picture in job.pictures():
-                for writer, ids in writers:
-                    cut = render.cutout(
-                        picture.image_hwc,
-                        picture.alpha_hw(ids),
-                        premultiplied=options.alpha == "premultiplied",
-                        clear_outside=options.clear_outside,
-                    )
-                    writer.write(cut, stamp(job, picture))
-            for writer, _ in writers:
-                finish(job, writer)
+    def maker(self, job: Job, options: AlphaVideoOptions, stack: ExitStack) -> Maker:
+        premultiplied = options.alpha == "premultiplied"
+        return lambda picture, ids: render.cutout(
+            picture.image_hwc, picture.alpha_hw(ids), premultiplied, options.clear_outside
+        )
 
 
 class ProRes4444(_AlphaVideo):

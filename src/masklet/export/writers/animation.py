@@ -12,16 +12,15 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from masklet.export.base import Exporter, Options
+from masklet.export.base import Exporter, FrameOptions
 from masklet.export.job import Job
 from masklet.masks import render
 
 _CLEAR = 255  # the palette entry that stands for "transparent" in a GIF
 
 
-class AnimationOptions(Options):
+class AnimationOptions(FrameOptions):
     longest: int = Field(default=480, ge=16, le=16_383, description="Longest side in pixels, at most the source's own")
-    every: int = Field(default=1, ge=1, description="Take every n-th frame")
     loops: int = Field(default=0, ge=0, le=65_535, description="How often it plays; 0 for ever")
 
 

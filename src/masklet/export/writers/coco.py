@@ -7,9 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from masklet import __version__
-from masklet.errors import ExportError
-from masklet.export.base import DatasetOptions, Exporter
-from masklet.export.imaging import write_picture
+from masklet.export.base import DatasetExporter, DatasetOptions, nothing_left
 from masklet.export.job import Job, Picture
 from masklet.masks import polygons, rle
 from masklet.project.finishing import Layer
@@ -26,12 +24,10 @@ class CocoOptions(DatasetOptions):
     min_area: float = Field(default=0.0, ge=0, description="Leave out masks of fewer pixels")
 
 
-class Coco(Exporter):
+class Coco(DatasetExporter):
     name = "coco"
     title = "COCO instances"
     description = "annotations.json in COCO's instance format (RLE or polygons) with the frames in images/"
-    group = "dataset"
-    soft = False
     template = "images/{clip}_{frame:05d}"
     options: ClassVar[type[CocoOptions]] = CocoOptions
 
@@ -39,9 +35,8 @@ class Coco(Exporter):
         categories = category_ids(job.objects)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        pixels = options.images != "none"
-        for picture in job.pictures(job.indices(options.every, tracked_only=True), pixels=pixels):
-            name = job.path(picture, suffix=".png" if options.images == "png" else ".jpg")
+        for picture in self.pictures(job, options, tracked_only=True):
+            name = job.path(picture, suffix=options.suffix)
             images.append(
                 {
                     "id": len(images) + 1,
@@ -52,8 +47,7 @@ class Coco(Exporter):
                     "time": float(job.source.time_of(picture.index)),
                 }
             )
-            if pixels:
-                write_picture(job.output.file(name), picture.image_hwc, options.jpeg_quality)
+            self.write_frame(job, options, picture, name)
             for layer in picture.layers.values():
                 found = self._annotation(picture, layer, options)
                 if found is not None:
@@ -62,10 +56,7 @@ class Coco(Exporter):
                         {"id": len(annotations) + 1, "image_id": len(images), "category_id": category, **found}
                     )
         if not annotations:
-            raise ExportError(
-                f"Nothing to export: none of the masks in {len(images)} frames has {options.min_area:g} pixels "
-                "or more after the mask settings were applied."
-            )
+            raise nothing_left(len(images), options.min_area)
         document = {
             "info": {"description": f"{job.clip}, masks made with masklet {__version__}", "version": "1.0"},
             "licenses": [],

@@ -9,9 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 from pydantic import Field
 
-from masklet.errors import ExportError
-from masklet.export.base import DatasetOptions, Exporter
-from masklet.export.imaging import write_picture
+from masklet.export.base import DatasetExporter, DatasetOptions, nothing_seen
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
 from masklet.masks.boxes import mask_slices
@@ -26,40 +24,34 @@ class CvatOptions(DatasetOptions):
     tolerance: float = Field(default=1.0, ge=0, le=100, description="How far in pixels polygons may be off")
 
 
-class Cvat(Exporter):
+class Cvat(DatasetExporter):
     name = "cvat"
     title = "CVAT"
     description = "annotations.xml for CVAT: 'for images 1.1' with masks, or 'for video 1.1' with tracks"
-    group = "dataset"
-    soft = False
     template = "images/frame_{frame:06d}"
     options: ClassVar[type[CvatOptions]] = CvatOptions
 
     def write(self, job: Job, options: CvatOptions) -> None:
-        indices = job.indices(options.every)
         if options.kind == "masks":
-            kind, body = "annotation", self._images(job, indices, options)
+            kind, body = "annotation", self._images(job, options)
         else:
-            kind, body = "interpolation", self._tracks(job, indices, options)
+            kind, body = "interpolation", self._tracks(job, options)
         if not any(len(element) for element in body):
-            raise ExportError("Nothing to export: no object can be seen on the frames that were taken.")
+            raise nothing_seen()
         root = ElementTree.Element("annotations")
         ElementTree.SubElement(root, "version").text = "1.1"
-        root.append(_meta(job, kind, len(indices), options.kind))
+        root.append(_meta(job, kind, len(job.indices(options.every)), options.kind))
         root.extend(body)
         ElementTree.indent(root)
         text = ElementTree.tostring(root, encoding="unicode")
         job.output.text("annotations.xml", f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')
 
-    @staticmethod
-    def _images(job: Job, indices: list[int], options: CvatOptions) -> list[ElementTree.Element]:
+    def _images(self, job: Job, options: CvatOptions) -> list[ElementTree.Element]:
         height, width = job.size
         images = []
-        pixels = options.images != "none"
-        for picture in job.pictures(indices, pixels=pixels):
-            name = job.path(picture, suffix=".png" if options.images == "png" else ".jpg")
-            if pixels:
-                write_picture(job.output.file(name), picture.image_hwc, options.jpeg_quality)
+        for picture in self.pictures(job, options):
+            name = job.path(picture, suffix=options.suffix)
+            self.write_frame(job, options, picture, name)
             image = _element(
                 "image",
                 id=picture.number,
@@ -89,19 +81,15 @@ class Cvat(Exporter):
             images.append(image)
         return images
 
-    @staticmethod
-    def _tracks(job: Job, indices: list[int], options: CvatOptions) -> list[ElementTree.Element]:
+    def _tracks(self, job: Job, options: CvatOptions) -> list[ElementTree.Element]:
         tracks = {
             chosen.id: _element("track", id=number, label=chosen.name, source="semi-auto")
             for number, chosen in enumerate(job.objects)
         }
         shape = "polygon" if options.kind == "polygons" else "box"
         shown: dict[int, dict[str, Any]] = {}
-        pixels = options.images != "none"
-        for picture in job.pictures(indices, pixels=pixels):
-            if pixels:
-                name = job.path(picture, suffix=f".{options.images}")
-                write_picture(job.output.file(name), picture.image_hwc, options.jpeg_quality)
+        for picture in self.pictures(job, options):
+            self.write_frame(job, options, picture, job.path(picture, suffix=options.suffix))
             for number, track in tracks.items():
                 layer = picture.layers.get(number)
                 where = None if layer is None else rle.box(layer.rle)

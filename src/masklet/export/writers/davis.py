@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from masklet.export.base import DatasetOptions, Exporter
-from masklet.export.imaging import write_indexed_png, write_picture
+from masklet.export.base import DatasetExporter, DatasetOptions
+from masklet.export.imaging import write_indexed_png
 from masklet.export.job import Job
 from masklet.export.labels import label_map, numbered
 
@@ -19,24 +19,19 @@ class DavisOptions(DatasetOptions):
     )
 
 
-class Davis(Exporter):
+class Davis(DatasetExporter):
     name = "davis"
     title = "DAVIS 2017"
     description = "Indexed PNG masks (index 1 is the first object) with the frames, in DAVIS's folders"
-    group = "dataset"
-    soft = False
     template = "{clip}/{number:05d}"
     options: ClassVar[type[DavisOptions]] = DavisOptions
 
     def write(self, job: Job, options: DavisOptions) -> None:
         numbers = numbered(job.objects)
-        pixels = options.images != "none"
         folder = options.resolution_name
-        for picture in job.pictures(job.indices(options.every), pixels=pixels):
+        for picture in self.pictures(job, options):
             name = job.path(picture)
             place = job.output.file(PurePosixPath("Annotations", folder, f"{name}.png"))
             write_indexed_png(place, label_map(picture, numbers))
-            if pixels:
-                frame = job.output.file(PurePosixPath("JPEGImages", folder, f"{name}.{options.images}"))
-                write_picture(frame, picture.image_hwc, options.jpeg_quality)
+            self.write_frame(job, options, picture, PurePosixPath("JPEGImages", folder, f"{name}{options.suffix}"))
         job.output.text("ImageSets/2017/val.txt", f"{job.clip}\n")

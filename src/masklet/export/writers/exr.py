@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from masklet.export.base import Exporter, Options
+from masklet.export.base import Exporter, FrameOptions
 from masklet.export.imaging import to_float
 from masklet.export.job import Job
 from masklet.project.records import ProjectObject
@@ -16,8 +16,7 @@ from masklet.project.records import ProjectObject
 _SRGB_EDGE = 0.04045
 
 
-class ExrOptions(Options):
-    every: int = Field(default=1, ge=1, description="Take every n-th frame")
+class ExrOptions(FrameOptions):
     half: bool = Field(default=False, description="16-bit floats instead of 32-bit: half the size")
     rgb: bool = Field(default=False, description="Also write the picture as scene-linear R, G, B, and all objects as A")
 

@@ -10,9 +10,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from pydantic import Field
 
-from masklet.errors import ExportError
-from masklet.export.base import DatasetOptions, Exporter
-from masklet.export.imaging import write_picture
+from masklet.export.base import DatasetExporter, DatasetOptions, nothing_seen
 from masklet.export.job import Job, Picture
 from masklet.masks import rle
 from masklet.project.records import dumps
@@ -34,12 +32,10 @@ class LabelStudioOptions(DatasetOptions):
     )
 
 
-class LabelStudio(Exporter):
+class LabelStudio(DatasetExporter):
     name = "label-studio"
     title = "Label Studio"
     description = "tasks.json for Label Studio's import with the labelling setup in config.xml"
-    group = "dataset"
-    soft = False
     template = "images/{clip}_{frame:05d}"
     options: ClassVar[type[LabelStudioOptions]] = LabelStudioOptions
 
@@ -65,18 +61,16 @@ class LabelStudio(Exporter):
 
     def _masks(self, job: Job, options: LabelStudioOptions) -> list[dict[str, Any]]:
         tasks = []
-        pixels = options.images != "none"
         found = 0
-        for picture in job.pictures(job.indices(options.every, tracked_only=True), pixels=pixels):
-            name = job.path(picture, suffix=".png" if options.images == "png" else ".jpg")
-            if pixels:
-                write_picture(job.output.file(name), picture.image_hwc, options.jpeg_quality)
+        for picture in self.pictures(job, options, tracked_only=True):
+            name = job.path(picture, suffix=options.suffix)
+            self.write_frame(job, options, picture, name)
             results = self._regions(job, picture)
             found += len(results)
             data = {"image": options.url + quote(name.as_posix()), "frame": picture.index}
             tasks.append({"data": data, options.result: [_answer(job, results, options)]})
         if not found:
-            raise ExportError("Nothing to export: no object can be seen on the frames that were taken.")
+            raise nothing_seen()
         return tasks
 
     @staticmethod
@@ -138,7 +132,7 @@ class LabelStudio(Exporter):
             if sequences[chosen.id]
         ]
         if not results:
-            raise ExportError("Nothing to export: no object can be seen on the frames that were taken.")
+            raise nothing_seen()
         video = options.url + quote(PurePosixPath(source.path.replace("\\", "/")).name)
         return [{"data": {"video": video}, options.result: [_answer(job, results, options)]}]
 

@@ -7,9 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from masklet.export.base import Exporter
 from masklet.export.job import Job
-from masklet.export.video import VideoOptions, finish, open_writers, stamp
+from masklet.export.video import Maker, VideoExporter, VideoOptions
 from masklet.masks import render
 
 
@@ -19,20 +18,13 @@ class MatteOptions(VideoOptions):
     split: bool = Field(default=False, description="One file per object instead of one for all")
 
 
-class _Matte(Exporter):
-    group = "video"
+class _Matte(VideoExporter):
     extensions = (".mp4", ".mov", ".mkv")
-    codec: ClassVar[str]
+    pixels = False
     options: ClassVar[type[MatteOptions]] = MatteOptions
 
-    def write(self, job: Job, options: MatteOptions) -> None:
-        with ExitStack() as stack:
-            writers = open_writers(job, stack, self.codec, self.extensions[0], options)
-            for picture in job.pictures(pixels=False):
-                for writer, ids in writers:
-                    writer.write(render.matte(picture.alpha_hw(ids), channels=3), stamp(job, picture))
-            for writer, _ in writers:
-                finish(job, writer)
+    def maker(self, job: Job, options: MatteOptions, stack: ExitStack) -> Maker:
+        return lambda picture, ids: render.matte(picture.alpha_hw(ids), channels=3)
 
 
 class H264Matte(_Matte):

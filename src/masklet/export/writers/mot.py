@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar
 
 from pydantic import Field
 
 from masklet.errors import ExportError
-from masklet.export.base import DatasetOptions, Exporter
-from masklet.export.imaging import write_picture
+from masklet.export.base import DatasetExporter, DatasetOptions, nothing_seen
 from masklet.export.job import Job
 from masklet.export.labels import label_map, numbered
 from masklet.masks import rle
+from masklet.masks.rle import RLE
 from masklet.project.records import ProjectObject
 
 # The classes that MOTChallenge and MOTS have; other names get numbers that neither uses.
@@ -28,19 +29,36 @@ class MotOptions(DatasetOptions):
     )
 
 
-class Mot(Exporter):
+class _MotExporter(DatasetExporter):
+    template = "{number:06d}"
+    options: ClassVar[type[MotOptions]] = MotOptions
+
+    def instances(
+        self, job: Job, options: MotOptions, apart: bool = False
+    ) -> Iterator[tuple[int, int, list[float], RLE]]:
+        """(frame number, object id, box, run-length mask) of everything that can be seen; writes the frames too."""
+        numbers = numbered(job.objects)
+        for picture in self.pictures(job, options):
+            # Pictures are called 000001.jpg for frame 1.
+            shown = PurePosixPath("img1", f"{picture.number + options.first_frame:06d}{options.suffix}")
+            self.write_frame(job, options, picture, shown)
+            labels = label_map(picture, numbers) if apart else None
+            for object_id, layer in picture.layers.items():
+                mask = layer.rle if labels is None else rle.encode(labels == numbers[object_id])
+                box = rle.box(mask)
+                if box is not None:
+                    yield picture.number + options.first_frame, object_id, [float(v) for v in box], mask
+
+
+class Mot(_MotExporter):
     name = "mot"
     title = "MOTChallenge boxes"
     description = "gt/gt.txt with a box per object and frame, seqinfo.ini, and the frames in img1/"
-    group = "dataset"
-    soft = False
-    template = "{number:06d}"
-    options: ClassVar[type[MotOptions]] = MotOptions
 
     def write(self, job: Job, options: MotOptions) -> None:
         classes = class_numbers(job.objects, options.classes, _MOT_CLASSES)
         lines = []
-        for number, object_id, box, _ in _instances(job, options):
+        for number, object_id, box, _ in self.instances(job, options):
             left, top, right, bottom = box
             # MOTChallenge counts pixels from 1.
             lines.append(
@@ -50,14 +68,10 @@ class Mot(Exporter):
         _finish(job, options, lines)
 
 
-class Mots(Exporter):
+class Mots(_MotExporter):
     name = "mots"
     title = "MOTS masks"
     description = "gt/gt.txt with a run-length mask per object and frame; objects don't overlap"
-    group = "dataset"
-    soft = False
-    template = "{number:06d}"
-    options: ClassVar[type[MotOptions]] = MotOptions
 
     def write(self, job: Job, options: MotOptions) -> None:
         classes = class_numbers(job.objects, options.classes, _MOTS_CLASSES)
@@ -68,7 +82,7 @@ class Mots(Exporter):
         lines = [
             f"{number} {classes[object_id] * 1000 + instances[object_id]} {classes[object_id]} "
             f"{height} {width} {mask['counts']}"
-            for number, object_id, _, mask in _instances(job, options, apart=True)
+            for number, object_id, _, mask in self.instances(job, options, apart=True)
         ]
         _finish(job, options, lines)
 
@@ -90,33 +104,15 @@ def class_numbers(objects: list[ProjectObject], given: dict[str, int], usual: di
     return classes
 
 
-def _instances(job: Job, options: MotOptions, apart: bool = False):
-    """(frame number, object id, box, run-length mask) of everything that can be seen; writes the frames too."""
-    numbers = numbered(job.objects)
-    pixels = options.images != "none"
-    for picture in job.pictures(job.indices(options.every), pixels=pixels):
-        if pixels:
-            # Pictures are called 000001.jpg for frame 1.
-            shown = PurePosixPath("img1", f"{picture.number + options.first_frame:06d}.{options.images}")
-            write_picture(job.output.file(shown), picture.image_hwc, options.jpeg_quality)
-        labels = label_map(picture, numbers) if apart else None
-        for object_id, layer in picture.layers.items():
-            mask = layer.rle if labels is None else rle.encode(labels == numbers[object_id])
-            box = rle.box(mask)
-            if box is not None:
-                yield picture.number + options.first_frame, object_id, [float(v) for v in box], mask
-
-
 def _finish(job: Job, options: MotOptions, lines: list[str]) -> None:
     if not lines:
-        raise ExportError("Nothing to export: no object can be seen on the frames that were taken.")
+        raise nothing_seen()
     frames = len(job.indices(options.every))
     rate = float(job.source.rate / options.every)
     height, width = job.size
     job.output.text("gt/gt.txt", "".join(f"{line}\n" for line in lines))
-    suffix = "" if options.images == "none" else f".{options.images}"
     job.output.text(
         "seqinfo.ini",
         f"[Sequence]\nname={job.clip}\nimDir=img1\nframeRate={rate:g}\nseqLength={frames}\n"
-        f"imWidth={width}\nimHeight={height}\nimExt={suffix or '.jpg'}\n",
+        f"imWidth={width}\nimHeight={height}\nimExt={options.suffix}\n",
     )

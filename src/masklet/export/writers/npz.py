@@ -9,13 +9,12 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from masklet.export.base import Exporter, Options
+from masklet.export.base import Exporter, FrameOptions
 from masklet.export.imaging import to_float
 from masklet.export.job import Job
 
 
-class NpzOptions(Options):
-    every: int = Field(default=1, ge=1, description="Take every n-th frame")
+class NpzOptions(FrameOptions):
     soft: bool = Field(default=False, description="Opacity as float16 instead of boolean masks")
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
-from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from masklet.errors import ExportError
-from masklet.export.base import Exporter
 from masklet.export.job import Job, Picture
-from masklet.export.video import VideoOptions, finish, open_writer, stamp
+from masklet.export.video import Maker, VideoExporter, VideoOptions
 from masklet.masks import render
 
 _SCREENS = {"green": (0, 177, 64), "blue": (0, 71, 187), "black": (0, 0, 0), "white": (255, 255, 255)}
@@ -28,25 +25,9 @@ class PictureVideoOptions(VideoOptions):
     )
 
 
-class _PictureVideo(Exporter):
-    """One picture for every frame; subclasses say which."""
-
-    group = "video"
+class _PictureVideo(VideoExporter):
     extensions = (".mp4", ".mov", ".mkv")
     options: ClassVar[type[PictureVideoOptions]] = PictureVideoOptions
-
-    def write(self, job: Job, options: PictureVideoOptions) -> None:
-        with ExitStack() as stack:
-            make = self.maker(job, options, stack)
-            writer = open_writer(job, job.output.file(), options.codec, options)
-            stack.callback(writer.abort)
-            for picture in job.pictures():
-                writer.write(make(picture), stamp(job, picture))
-            finish(job, writer)
-
-    @abstractmethod
-    def maker(self, job: Job, options: Any, stack: ExitStack) -> Callable[[Picture], np.ndarray]:
-        """A function from a frame to the picture for it, uint8 RGB; what it opens is closed by `stack`."""
 
 
 class OverlayOptions(PictureVideoOptions):
@@ -61,11 +42,11 @@ class Overlay(_PictureVideo):
     description = "The video with its objects coloured, outlined and named, for looking"
     options: ClassVar[type[OverlayOptions]] = OverlayOptions
 
-    def maker(self, job: Job, options: OverlayOptions, stack: ExitStack) -> Callable[[Picture], np.ndarray]:
+    def maker(self, job: Job, options: OverlayOptions, stack: ExitStack) -> Maker:
         colors = {chosen.id: chosen.color for chosen in job.objects}
         names = {chosen.id: chosen.name for chosen in job.objects} if options.names else None
 
-        def make(picture: Picture) -> np.ndarray:
+        def make(picture: Picture, ids: list[int]) -> np.ndarray:
             masks = {number: layer.opacity_hw for number, layer in picture.layers.items()}
             return render.overlay(
                 picture.image_hwc, masks, colors, names, alpha=options.strength, outline=options.outline
@@ -98,8 +79,8 @@ class Screen(_PictureVideo):
     description = "The objects before a green, blue or any other screen"
     options: ClassVar[type[ScreenOptions]] = ScreenOptions
 
-    def maker(self, job: Job, options: ScreenOptions, stack: ExitStack) -> Callable[[Picture], np.ndarray]:
-        return lambda picture: render.screen(picture.image_hwc, picture.alpha_hw(), options.rgb)
+    def maker(self, job: Job, options: ScreenOptions, stack: ExitStack) -> Maker:
+        return lambda picture, ids: render.screen(picture.image_hwc, picture.alpha_hw(ids), options.rgb)
 
 
 class BlurOptions(PictureVideoOptions):
@@ -112,8 +93,8 @@ class Blur(_PictureVideo):
     description = "The objects sharp, all else blurred"
     options: ClassVar[type[BlurOptions]] = BlurOptions
 
-    def maker(self, job: Job, options: BlurOptions, stack: ExitStack) -> Callable[[Picture], np.ndarray]:
-        return lambda picture: render.blur_background(picture.image_hwc, picture.alpha_hw(), options.radius)
+    def maker(self, job: Job, options: BlurOptions, stack: ExitStack) -> Maker:
+        return lambda picture, ids: render.blur_background(picture.image_hwc, picture.alpha_hw(ids), options.radius)
 
 
 class BackgroundOptions(PictureVideoOptions):
@@ -126,7 +107,7 @@ class Background(_PictureVideo):
     description = "The objects before an image or a video"
     options: ClassVar[type[BackgroundOptions]] = BackgroundOptions
 
-    def maker(self, job: Job, options: BackgroundOptions, stack: ExitStack) -> Callable[[Picture], np.ndarray]:
+    def maker(self, job: Job, options: BackgroundOptions, stack: ExitStack) -> Maker:
         from masklet.media import open_media
 
         if not options.file.exists():
@@ -135,9 +116,9 @@ class Background(_PictureVideo):
         still = behind.read(0).image_hwc if len(behind) == 1 else None
         length = Fraction(behind.info.duration)
 
-        def make(picture: Picture) -> np.ndarray:
+        def make(picture: Picture, ids: list[int]) -> np.ndarray:
             back = still if still is not None else behind.read(behind.index_at(picture.time % length)).image_hwc
-            return render.replace_background(picture.image_hwc, picture.alpha_hw(), back)
+            return render.replace_background(picture.image_hwc, picture.alpha_hw(ids), back)
 
         return make
 
@@ -152,5 +133,5 @@ class GreyOut(_PictureVideo):
     description = "The objects in colour, all else grey and darker"
     options: ClassVar[type[GreyOutOptions]] = GreyOutOptions
 
-    def maker(self, job: Job, options: GreyOutOptions, stack: ExitStack) -> Callable[[Picture], np.ndarray]:
-        return lambda picture: render.grey_out(picture.image_hwc, picture.alpha_hw(), options.dim)
+    def maker(self, job: Job, options: GreyOutOptions, stack: ExitStack) -> Maker:
+        return lambda picture, ids: render.grey_out(picture.image_hwc, picture.alpha_hw(ids), options.dim)

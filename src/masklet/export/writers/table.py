@@ -7,9 +7,8 @@ import io
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from masklet.export.base import Exporter, Options
+from masklet.export.base import Exporter, FrameOptions
 from masklet.export.job import Job
 from masklet.masks import rle
 
@@ -19,10 +18,6 @@ COLUMNS = (
 )
 
 
-class CsvOptions(Options):
-    every: int = Field(default=1, ge=1, description="Take every n-th frame")
-
-
 class Csv(Exporter):
     name = "csv"
     title = "CSV table"
@@ -30,9 +25,9 @@ class Csv(Exporter):
     group = "dataset"
     soft = False
     extensions = (".csv",)
-    options: ClassVar[type[CsvOptions]] = CsvOptions
+    options: ClassVar[type[FrameOptions]] = FrameOptions
 
-    def write(self, job: Job, options: CsvOptions) -> None:
+    def write(self, job: Job, options: FrameOptions) -> None:
         height, width = job.size
         text = io.StringIO(newline="")
         table = csv.writer(text, lineterminator="\n")

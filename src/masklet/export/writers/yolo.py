@@ -8,9 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from masklet.errors import ExportError
-from masklet.export.base import DatasetOptions, Exporter
-from masklet.export.imaging import write_picture
+from masklet.export.base import DatasetExporter, DatasetOptions, nothing_left
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
 from masklet.project.finishing import Layer
@@ -30,11 +28,9 @@ class YoloSegOptions(YoloOptions):
     )
 
 
-class _Yolo(Exporter):
+class _Yolo(DatasetExporter):
     """A line for each object: class, then numbers in fractions of the picture's width and height."""
 
-    group = "dataset"
-    soft = False
     template = "{clip}_{frame:05d}"
 
     def write(self, job: Job, options: Any) -> None:
@@ -46,8 +42,7 @@ class _Yolo(Exporter):
             held_back = 1
         train = len(indices) - held_back
         written = 0
-        pixels = options.images != "none"
-        for picture in job.pictures(indices, pixels=pixels):
+        for picture in self.pictures(job, options, tracked_only=True):
             part = "train" if picture.number < train else "val"
             name = job.path(picture)
             lines = [
@@ -58,14 +53,9 @@ class _Yolo(Exporter):
             ]
             written += len(lines)
             job.output.text(PurePosixPath("labels", part, f"{name}.txt"), "".join(f"{line}\n" for line in lines))
-            if pixels:
-                place = job.output.file(PurePosixPath("images", part, f"{name}.{options.images}"))
-                write_picture(place, picture.image_hwc, options.jpeg_quality)
+            self.write_frame(job, options, picture, PurePosixPath("images", part, f"{name}{options.suffix}"))
         if not written:
-            raise ExportError(
-                f"Nothing to export: none of the masks in {len(indices)} frames has {options.min_area:g} pixels "
-                "or more after the mask settings were applied."
-            )
+            raise nothing_left(len(indices), options.min_area)
         names = "".join(f"  {number}: {dumps(name)}\n" for name, number in classes.items())
         val = "images/val" if held_back else "images/train"
         # Without a path, trainers look beside data.yaml, wherever the folder is moved to.

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from masklet.export.base import DatasetOptions, Exporter
-from masklet.export.imaging import write_indexed_png, write_picture
+from masklet.export.base import DatasetExporter, DatasetOptions
+from masklet.export.imaging import write_indexed_png
 from masklet.export.job import Job
 from masklet.export.labels import label_map, numbered
 from masklet.project.records import dumps
@@ -18,20 +18,17 @@ class YouTubeVosOptions(DatasetOptions):
     every: int = Field(default=1, ge=1, description="Take every n-th frame (the data set itself has every 5th)")
 
 
-class YouTubeVos(Exporter):
+class YouTubeVos(DatasetExporter):
     name = "youtube-vos"
     title = "YouTube-VOS"
     description = "Indexed PNG masks, JPEG frames and meta.json in YouTube-VOS's folders"
-    group = "dataset"
-    soft = False
     template = "{clip}/{frame:05d}"
     options: ClassVar[type[YouTubeVosOptions]] = YouTubeVosOptions
 
     def write(self, job: Job, options: YouTubeVosOptions) -> None:
         numbers = numbered(job.objects)
         seen: dict[int, list[str]] = {number: [] for number in numbers.values()}
-        pixels = options.images != "none"
-        for picture in job.pictures(job.indices(options.every), pixels=pixels):
+        for picture in self.pictures(job, options):
             name = job.path(picture)
             labels = label_map(picture, numbers)
             for number, frames in seen.items():
@@ -39,9 +36,7 @@ class YouTubeVos(Exporter):
                     frames.append(name.name)
             place = job.output.file(PurePosixPath("Annotations", f"{name}.png"))
             write_indexed_png(place, labels)
-            if pixels:
-                frame = job.output.file(PurePosixPath("JPEGImages", f"{name}.{options.images}"))
-                write_picture(frame, picture.image_hwc, options.jpeg_quality)
+            self.write_frame(job, options, picture, PurePosixPath("JPEGImages", f"{name}{options.suffix}"))
         objects: dict[str, Any] = {
             str(numbers[chosen.id]): {"category": chosen.name, "frames": seen[numbers[chosen.id]]}
             for chosen in job.objects

@@ -66,7 +66,7 @@ def recognise(path: Path, split: str | None = None) -> str:
     if (base / "Annotations_6fps").is_dir():
         return "sav"
     if (base / "Annotations").is_dir():
-        return _recognise_label_maps(base)
+        return _recognise_benchmark(base)
     if next(path.rglob("*.masklet"), None):
         return "projects"
     if any(next(path.rglob(f"*_{kind}.json"), None) for kind in sav.KINDS):
@@ -92,7 +92,7 @@ def _base(root: Path, split: str | None) -> Path:
     return root
 
 
-def _recognise_label_maps(base: Path) -> str:
+def _recognise_benchmark(base: Path) -> str:
     if (base / "meta.json").is_file():
         return "youtube-vos"
     if next(base.glob("*_meta.json"), None) or next(base.parent.glob(f"{base.name}_meta.json"), None):
@@ -170,33 +170,24 @@ def _recognise_json(path: Path) -> str:
     )
 
 
-def _label_maps(name: str) -> Callable[[Path, str | None, FootageSettings], list[FootageVideo]]:
+def _benchmark(name: str) -> Callable[[Path, str | None, FootageSettings], list[FootageVideo]]:
+    """Videos of label maps or of a folder per object, as the benchmark's own reader finds them."""
+
     def load(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
         from masklet.evaluation.layouts import open_layout
-        from masklet.evaluation.layouts.base import LabelMapSequence, MaskDataset
+        from masklet.evaluation.layouts.base import LabelMapSequence
+        from masklet.evaluation.layouts.sav import ObjectFolderSequence
 
         base = _base(path, split)
-        dataset = open_layout(name, base, split if base == path else None)
-        assert isinstance(dataset, MaskDataset)
         videos: list[FootageVideo] = []
-        for sequence in dataset.sequences:
+        for sequence in open_layout(name, base, split if base == path else None).sequences:
             if isinstance(sequence, LabelMapSequence) and sequence.annotated:
                 videos.append(LabelMapVideo(sequence, base))
+            elif isinstance(sequence, ObjectFolderSequence):
+                videos.append(ObjectFolderVideo(sequence, base))
         return videos
 
     return load
-
-
-def _object_folders(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
-    from masklet.evaluation.layouts import open_layout
-    from masklet.evaluation.layouts.base import MaskDataset, first_existing
-
-    base = _base(path, split)
-    dataset = open_layout("sav", base, split if base == path else None)
-    assert isinstance(dataset, MaskDataset)
-    inside = first_existing(base / f"sav_{split}", base) or base
-    annotations = first_existing(inside / "Annotations_6fps", inside / "Annotations") or inside
-    return [ObjectFolderVideo(sequence, base, annotations / sequence.name) for sequence in dataset.sequences]
 
 
 def _json_files(
@@ -220,13 +211,13 @@ FOOTAGE_LAYOUTS: dict[str, FootageLayout] = {
     layout.name: layout
     for layout in (
         FootageLayout(
-            "davis", "JPEGImages/<video>, Annotations/<video> with numbers as pixels", _label_maps("davis2017")
+            "davis", "JPEGImages/<video>, Annotations/<video> with numbers as pixels", _benchmark("davis2017")
         ),
-        FootageLayout("davis2016", "the same, all that isn't black is one object", _label_maps("davis2016")),
-        FootageLayout("youtube-vos", "the same with meta.json", _label_maps("youtube-vos")),
-        FootageLayout("mose", "the same; 255 is an object's number", _label_maps("mose")),
-        FootageLayout("lvos", "the same with <split>_meta.json", _label_maps("lvos")),
-        FootageLayout("sav", "JPEGImages_24fps/<video>, Annotations_6fps/<video>/<object>", _object_folders),
+        FootageLayout("davis2016", "the same, all that isn't black is one object", _benchmark("davis2016")),
+        FootageLayout("youtube-vos", "the same with meta.json", _benchmark("youtube-vos")),
+        FootageLayout("mose", "the same; 255 is an object's number", _benchmark("mose")),
+        FootageLayout("lvos", "the same with <split>_meta.json", _benchmark("lvos")),
+        FootageLayout("sav", "JPEGImages_24fps/<video>, Annotations_6fps/<video>/<object>", _benchmark("sav")),
         FootageLayout(
             "sav-json",
             "<id>.mp4 with <id>_manual.json and <id>_auto.json",

@@ -16,8 +16,8 @@ import numpy as np
 from masklet.errors import InputError, MediaError
 
 if TYPE_CHECKING:
-    from masklet.evaluation.layouts import MaskSequence
     from masklet.evaluation.layouts.base import LabelMapSequence
+    from masklet.evaluation.layouts.sav import ObjectFolderSequence
     from masklet.media import MediaReader
 
 _FAR = 32  # frames; further apart, finding the place anew is quicker than decoding on
@@ -209,46 +209,25 @@ class LabelMapVideo(PictureVideo):
 
 
 class ObjectFolderVideo(PictureVideo):
-    """SA-V val and test: a folder of binary masks per object, which may overlap."""
+    """SA-V val and test: a folder of masks per object, which may overlap, as the benchmark's reader finds them."""
 
     exclusive = False
 
-    def __init__(self, sequence: MaskSequence, path: Path, folder: Path) -> None:
-        """`folder` holds the objects' folders."""
+    def __init__(self, sequence: ObjectFolderSequence, path: Path) -> None:
         super().__init__(sequence.name, path, sequence.image_paths())
-        self._frames = {name: index for index, name in enumerate(sequence.frames)}
-        self._folder = folder
-
-    @cached_property
-    def _masks(self) -> dict[int, dict[int, Path]]:
-        from masklet.evaluation.layouts.base import files_by_stem, folders
-
-        return {
-            int(name): {
-                self._frames[stem]: path
-                for stem, path in files_by_stem(self._folder / name, frozenset({".png"})).items()
-            }
-            for name in folders(self._folder)
-            if name.isdigit()
-        }
+        self._sequence = sequence
 
     @cached_property
     def annotated(self) -> Sequence[int]:
-        return sorted({index for files in self._masks.values() for index in files})
+        return sorted(set().union(*self._sequence.annotated.values()))
 
     def unknown(self, index: int) -> frozenset[int]:
-        return frozenset(object_id for object_id, files in self._masks.items() if index not in files)
+        return frozenset(i for i, frames in self._sequence.annotated.items() if index not in frames)
 
     def masks(self, index: int) -> dict[int, np.ndarray]:
-        from masklet.evaluation.labels import foreground
-
-        found = {}
-        for object_id, files in self._masks.items():
-            if index in files:
-                mask = foreground(files[index]).astype(bool)
-                if mask.any():
-                    found[object_id] = mask
-        return found
+        known = (i for i, frames in self._sequence.annotated.items() if index in frames)
+        found = {object_id: self._sequence.truth(index, object_id) for object_id in known}
+        return {object_id: mask for object_id, mask in found.items() if mask.any()}
 
 
 def _runs(wanted: Sequence[int]) -> list[list[int]]:
