@@ -8,6 +8,8 @@ import uuid
 from pathlib import Path, PurePosixPath
 
 from masklet.errors import ExportError
+from masklet.media.complete import check_complete
+from masklet.sources import refuse_source
 
 
 class Output:
@@ -18,7 +20,7 @@ class Output:
     """
 
     def __init__(self, target: Path, *, folder: bool, overwrite: bool) -> None:
-        """Raises ExportError when a file is in the way, or nothing can be written there."""
+        """Raises SourceError for a source, ExportError when a file is in the way, or nothing can be written there."""
         self.target = target.absolute()
         self.folder = folder
         self._overwrite = overwrite
@@ -60,14 +62,20 @@ class Output:
         return path
 
     def commit(self) -> list[Path]:
-        """Moves everything to its place and returns the files, in the order in which they were made."""
+        """Moves everything to its place and returns the files, in the order in which they were made.
+
+        What is there stays until all that is new was found complete.
+        """
+        places = [self.target / relative for relative in self._files] if self.folder else [self.target]
         try:
+            for relative, place in zip(self._files, places, strict=True):
+                refuse_source(place)
+                check_complete(self._stage / relative)
             self._sync()
             if self.folder and not self.target.exists():
                 self._stage.replace(self.target)
             elif self.folder:
-                for relative in self._files:
-                    place = self.target / relative
+                for relative, place in zip(self._files, places, strict=True):
                     place.parent.mkdir(parents=True, exist_ok=True)
                     (self._stage / relative).replace(place)
             else:
@@ -77,7 +85,7 @@ class Output:
             raise _unwritable(self.target, problem) from problem
         finally:
             self.discard()
-        return [self.target / relative for relative in self._files] if self.folder else [self.target]
+        return places
 
     def public(self, text: str) -> str:
         """A message in which files have their final names."""
@@ -90,6 +98,7 @@ class Output:
         shutil.rmtree(self._stage, ignore_errors=True)
 
     def _check_free(self, place: Path) -> None:
+        refuse_source(place)
         if place.is_dir():
             raise ExportError(f"{place} is a folder; a file of this name can't be written.")
         if place.exists() and not self._overwrite:

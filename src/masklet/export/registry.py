@@ -16,6 +16,7 @@ from masklet.export.output import Output
 from masklet.naming import NameTemplate, sanitize
 from masklet.project.finishing import Finishing
 from masklet.project.store import Project
+from masklet.sources import Sources
 
 _FORMATS = "masklet.export.writers"
 
@@ -96,11 +97,13 @@ def write(
     function that returns True to stop. `notes` gets what the user should know about the files. `options` are
     the format's own, see `masklet formats`.
 
-    Raises ExportError where nothing would be written or files are in the way, CancelledError when it was
-    stopped, UnknownObjectError, ProjectError (the source isn't found), MediaError (it can't be read).
+    Raises ExportError where nothing would be written or files are in the way, SourceError where it would write over a
+    source (a file that is read or that a project is about), CancelledError when it was stopped, UnknownObjectError,
+    ProjectError (the source isn't found), MediaError (it can't be read).
     """
     exporter = get(format)
     parsed = exporter.parse(options)
+    sources = Sources(*(value for _, value in parsed if isinstance(value, Path)))
     opened = None
     if not isinstance(project, Project):
         project = opened = Project.open(project, read_only=True)
@@ -138,6 +141,7 @@ def write(
     except OSError as problem:
         raise ExportError(f"Can't write {path}: {problem.strerror or problem}. Nothing of it was kept.") from problem
     finally:
+        sources.release()
         if output is not None:
             output.discard()
         if opened is not None:

@@ -40,7 +40,7 @@ class AnimationReader(MediaReader):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__(path)
         from PIL import Image
 
         self.path = path

@@ -21,11 +21,6 @@ from masklet.media.exr import exr_to_rgb, read_exr, write_exr
 from masklet.media.hdr import linear_to_srgb
 from masklet.media.types import ImageArray
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".dpx", ".exr", ".ppm", ".pgm"}
-    | {".tga", ".avif", ".jp2", ".gif", ".apng", ".hdr", ".cin"}
-)
-
 # Cineon film density (Kodak; 10-bit code values): black, white, density per code, gamma of the negative.
 _CINEON_BLACK, _CINEON_WHITE, _CINEON_STEP, _CINEON_GAMMA = 95, 685, 0.002, 0.6
 _TIFF_BITS_PER_SAMPLE = 258

@@ -42,7 +42,8 @@ class SequenceReader(MediaReader):
         kind: Literal["sequence", "image"] = "sequence",
         notes: Sequence[str] = (),
     ) -> None:
-        super().__init__()
+        folder = Path(files.name)
+        super().__init__(*files.paths, *([folder] if folder.is_dir() else []))
         if not files.paths:
             raise MediaError(f"{files.name}: no pictures.")
         self.paths = files.paths

@@ -15,7 +15,7 @@ from typing import Literal
 from anyio import to_thread
 
 from masklet.errors import ExportError, MaskletError, MediaError
-from masklet.media.images import IMAGE_SUFFIXES
+from masklet.sources import IMAGE_SUFFIXES
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError, TooLargeError
 from masklet.studio.schemas import FileEntry, FileList, Uploaded
 

@@ -68,6 +68,7 @@ _KINDS: tuple[tuple[type[MaskletError], int, str], ...] = (
     (errors.ProjectError, 400, "project"),
     (errors.MediaError, 400, "media"),
     (errors.ExportError, 400, "export"),
+    (errors.SourceError, 409, "source"),
     (errors.DownloadError, 400, "download"),
     (errors.CheckpointError, 400, "checkpoint"),
     (errors.DeviceError, 400, "device"),

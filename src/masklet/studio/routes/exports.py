@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from masklet.errors import ExportError
+from masklet.sources import refuse_source
 from masklet.studio import schemas
 from masklet.studio.app import Studio
 from masklet.studio.problems import BusyError, NotFoundError, StudioError
@@ -58,7 +59,7 @@ def start_export(studio: StudioOf, project: ProjectOf, given: schemas.StartExpor
     suffix = exporter.extensions[0] if exporter.extensions else ""
     name = sanitize(f"{opened.source.name}_{exporter.name}")
     target = studio.root.export_target(given.path, opened.path.parent, name, suffix, given.overwrite)
-    _check_target(studio, target, opened.path)
+    _check_target(studio, target)
     job = ExportJob(
         studio.board,
         project,
@@ -128,12 +129,13 @@ def _options(studio: Studio, known: dict[str, Any], given: dict[str, Any]) -> di
     return options
 
 
-def _check_target(studio: Studio, target: Path, project: Path) -> None:
+def _check_target(studio: Studio, target: Path) -> None:
     relative = studio.root.relative(target)
     if any(part.startswith(".") for part in Path(relative).parts):
         raise ExportError(f"{relative} is hidden: choose a name that doesn't begin with a dot.")
-    if target.resolve() == project.resolve() or target.suffix == ".masklet":
+    if target.suffix == ".masklet":
         raise ExportError("An export can't take the place of a project.")
+    refuse_source(target)
 
 
 def _open_folder(folder: Path) -> None:
