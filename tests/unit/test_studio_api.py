@@ -124,3 +124,17 @@ def test_an_export_does_not_take_the_place_of_a_source(client: Client) -> None:
         answer = client.post(exports, json={"format": "h264-matte", "path": path, "overwrite": True})
         assert answer.status_code == 409 and answer.json()["error"]["kind"] == "source", answer.text
     assert (root / "dog.mp4").read_bytes() == DEMO.read_bytes()
+
+
+def test_an_export_that_can_not_be_written_is_refused_at_once(client: Client, project: str) -> None:
+    exports = f"/api/projects/{project}/exports"
+    before = len(client.ask("GET", "/api/jobs"))
+    for export, says in (
+        ({"format": "h264-matte", "path": "mask.png"}, "wrong suffix: the format h264-matte writes .mp4"),
+        ({"format": "cutout", "path": "a.001.tif"}, "wrong suffix"),
+        ({"format": "cutout", "path": "a.001.png"}, "is a source"),
+        ({"format": "png-mask", "path": "a.001.png"}, "is a source"),
+    ):
+        answer = client.post(exports, json=export)
+        assert answer.is_client_error and says in answer.json()["error"]["message"], answer.text
+    assert len(client.ask("GET", "/api/jobs")) == before

@@ -26,10 +26,7 @@ class Output:
         self._overwrite = overwrite
         self._files: list[PurePosixPath] = []
         self._known: set[str] = set()
-        if self.folder and self.target.exists() and not self.target.is_dir():
-            raise ExportError(f"{self.target} is a file; this format writes a folder. Choose another name.")
-        if not self.folder:
-            self._check_free(self.target)
+        check_free(self.target, folder=folder, overwrite=overwrite)
         self._stage = self.target.with_name(f".{self.target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +45,7 @@ class Output:
                 f"Two files of this export would have the name {relative}. "
                 "Put {frame} and, with several objects, {object} into the file name template."
             )
-        self._check_free(self.target / relative if self.folder else self.target)
+        check_free(self.target / relative if self.folder else self.target, folder=False, overwrite=self._overwrite)
         self._known.add(str(relative).casefold())
         self._files.append(relative)
         path = self._stage / relative
@@ -97,17 +94,22 @@ class Output:
         """Removes what was staged."""
         shutil.rmtree(self._stage, ignore_errors=True)
 
-    def _check_free(self, place: Path) -> None:
-        refuse_source(place)
-        if place.is_dir():
-            raise ExportError(f"{place} is a folder; a file of this name can't be written.")
-        if place.exists() and not self._overwrite:
-            raise ExportError(f"{place} exists already. Allow to overwrite it, or choose another name.")
-
     def _sync(self) -> None:
         for relative in self._files:
             with (self._stage / relative).open("rb+") as file:
                 os.fsync(file.fileno())
+
+
+def check_free(place: Path, *, folder: bool, overwrite: bool) -> None:
+    """Raises SourceError for a source, ExportError where a file, or a folder, can't be written."""
+    refuse_source(place)
+    if folder:
+        if place.exists() and not place.is_dir():
+            raise ExportError(f"{place} is a file; this format writes a folder. Choose another name.")
+    elif place.is_dir():
+        raise ExportError(f"{place} is a folder; a file of this name can't be written.")
+    elif place.exists() and not overwrite:
+        raise ExportError(f"{place} exists already. Allow to overwrite it, or choose another name.")
 
 
 def _unwritable(place: Path, problem: OSError) -> ExportError:

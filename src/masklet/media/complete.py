@@ -11,6 +11,7 @@ from typing import Any
 import av
 
 from masklet.errors import MediaError
+from masklet.media.images import open_picture
 
 _SLACK = Fraction(1, 500)  # Matroska's clock has milliseconds
 
@@ -49,8 +50,6 @@ def check_video(path: Path, lasts: Fraction) -> None:
 
 
 def _check_animation(path: Path) -> None:
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         image.seek(getattr(image, "n_frames", 1) - 1)
         image.load()

@@ -10,6 +10,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from masklet import errors
 from masklet.errors import MaskletError
@@ -121,6 +122,10 @@ def install(app: FastAPI) -> None:
         else:
             message = str(error.detail)
         return JSONResponse({"error": {"kind": kind, "message": message}}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hang_up(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return answer(StudioError("The request broke off."))  # nobody is there to read it
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -16,7 +16,6 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from masklet.errors import ExportError
-from masklet.sources import refuse_source
 from masklet.studio import schemas
 from masklet.studio.app import Studio
 from masklet.studio.problems import BusyError, NotFoundError, StudioError
@@ -49,17 +48,20 @@ def start_export(studio: StudioOf, project: ProjectOf, given: schemas.StartExpor
     """Writes masks in one format, below the root."""
     from masklet.export import registry
     from masklet.export.job import choose_objects
+    from masklet.export.output import check_free
     from masklet.naming import sanitize
 
     exporter = registry.get(given.format)
     options = _options(studio, exporter.options.model_fields, given.options)
-    exporter.parse(options)
+    parsed = exporter.parse(options)
     opened = project.project
-    choose_objects(opened, given.objects)
+    chosen = choose_objects(opened, given.objects)
     suffix = exporter.extensions[0] if exporter.extensions else ""
     name = sanitize(f"{opened.source.name}_{exporter.name}")
     target = studio.root.export_target(given.path, opened.path.parent, name, suffix, given.overwrite)
     _check_target(studio, target)
+    place = registry.place_of(exporter, parsed, opened, chosen, target)
+    check_free(place.path, folder=place.is_folder, overwrite=given.overwrite)
     job = ExportJob(
         studio.board,
         project,
@@ -135,7 +137,6 @@ def _check_target(studio: Studio, target: Path) -> None:
         raise ExportError(f"{relative} is hidden: choose a name that doesn't begin with a dot.")
     if target.suffix == ".masklet":
         raise ExportError("An export can't take the place of a project.")
-    refuse_source(target)
 
 
 def _open_folder(folder: Path) -> None:
