@@ -9,13 +9,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from masklet.errors import MaskletError, MediaError
+from masklet.sources import refuse_source
 
 
 def temporary_name(path: Path, error: type[MaskletError] = MediaError) -> Path:
     """A name next to `path` that no other file has; its folder is made if it is missing.
 
-    Raises `error` where the folder can't be made or written to.
+    Raises `SourceError` where `path` is a source, `error` where the folder can't be made or written to.
     """
+    refuse_source(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -28,10 +30,11 @@ def temporary_name(path: Path, error: type[MaskletError] = MediaError) -> Path:
 def publish(temporary: Path, path: Path, overwrite: bool = True, error: type[MaskletError] = MediaError) -> None:
     """Make a finished temporary file durable and give it its real name, in one step.
 
-    Raises `error` where it can't be flushed to disk or renamed, or where `path` exists and may not be overwritten. The
-    temporary file is removed then.
+    Raises `SourceError` where `path` is a source, `error` where it can't be flushed to disk or renamed, or where `path`
+    exists and may not be overwritten. The temporary file is removed then.
     """
     try:
+        refuse_source(path)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         if overwrite:
@@ -51,7 +54,8 @@ def atomic_path(
 ) -> Iterator[Path]:
     """A temporary path to write to; it becomes `path` if the block ends well and is deleted if not.
 
-    Raises `error` where the place can't be written to, the disk is full, or the file exists and may not be overwritten.
+    Raises `SourceError` where `path` is a source, `error` where the place can't be written to, the disk is full, or the
+    file exists and may not be overwritten.
     """
     final = Path(path)
     refuse_existing(final, overwrite, error)

@@ -34,6 +34,10 @@ class MediaError(MaskletError):
     """A picture, video or sequence can't be read or written."""
 
 
+class SourceError(MaskletError):
+    """A file that the user brought would be written over."""
+
+
 class CheckpointError(MaskletError):
     """Weights are missing, damaged, or belong to another network."""
 

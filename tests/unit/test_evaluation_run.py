@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from masklet.errors import InputError
+from masklet.errors import InputError, SourceError
 from masklet.evaluation import open_layout, score_results
 from masklet.evaluation.run import Run, deepest_point, evaluate_run, track_masks
 from masklet.training.synthesis import Clip, ClipGenerator, ClipSettings
@@ -71,6 +71,15 @@ def test_tracking_is_scored_like_its_own_files(tmp_path, nano, clips):
     resumed = evaluate_run(dataset, Run("n", nano, keep=tmp_path / "kept", resume=True))
     assert resumed.objects[0].region[0] < evaluation.objects[0].region[0]
     assert resumed.frames_per_second is None
+
+
+def test_results_never_take_the_place_of_annotations(tmp_path, nano, clips):
+    dataset = open_layout("davis2017", write(clips[:1], tmp_path / "d"))
+    annotations = tmp_path / "d" / "Annotations"
+    before = {path: path.read_bytes() for path in annotations.rglob("*.png")}
+    with pytest.raises(SourceError, match="it would come among the pictures"):
+        evaluate_run(dataset, Run("n", nano, keep=annotations))
+    assert {path: path.read_bytes() for path in annotations.rglob("*") if path.is_file()} == before
 
 
 def test_a_late_object_is_tracked_from_where_it_is_shown(tmp_path, nano, clips):

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from tests.e2e.studio_client import TOKEN, Client, running
+from tests.e2e.studio_client import DEMO, TOKEN, Client, running
 
 # These wait for the outside world, or end what the other requests need.
 CHECKS = (content_type_conformance, response_schema_conformance, status_code_conformance)
@@ -111,3 +111,30 @@ def test_the_socket_shrugs_at_nonsense(client: Client, text: str | bytes) -> Non
             while json.loads(news.recv(timeout=30))["type"] != "pong":
                 pass
     assert client.get("/api/studio").status_code == 200
+
+
+def test_an_export_does_not_take_the_place_of_a_source(client: Client) -> None:
+    root = client.server.studio.root.folder  # type: ignore[attr-defined]
+    (root / "dog.mp4").write_bytes(DEMO.read_bytes())
+    (root / "link.mp4").symlink_to(root / "dog.mp4")
+    state = client.ask("POST", "/api/projects", path="dog.mp4")
+    exports = f"/api/projects/{state['id']}/exports"
+    client.ask("POST", f"/api/projects/{state['id']}/objects")
+    for path in ("dog.mp4", "link.mp4", "nowhere/../dog.mp4"):
+        answer = client.post(exports, json={"format": "h264-matte", "path": path, "overwrite": True})
+        assert answer.status_code == 409 and answer.json()["error"]["kind"] == "source", answer.text
+    assert (root / "dog.mp4").read_bytes() == DEMO.read_bytes()
+
+
+def test_an_export_that_can_not_be_written_is_refused_at_once(client: Client, project: str) -> None:
+    exports = f"/api/projects/{project}/exports"
+    before = len(client.ask("GET", "/api/jobs"))
+    for export, says in (
+        ({"format": "h264-matte", "path": "mask.png"}, "wrong suffix: the format h264-matte writes .mp4"),
+        ({"format": "cutout", "path": "a.001.tif"}, "wrong suffix"),
+        ({"format": "cutout", "path": "a.001.png"}, "is a source"),
+        ({"format": "png-mask", "path": "a.001.png"}, "is a source"),
+    ):
+        answer = client.post(exports, json=export)
+        assert answer.is_client_error and says in answer.json()["error"]["message"], answer.text
+    assert len(client.ask("GET", "/api/jobs")) == before

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.e2e.studio_client import TOKEN, Client, running
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from masklet.studio.app import Options, Studio, make_app
 from masklet.studio.files import Root, clean_name
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError
 from masklet.studio.security import Access, is_loopback
@@ -122,6 +125,80 @@ def test_the_socket_is_guarded_too(client: Client, headers: dict[str, str]) -> N
     assert refused.value.response.status_code == 403
     with connect(address, additional_headers=BEARER, origin=f"http://127.0.0.1:{client.port}") as socket:
         assert json.loads(socket.recv(timeout=20))["type"] == "hello"
+
+
+# What a header may say; the names that somebody looks at.
+NAMES = st.sampled_from(
+    [
+        "Host",
+        "Origin",
+        "Cookie",
+        "Authorization",
+        "Content-Length",
+        "Content-Type",
+        "Range",
+        "If-Range",
+        "Accept",
+        "If-None-Match",
+        "If-Modified-Since",
+        "Sec-Fetch-Site",
+        "Transfer-Encoding",
+        "Expect",
+        "X-Forwarded-For",
+    ]
+)
+VALUES = st.binary(max_size=40) | st.sampled_from(
+    [
+        b"http://[bad",
+        b"[bad",
+        b"[::1]:99999999",
+        b"\xb2\xb3",
+        b"9" * 5000,
+        b"-5",
+        b"bytes=5-1",
+        b"bytes=0-0,1-1",
+        b"http://127.0.0.1:\xb2",
+        b"Bearer \xff",
+        b'a="\\400"; b=[]; ;=;',
+        b"application/json;=;",
+        b"99 Foo 99999 99:99",
+    ]
+)
+
+
+@given(headers=st.lists(st.tuples(NAMES, VALUES), min_size=1, max_size=4), token=st.booleans(), page=st.booleans())
+@example(headers=[("Origin", b"http://[bad")], token=False, page=False)
+@example(headers=[("Content-Length", b"\xb2")], token=True, page=True)
+@settings(max_examples=150, deadline=None)
+def test_no_header_is_trusted(guarded: Callable[..., int], headers: list[tuple[str, bytes]], token: bool, page: bool):
+    usual = {"Host": b"127.0.0.1:8000", "Authorization": f"Bearer {TOKEN}".encode()} if token else {}
+    given = [(name.lower().encode(), value) for name, value in [*usual.items(), *headers]]
+    status = guarded("GET" if page else "POST", "/main.js" if page else "/api/login-links", given)
+    assert status < 500
+    assert token or status in (401, 403)
+
+
+@pytest.fixture(scope="module")
+def guarded(client: Client) -> Callable[..., int]:
+    """Asks the studio without a server between, which would sort out some of the headers."""
+    app = make_app(Studio(Options(root=client.server.studio.root.folder), Access("127.0.0.1", 8000, TOKEN)))  # type: ignore[attr-defined]
+
+    def ask(method: str, path: str, headers: list[tuple[bytes, bytes]]) -> int:
+        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path}
+        scope |= {"raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http", "headers": headers}
+        sent: list[dict[str, Any]] = []
+        bodies = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> Any:
+            return next(bodies, None) or await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(app(scope, receive, send))
+        return sent[0]["status"]
+
+    return ask
 
 
 def test_headers_on_every_answer(client: Client, stranger: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sqlite3
 import struct
 import zlib
@@ -13,7 +14,10 @@ import pytest
 from PIL import Image
 from tests.e2e.studio_client import DEMO, Client, running
 
+from masklet.errors import MediaError
+from masklet.media import image_size
 from masklet.project import Project
+from masklet.studio.files import check_media
 
 LIMIT = 1 << 20
 
@@ -49,7 +53,7 @@ def picture(colour: str = "red") -> bytes:
 
 
 def left(root: Path) -> set[str]:
-    return {path.name for path in root.rglob("*") if path.is_file()}
+    return {path.name for path in root.rglob("*")}
 
 
 def test_a_video_in_pieces(client: Client, root: Path) -> None:
@@ -110,21 +114,58 @@ def test_too_large_without_saying_so(client: Client, root: Path) -> None:
     assert answer.status_code == 413 and left(root) == before
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(client: Client, root: Path) -> None:
+@pytest.mark.parametrize("where", ["name=half.mp4", "name=s.001.png&folder=a%20new%20shot"])
+def test_an_upload_that_breaks_off_leaves_nothing(
+    client: Client, root: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
     before = left(root)
 
     def half() -> Iterator[bytes]:
         yield DEMO.read_bytes()[:20_000]
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        client.post("/api/uploads?name=half.mp4", content=half())
-    client.ask("GET", "/api/studio")
-    for _ in range(200):
-        if left(root) == before:
-            break
-        client.ask("GET", "/api/jobs")
+    logs = [logging.getLogger(name) for name in ("uvicorn.error", "masklet.studio")]
+    for log in logs:
+        log.addHandler(caplog.handler)
+    try:
+        for _ in range(5):
+            with pytest.raises(KeyboardInterrupt):
+                client.post(f"/api/uploads?{where}", content=half())
+        client.ask("GET", "/api/studio")
+        for _ in range(200):
+            if left(root) == before:
+                break
+            client.ask("GET", "/api/jobs")
+    finally:
+        for log in logs:
+            log.removeHandler(caplog.handler)
     assert left(root) == before
+    assert not caplog.records  # somebody who hung up is no news
+
+
+def test_a_refused_picture_leaves_no_empty_folder(client: Client, root: Path) -> None:
+    before = left(root)
+    answer = client.post("/api/uploads?name=s.001.png&folder=refused", content=b"not a picture \xff\x00")
+    assert answer.status_code == 400
+    assert left(root) == before
+
+
+def test_pictures_as_large_as_a_poster_are_taken(client: Client, root: Path) -> None:
+    """Pillow alone would call it an attack."""
+    assert client.post("/api/uploads?name=poster.png", content=png(13_400, 13_400)).status_code == 201
+    media = client.ask("POST", "/api/projects", path="uploads/poster.png")["media"]
+    assert (media["width"], media["height"]) == (13_400, 13_400)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_picture(tmp_path: Path) -> None:
+    path = tmp_path / "largest.png"
+    path.write_bytes(png(16_000, 16_000))
+    assert image_size(path) == (16_000, 16_000)
+    check_media(path)
+    path.write_bytes(png(16_385, 16_384, b""))
+    with pytest.raises(MediaError, match="too large"):
+        image_size(path)
 
 
 def test_projects_from_strangers(client: Client, root: Path, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def preview(
     """Draw a contact sheet of synthetic clips: one row of frames for each."""
     import cv2
 
+    from masklet.sources import Sources
     from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe, contact_sheet
 
     suffix = output.suffix.lower()
@@ -143,7 +144,8 @@ def preview(
     made = [generator.clip(number) for number in range(clips)]
     sheet = contact_sheet(made, masks=masks, columns=columns)
     coded = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    with atomic_path(output, error=ExportError) as temporary:
+    brought = [*(cutouts or ()), *(photos or ()), *(sources or ())]
+    with Sources(*brought), atomic_path(output, error=ExportError) as temporary:
         temporary.write_bytes(coded.tobytes())
     objects = sum(len(clip.objects) for clip in made)
     typer.echo(f"{output}: {clips} clips of {frames} frames, {objects} objects")

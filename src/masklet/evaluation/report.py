@@ -177,7 +177,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Writes rows as CSV (UTF-8, comma, one header line). An existing file is replaced in one step.
 
     Raises:
-        ExportError: the file can't be written.
+        ExportError, SourceError: the file can't be written, or is a source.
     """
     columns = _columns(rows)
     text = io.StringIO(newline="")
@@ -193,7 +193,7 @@ def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]
     """Writes summary.csv, details.csv, frames.csv and, for boxes, curves.csv. Gives their paths.
 
     Raises:
-        ExportError: a file can't be written.
+        ExportError, SourceError: a file can't be written, or is a source.
     """
     reports = {
         "summary.csv": summary_rows(evaluations),

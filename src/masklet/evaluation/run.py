@@ -30,6 +30,7 @@ from masklet.evaluation.score import (
 )
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.palette import davis_palette_bytes
+from masklet.sources import Sources, refuse_source
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
@@ -76,15 +77,17 @@ def evaluate_run(dataset: MaskDataset | BoxDataset, run: Run, *, finished: Finis
 
     Raises:
         InputError: an unknown prompt, or one that this data set can't give (a mask where there are boxes).
+        SourceError: results would be written over pictures or annotations of the data set.
         MediaError: a picture can't be read.
     """
     if run.prompt not in PROMPTS:
         raise InputError(f"unknown prompt '{run.prompt}'; known are {', '.join(PROMPTS)}")
-    if isinstance(dataset, BoxDataset):
-        if run.prompt == "mask":
-            raise InputError(f"{dataset.name} has boxes and no masks: use --prompt box or --prompt click")
-        return _evaluate_boxes(dataset, run, finished)
-    return _evaluate_masks(dataset, run, finished)
+    if isinstance(dataset, BoxDataset) and run.prompt == "mask":
+        raise InputError(f"{dataset.name} has boxes and no masks: use --prompt box or --prompt click")
+    with Sources(*{file.parent for sequence in dataset.sequences for file in sequence.files()}):
+        if isinstance(dataset, BoxDataset):
+            return _evaluate_boxes(dataset, run, finished)
+        return _evaluate_masks(dataset, run, finished)
 
 
 def _evaluate_masks(dataset: MaskDataset, run: Run, finished: Finished | None) -> MaskEvaluation:
@@ -283,8 +286,9 @@ def _keep_masks(folder: Path, sequence: MaskSequence, predicted: _PackedMasks, *
                     picture.putpalette(davis_palette_bytes())
                     picture.save(temporary / f"{frame}.png")
             final = folder / sequence.name
-            if final.exists():
-                shutil.rmtree(final)
+            for kept in final.rglob("*"):
+                refuse_source(kept)
+            shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)

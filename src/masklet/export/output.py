@@ -8,6 +8,8 @@ import uuid
 from pathlib import Path, PurePosixPath
 
 from masklet.errors import ExportError
+from masklet.media.complete import check_complete
+from masklet.sources import refuse_source
 
 
 class Output:
@@ -18,16 +20,13 @@ class Output:
     """
 
     def __init__(self, target: Path, *, folder: bool, overwrite: bool) -> None:
-        """Raises ExportError when a file is in the way, or nothing can be written there."""
+        """Raises SourceError for a source, ExportError when a file is in the way, or nothing can be written there."""
         self.target = target.absolute()
         self.folder = folder
         self._overwrite = overwrite
         self._files: list[PurePosixPath] = []
         self._known: set[str] = set()
-        if self.folder and self.target.exists() and not self.target.is_dir():
-            raise ExportError(f"{self.target} is a file; this format writes a folder. Choose another name.")
-        if not self.folder:
-            self._check_free(self.target)
+        check_free(self.target, folder=folder, overwrite=overwrite)
         self._stage = self.target.with_name(f".{self.target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +45,7 @@ class Output:
                 f"Two files of this export would have the name {relative}. "
                 "Put {frame} and, with several objects, {object} into the file name template."
             )
-        self._check_free(self.target / relative if self.folder else self.target)
+        check_free(self.target / relative if self.folder else self.target, folder=False, overwrite=self._overwrite)
         self._known.add(str(relative).casefold())
         self._files.append(relative)
         path = self._stage / relative
@@ -60,14 +59,20 @@ class Output:
         return path
 
     def commit(self) -> list[Path]:
-        """Moves everything to its place and returns the files, in the order in which they were made."""
+        """Moves everything to its place and returns the files, in the order in which they were made.
+
+        What is there stays until all that is new was found complete.
+        """
+        places = [self.target / relative for relative in self._files] if self.folder else [self.target]
         try:
+            for relative, place in zip(self._files, places, strict=True):
+                refuse_source(place)
+                check_complete(self._stage / relative)
             self._sync()
             if self.folder and not self.target.exists():
                 self._stage.replace(self.target)
             elif self.folder:
-                for relative in self._files:
-                    place = self.target / relative
+                for relative, place in zip(self._files, places, strict=True):
                     place.parent.mkdir(parents=True, exist_ok=True)
                     (self._stage / relative).replace(place)
             else:
@@ -77,7 +82,7 @@ class Output:
             raise _unwritable(self.target, problem) from problem
         finally:
             self.discard()
-        return [self.target / relative for relative in self._files] if self.folder else [self.target]
+        return places
 
     def public(self, text: str) -> str:
         """A message in which files have their final names."""
@@ -89,16 +94,22 @@ class Output:
         """Removes what was staged."""
         shutil.rmtree(self._stage, ignore_errors=True)
 
-    def _check_free(self, place: Path) -> None:
-        if place.is_dir():
-            raise ExportError(f"{place} is a folder; a file of this name can't be written.")
-        if place.exists() and not self._overwrite:
-            raise ExportError(f"{place} exists already. Allow to overwrite it, or choose another name.")
-
     def _sync(self) -> None:
         for relative in self._files:
             with (self._stage / relative).open("rb+") as file:
                 os.fsync(file.fileno())
+
+
+def check_free(place: Path, *, folder: bool, overwrite: bool) -> None:
+    """Raises SourceError for a source, ExportError where a file, or a folder, can't be written."""
+    refuse_source(place)
+    if folder:
+        if place.exists() and not place.is_dir():
+            raise ExportError(f"{place} is a file; this format writes a folder. Choose another name.")
+    elif place.is_dir():
+        raise ExportError(f"{place} is a folder; a file of this name can't be written.")
+    elif place.exists() and not overwrite:
+        raise ExportError(f"{place} exists already. Allow to overwrite it, or choose another name.")
 
 
 def _unwritable(place: Path, problem: OSError) -> ExportError:

@@ -7,15 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from masklet.errors import ExportError, MediaError
-from masklet.export.base import Exporter
+from masklet.export.base import Exporter, Options
 from masklet.export.job import Cancel, Job, Progress, choose_objects
 from masklet.export.output import Output
 from masklet.naming import NameTemplate, sanitize
 from masklet.project.finishing import Finishing
+from masklet.project.records import ProjectObject
 from masklet.project.store import Project
+from masklet.sources import Sources
 
 _FORMATS = "masklet.export.writers"
 
@@ -96,25 +98,21 @@ def write(
     function that returns True to stop. `notes` gets what the user should know about the files. `options` are
     the format's own, see `masklet formats`.
 
-    Raises ExportError where nothing would be written or files are in the way, CancelledError when it was
-    stopped, UnknownObjectError, ProjectError (the source isn't found), MediaError (it can't be read).
+    Raises ExportError where nothing would be written or files are in the way, SourceError where it would write over a
+    source (a file that is read or that a project is about), CancelledError when it was stopped, UnknownObjectError,
+    ProjectError (the source isn't found), MediaError (it can't be read).
     """
     exporter = get(format)
     parsed = exporter.parse(options)
+    sources = Sources(*(value for _, value in parsed if isinstance(value, Path)))
     opened = None
     if not isinstance(project, Project):
         project = opened = Project.open(project, read_only=True)
     output = None
     try:
         chosen = choose_objects(project, objects)
-        many = exporter.splits(parsed) and len(chosen) > 1
-        pattern = template or (f"{exporter.template}_{{object}}" if many else exporter.template)
-        folder = not exporter.extensions or many
-        target = Path(path)
-        if not folder:
-            named = target.is_dir() or os.fspath(path).endswith(("/", os.sep))
-            target = _file_target(exporter, target, named, pattern, project)
-        output = Output(target, folder=folder, overwrite=overwrite)
+        place = place_of(exporter, parsed, project, chosen, path, template)
+        output = Output(place.path, folder=place.is_folder, overwrite=overwrite)
         job = Job(
             project,
             format,
@@ -122,7 +120,7 @@ def write(
             start=start,
             end=end,
             finishing=Finishing(project, chosen, settings, soft=exporter.soft),
-            template=pattern,
+            template=place.template,
             output=output,
             progress=progress,
             cancel=cancel,
@@ -138,21 +136,41 @@ def write(
     except OSError as problem:
         raise ExportError(f"Can't write {path}: {problem.strerror or problem}. Nothing of it was kept.") from problem
     finally:
+        sources.release()
         if output is not None:
             output.discard()
         if opened is not None:
             opened.close()
 
 
-def _file_target(exporter: Exporter, target: Path, is_folder: bool, pattern: str, project: Project) -> Path:
-    """The file to write: as given, with the format's suffix, or named by the template in a folder."""
-    default = exporter.extensions[0]
-    if is_folder:
+class Place(NamedTuple):
+    """Where an export goes: one file, or a folder whose files are named by the template."""
+
+    path: Path
+    is_folder: bool
+    template: str
+
+
+def place_of(
+    exporter: Exporter,
+    options: Options,
+    project: Project,
+    objects: Sequence[ProjectObject],
+    path: str | os.PathLike[str],
+    template: str | None = None,
+) -> Place:
+    """Where an export of these objects goes that was asked for at `path`. Raises ExportError for a wrong suffix."""
+    many = exporter.splits(options) and len(objects) > 1
+    pattern = template or (f"{exporter.template}_{{object}}" if many else exporter.template)
+    target = Path(path)
+    if not exporter.extensions or many:
+        return Place(target, True, pattern)
+    if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
         named = NameTemplate(pattern).fill({"clip": sanitize(project.source.name), "format": exporter.name})
-        return target / f"{named}{default}"
+        return Place(target / f"{named}{exporter.extensions[0]}", False, pattern)
     if not target.suffix:
-        return target.with_name(target.name + default)
+        return Place(target.with_name(target.name + exporter.extensions[0]), False, pattern)
     if target.suffix.lower() not in exporter.extensions:
         allowed = " or ".join(exporter.extensions)
         raise ExportError(f"{target.name} has the wrong suffix: the format {exporter.name} writes {allowed}.")
-    return target
+    return Place(target, False, pattern)

@@ -12,6 +12,7 @@ from masklet.errors import MediaError
 from masklet.media.base import ForwardCursor, MediaReader, cache_size
 from masklet.media.color import over_black
 from masklet.media.fingerprint import file_fingerprint
+from masklet.media.images import open_picture
 from masklet.media.types import ImageArray, MediaInfo
 from masklet.media.video_index import EntryPoint, VideoIndex
 
@@ -21,12 +22,10 @@ _CLOCK = Fraction(1, 1000)
 
 def is_animated(path: Path) -> bool:
     """Whether this WebP or PNG holds more than one frame."""
-    from PIL import Image
-
     if path.suffix.lower() not in {".webp", ".png", ".apng"}:
         return False
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return bool(getattr(image, "is_animated", False))
     except Exception:  # Pillow raises whatever its parsers stumble over; reading it will say what is wrong
         return False
@@ -40,18 +39,18 @@ class AnimationReader(MediaReader):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
-        from PIL import Image
-
+        super().__init__(path)
         self.path = path
         ticks = [0]
         try:
-            with Image.open(path) as image:
+            with open_picture(path) as image:
                 size, mode, codec = image.size, image.mode, str(image.format).lower()
                 for position in range(image.n_frames):
                     image.seek(position)
                     image.load()
                     ticks.append(ticks[-1] + (round(image.info.get("duration", 0)) or _DEFAULT_MILLISECONDS))
+        except MediaError:
+            raise
         except Exception as error:  # Pillow raises whatever its parsers stumble over
             raise MediaError(f"{path} is damaged: {error}.") from error
         count = len(ticks) - 1
@@ -95,9 +94,7 @@ class AnimationReader(MediaReader):
 class _AnimationCursor(ForwardCursor[ImageArray]):
     def __init__(self, path: Path, cache_frames: int) -> None:
         super().__init__(cache_frames)
-        from PIL import Image
-
-        self._image: Any = Image.open(path)
+        self._image: Any = open_picture(path)
 
     def close(self) -> None:
         self._cache.clear()

@@ -8,12 +8,14 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from masklet.errors import InputError, MediaError
 from masklet.media.prefetch import prefetched
 from masklet.media.types import Frame, ImageArray, MediaInfo
+from masklet.sources import Sources
 
 CACHE_BYTES = 256 << 20  # decoded pictures that one cursor may keep
 CACHE_FRAMES = 64
@@ -84,7 +86,9 @@ class MediaReader(ABC):
     Use it as a context manager or call `close`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *sources: Path) -> None:
+        """Nobody writes over `sources` (files, or a folder of pictures) before the reader is closed."""
+        self._sources = Sources(*sources)
         self._lock = threading.RLock()
         self._closed = False
         self._cursor: Cursor | None = None
@@ -219,6 +223,7 @@ class MediaReader(ABC):
 
     def close(self) -> None:
         """Let go of files and decoders. Running iterations end on their own."""
+        self._sources.release()
         with self._lock:
             self._closed = True
             if self._cursor is not None:

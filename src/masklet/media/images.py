@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -21,16 +22,36 @@ from masklet.media.exr import exr_to_rgb, read_exr, write_exr
 from masklet.media.hdr import linear_to_srgb
 from masklet.media.types import ImageArray
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".dpx", ".exr", ".ppm", ".pgm"}
-    | {".tga", ".avif", ".jp2", ".gif", ".apng", ".hdr", ".cin"}
-)
-
 # Cineon film density (Kodak; 10-bit code values): black, white, density per code, gamma of the negative.
 _CINEON_BLACK, _CINEON_WHITE, _CINEON_STEP, _CINEON_GAMMA = 95, 685, 0.002, 0.6
 _TIFF_BITS_PER_SAMPLE = 258
 _DPX_TRANSFER_OFFSET = 801
 _DPX_LOGARITHMIC = {1, 3}
+
+
+#: Pixels of one picture: larger ones are refused before anything is decoded (16384 × 16384).
+PIXEL_LIMIT = 1 << 28
+_PILLOWS_LIMIT = threading.Lock()
+
+
+def open_picture(path: Path) -> Any:
+    """A picture as Pillow has it, not decoded yet.
+
+    Raises:
+        MediaError: it has more pixels than `PIXEL_LIMIT`. What Pillow raises for files that are none.
+    """
+    from PIL import Image
+
+    with _PILLOWS_LIMIT:  # a number of the whole process, too low for scans and posters
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+    if image.width * image.height > PIXEL_LIMIT:
+        image.close()
+        raise MediaError(f"{path} is too large: {image.width}×{image.height} pixels, more than 16384×16384 in all.")
+    return image
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageArray:
@@ -83,12 +104,10 @@ def read_mask(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
     Raises:
         MediaError: the file is missing, damaged or not a picture.
     """
-    from PIL import Image
-
     file = Path(path)
     _head(file)
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             if image.mode == "P":
                 return np.asarray(image) != 0
             if image.mode == "1":
@@ -111,18 +130,18 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         MediaError: the file is missing, damaged or not a picture.
     """
-    from PIL import ExifTags, Image
+    from PIL import ExifTags
 
     file = Path(path)
     head = _head(file)
     if head[:4] not in {b"\x76\x2f\x31\x01", b"SDPX", b"XPDS"}:
         try:
-            with Image.open(file) as image:
+            with open_picture(file) as image:
                 width, height = image.size
                 turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
                 return (height, width) if turned else (width, height)
-        except Image.DecompressionBombError as error:
-            raise MediaError(f"{file} is too large: {error}.") from error
+        except MediaError:
+            raise
         except Exception:  # Pillow raises whatever its parsers stumble over
             pass
     height, width = read_image(file).shape[:2]
@@ -146,15 +165,15 @@ def _head(path: Path) -> bytes:
 
 def _read_plain(path: Path) -> ImageArray:
     """uint8, height × width × 3 or 4 (straight alpha): Pillow, then OpenCV, then FFmpeg."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             if _is_deep_png(path) or _is_deep_tiff(image):
                 raise UnidentifiedImageError  # Pillow would cut the low byte off instead of rounding
             return _from_pillow(image)
-    except Image.DecompressionBombError as error:
-        raise MediaError(f"{path} is too large: {error}.") from error
+    except MediaError:
+        raise
     except MemoryError:
         raise MediaError(f"{path} doesn't fit into memory.") from None
     except (UnidentifiedImageError, NotImplementedError):

@@ -14,11 +14,12 @@ from masklet.errors import InputError, MediaError
 from masklet.media.animation import AnimationReader, is_animated
 from masklet.media.arrays import ArrayReader
 from masklet.media.base import MediaReader
-from masklet.media.images import IMAGE_SUFFIXES, image_size
+from masklet.media.images import image_size
 from masklet.media.patterns import SequenceFiles, files_of_folder, files_of_member, files_of_pattern, is_pattern
 from masklet.media.rates import to_rate
 from masklet.media.sequence import SequenceReader
 from masklet.media.video import VideoReader
+from masklet.sources import IMAGE_SUFFIXES
 
 _MOVING_SUFFIXES = {".gif"}
 _SIZES_COMPARED = 16

@@ -9,7 +9,8 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from masklet.errors import MediaError
-from masklet.media.images import IMAGE_SUFFIXES, natural_key
+from masklet.media.images import natural_key
+from masklet.sources import IMAGE_SUFFIXES
 
 _HASHES = re.compile(r"#+|@+")
 _PRINTF = re.compile(r"%(0?)(\d*)d")

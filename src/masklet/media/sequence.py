@@ -10,7 +10,7 @@ from typing import Literal
 from masklet.errors import MediaError
 from masklet.media.base import Cursor, MediaReader
 from masklet.media.fingerprint import file_fingerprint, files_fingerprint
-from masklet.media.images import image_size, read_image
+from masklet.media.images import image_size, open_picture, read_image
 from masklet.media.patterns import SequenceFiles
 from masklet.media.types import ImageArray, MediaInfo
 
@@ -42,7 +42,8 @@ class SequenceReader(MediaReader):
         kind: Literal["sequence", "image"] = "sequence",
         notes: Sequence[str] = (),
     ) -> None:
-        super().__init__()
+        folder = Path(files.name)
+        super().__init__(*files.paths, *([folder] if folder.is_dir() else []))
         if not files.paths:
             raise MediaError(f"{files.name}: no pictures.")
         self.paths = files.paths
@@ -155,12 +156,10 @@ class _SequenceCursor(Cursor):
 
 def _storage(path: Path) -> tuple[int, str]:
     """(bits per channel, layout) of a picture file, from Pillow's header where it knows."""
-    from PIL import Image
-
     if path.suffix.lower() == ".exr":
         return 32, "float"
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             bits = {"1": 1, "I": 16, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
             return bits, image.mode
     except Exception:  # Pillow raises whatever its parsers stumble over

@@ -22,6 +22,7 @@ from masklet.media.prefetch import prefetched
 from masklet.media.types import Frame
 from masklet.media.video import display_matrix, pick_stream, use_threads
 from masklet.media.video_index import decoded
+from masklet.sources import Sources
 
 _TIMEOUT = 10.0
 _LIVE_SCHEMES = ("rtsp://", "rtmp://", "udp://", "srt://", "rtp://", "tcp://")
@@ -84,11 +85,12 @@ def _rejoined(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
 def _ffmpeg(source: Any, format: str | None, options: dict[str, str], timeout: float) -> Iterator[Frame]:
     name = _name(source)
     target = os.fspath(source) if isinstance(source, os.PathLike) else source
+    kept = Sources(*([target] if isinstance(target, str) and "://" not in target else []))
     try:
         container = av.open(target, format=format, options=options, timeout=timeout, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{name} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
-    with container:
+    with container, kept:
         stream: Any = pick_stream(container)
         use_threads(stream)
         # Threads that work on whole frames hold as many back; slices come out at once.

@@ -142,7 +142,7 @@ class VideoReader(MediaReader):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, exact_color: bool = False) -> None:
-        super().__init__()
+        super().__init__(Path(path))
         self.path = Path(path)
         self._exact_color = exact_color
         self._probe = _probe(self.path)

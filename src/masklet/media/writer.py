@@ -22,8 +22,10 @@ from masklet.errors import InputError, MediaError
 from masklet.media.audio import SoundTrack
 from masklet.media.codecs import DEFAULT_QUALITY, Codec, Speed, alpha_of, find_codec
 from masklet.media.color import AREA, MATRICES, PRIMARIES, TRANSFERS, code_of, sws_matrix
+from masklet.media.complete import check_video
 from masklet.media.rates import to_rate
 from masklet.media.types import ColorInfo
+from masklet.sources import Sources
 
 _VARIABLE_CLOCK = Fraction(1, 90_000)
 _MATROSKA_CLOCK = Fraction(1, 1000)  # all that the container can hold
@@ -39,8 +41,8 @@ _YUV_MATRICES = {"bt709", "smpte170m", "bt470bg", "fcc", "smpte240m", "bt2020nc"
 class VideoWriter:
     """Write a video frame by frame. As a context manager it commits at the end, and aborts on an error.
 
-    The file appears under its name only when it is complete: it is written under a temporary name next to it, flushed
-    to disk and renamed.
+    The file appears under its name only when it is complete: it is written under a temporary name next to it, its first
+    and last frame are read back, and it is flushed to disk and renamed. What it replaces stays until then.
 
     Args:
         path: its suffix says which container: .mp4, .mov, .mkv, .webm.
@@ -67,6 +69,7 @@ class VideoWriter:
 
     Raises:
         MediaError: an unknown codec, a container that can't hold it, a place that can't be written to.
+        SourceError: `path` is a source: a file that is being read, or that a project is about.
         InputError: sizes, rates or formats that make no sense.
     """
 
@@ -105,6 +108,7 @@ class VideoWriter:
         self.color = _RGB if self._spec.lossless else _storable(color)
         self._overwrite = overwrite
         self._given_time_base = time_base
+        self._first_pts = 0
         self._last_pts: int | None = None
         self._timed: bool | None = None
         self._clock = self._choose_clock(container)
@@ -113,6 +117,7 @@ class VideoWriter:
         self._sound: SoundTrack | None = None
         self._sound_stop = audio_stop
         refuse_existing(self.path, overwrite)
+        self._sources = Sources(*([audio_from] if audio_from is not None else []))
         self._temporary = temporary_name(self.path)
         # A writer that is dropped without commit or abort leaves nothing either.
         weakref.finalize(self, self._temporary.unlink, missing_ok=True)
@@ -239,6 +244,8 @@ class VideoWriter:
             raise InputError(
                 f"Frame {self.frames_written}: its time ({time}) must be later than that of the frame before."
             )
+        if self._last_pts is None:
+            self._first_pts = pts
         self._last_pts = pts
         return pts
 
@@ -261,14 +268,15 @@ class VideoWriter:
         if not self.frames_written:
             self.abort()
             raise MediaError(f"{self.path} was not written: there is no frame in it.")
+        assert self._last_pts is not None
         try:
             for packet in self._stream.encode(None):
                 self._container.mux(packet)
             if self._sound is not None:
-                assert self._last_pts is not None
                 end = self._last_pts * self._clock + 1 / self.rate
                 self._sound.mux_until(None if self._sound_stop is not None else end)
             self._container.close()
+            check_video(self._temporary, (self._last_pts - self._first_pts) * self._clock)
         except BaseException as error:
             self.abort()
             raise self._as_media_error(error) from error
@@ -276,6 +284,7 @@ class VideoWriter:
         if self._sound is not None:
             self._sound.close()
         publish(self._temporary, self.path, self._overwrite)
+        self._sources.release()
         return self.path
 
     def abort(self) -> None:
@@ -283,6 +292,7 @@ class VideoWriter:
         if self._done:
             return
         self._done = True
+        self._sources.release()
         if self._sound is not None:
             self._sound.close()
         container = getattr(self, "_container", None)

@@ -18,6 +18,7 @@ from masklet.project.database import Database, check_file, explain
 from masklet.project.lock import ProjectLock
 from masklet.project.records import TrackSettings
 from masklet.project.source import SourceReference, describe, find, moved_to
+from masklet.sources import Sources, refuse_source
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,6 +39,7 @@ class ProjectFile:
         self._reader: MediaReader | None = None
         self._mutex = threading.RLock()
         self.source = self._read_source()
+        self._sources = self._keep_sources()
 
     @classmethod
     def create(
@@ -114,6 +116,7 @@ class ProjectFile:
         try:
             self._database.close()
         finally:
+            self._sources.release()
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
@@ -151,10 +154,16 @@ class ProjectFile:
                         "UPDATE source SET path = ?, relative_path = ?", (found.path, found.relative_path)
                     )
             self.source = found
+            self._sources = self._keep_sources()
             if self._reader is not None:
                 self._reader.close()
             self._reader = reader
             return reader
+
+    def _keep_sources(self) -> Sources:
+        """The source and the project itself: nobody writes over them as long as the project is open."""
+        relative = self.source.relative_path
+        return Sources(self.path, self.source.path, *([self.path.parent / relative] if relative else []))
 
     def _set_meta(self, key: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(value)))
@@ -182,7 +191,8 @@ def sound(make: Callable[[Mapping[str, Any]], T], row: Mapping[str, Any]) -> T:
 
 
 def write_new(path: Path, source: SourceReference, settings: TrackSettings) -> None:
-    """A complete new file, or none at all."""
+    """A complete new file, or none at all. Raises SourceError where a source would be replaced."""
+    refuse_source(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
     try:

@@ -15,6 +15,7 @@ from masklet.runs.objects import FramePrompt, TrackedObject
 from masklet.runs.plan import Range
 from masklet.runs.request import TrackRequest
 from masklet.runs.track_files import MASKLETS, OVERLAY
+from masklet.sources import refuse_source
 
 
 class EarlierRun:
@@ -76,6 +77,7 @@ def remove_earlier(folder: Path) -> None:
         for entry in content["frames"]:
             _remove_masks(folder, folders, entry)
     for name in (MASKLETS, OVERLAY):
+        refuse_source(folder / name)
         (folder / name).unlink(missing_ok=True)
 
 
@@ -83,6 +85,7 @@ def _remove_masks(folder: Path, folders: Mapping[int, str], entry: Mapping[str, 
     for thing in entry["objects"]:
         for path in (folder / folders[thing["id"]]).glob(f"*{entry['frame']}.png"):
             if path.stem.isdecimal() and int(path.stem) == entry["frame"]:
+                refuse_source(path)
                 path.unlink(missing_ok=True)
 
 

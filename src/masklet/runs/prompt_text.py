@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masklet.errors import PromptError
+from masklet.sources import Sources
 
 _NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*"
 _WHOM = r"(?:(?P<object>[^@:,/\\]*)(?:@(?P<frame>[^,@/\\]+?))?:)?"
@@ -38,6 +39,10 @@ class PromptText:
     positive: bool = True
     box: tuple[float, float, float, float] | None = None
     mask: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask is not None:  # nobody writes over it as long as this prompt is needed
+            object.__setattr__(self, "_sources", Sources(self.mask))
 
 
 def parse_point(text: str, positive: bool = True) -> PromptText:

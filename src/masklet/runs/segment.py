@@ -23,11 +23,11 @@ from masklet.errors import DeviceError, InputError, MaskletError, MediaError, Pr
 from masklet.masks import rle
 from masklet.masks.render import cutout, overlay
 from masklet.media import natural_key, open_media, read_image, write_image
-from masklet.media.images import IMAGE_SUFFIXES
 from masklet.naming import unique_names
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
 from masklet.runs.objects import FramePrompt
 from masklet.runs.prompt_text import PromptText
+from masklet.sources import IMAGE_SUFFIXES, Sources, refuse_source
 
 #: Told how far a run is: pictures done, all pictures, and the share of the picture that is being worked on.
 Progress = Callable[[int, int, float], None]
@@ -100,6 +100,7 @@ def segment(request: SegmentRequest, progress: Progress | None = None) -> Iterat
 
     Raises:
         InputError: nothing or too much was asked for, or a file is in the way.
+        SourceError: a picture or a mask that was given would be written over.
         PromptError: a prompt that fits no picture; MediaError: a picture or a mask that isn't there.
         CheckpointError, DeviceError: the network can't be used.
     """
@@ -112,9 +113,10 @@ def segment(request: SegmentRequest, progress: Progress | None = None) -> Iterat
     objects = _collect(request.prompts)
     paths = find_pictures(request.images)
     places = _places(paths, request.output)
+    sources = Sources(*paths)
     for place in places.values():
         _check_free(_file_names(place, objects, request), request.overwrite)
-    run = _Run(request, objects)
+    run = _Run(request, objects, sources)
     return _work(run, places, progress or (lambda *_: None))
 
 
@@ -139,8 +141,8 @@ def _work(run: _Run, places: Mapping[Path, Path], progress: Progress) -> Iterato
 class _Run:
     """The network, loaded once for all pictures."""
 
-    def __init__(self, request: SegmentRequest, objects: Sequence[_Object]) -> None:
-        self.request, self.objects = request, objects
+    def __init__(self, request: SegmentRequest, objects: Sequence[_Object], sources: Sources) -> None:
+        self.request, self.objects, self.sources = request, objects, sources
         self.predictor = ImagePredictor(
             request.model,
             resolution=request.resolution,
@@ -357,6 +359,7 @@ def _file_names(place: Path, objects: Sequence[_Object], request: SegmentRequest
 
 def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
     for path in paths:
+        refuse_source(path)
         if path.is_dir():
             raise InputError(f"{path} is a folder, and a file of this name is to be written: choose another folder")
         if path.exists() and not overwrite:

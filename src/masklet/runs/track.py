@@ -30,6 +30,7 @@ from masklet.runs.request import (
     TrackRequest,
 )
 from masklet.runs.track_files import MASKLETS, MASKS, OVERLAY, TrackFiles, Wanted
+from masklet.sources import refuse_source
 from masklet.tracking import DEFAULT_POLICY, Session, make_policy
 
 #: A session may be this many frames ahead of the masks that it gives.
@@ -117,6 +118,9 @@ class _Plan:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give a folder for the results")
         places = [folder / MASKLETS, folder / OVERLAY, *(folder / name for name in self.folders.values())]
+        first_masks = (folder / name / "00000.png" for name in self.folders.values())
+        for path in (folder / MASKLETS, folder / OVERLAY, *first_masks):
+            refuse_source(path)
         there = [path for path in places if path.is_file() or (path.is_dir() and any(path.glob("*.png")))]
         if there and not self.request.overwrite:
             raise InputError(f"{there[0]} exists already: choose another folder, or add --overwrite to replace it")

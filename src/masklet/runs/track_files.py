@@ -27,6 +27,7 @@ from masklet.masks.render import overlay
 from masklet.media import MediaReader, VideoWriter
 from masklet.runs.masklets_file import FrameSpool, write_masklets
 from masklet.runs.objects import TrackedObject
+from masklet.sources import refuse_source
 from masklet.tracking import FrameMasks, ObjectMask
 
 MASKLETS, OVERLAY, MASKS = "masklets.json", "overlay.mp4", "masks"
@@ -171,6 +172,7 @@ class TrackFiles:
         assert done
         path = self.folder / self._folders[found.object_id] / f"{frame:0{self._digits}d}.png"
         # Short names that only this thread uses; a frame is too little to wait for the disk.
+        refuse_source(path)
         temporary = path.with_name(f".{path.name}.part")
         try:
             temporary.write_bytes(data.tobytes())

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 import unicodedata
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from anyio import to_thread
 
 from masklet.errors import ExportError, MaskletError, MediaError
-from masklet.media.images import IMAGE_SUFFIXES
+from masklet.media.images import PIXEL_LIMIT
+from masklet.sources import IMAGE_SUFFIXES
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError, TooLargeError
 from masklet.studio.schemas import FileEntry, FileList, Uploaded
 
@@ -24,12 +26,12 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".wmv", ".flv"}
     | {".ogv", ".3gp", ".y4m", ".vob", ".gif", ".apng", ".nut"}
 )
-#: Pixels of one frame: larger ones are refused before anything is decoded (16384 x 16384).
-PIXEL_LIMIT = 1 << 28
 _ENTRIES_SHOWN = 2000
 _MEMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{word}{i}" for word in ("com", "lpt") for i in range(1, 10))}
 _TEXT_PICTURES = {".ppm", ".pgm", ".hdr"}
+
+_NAMING = threading.Lock()
 
 Kind = Literal["video", "image", "project"]
 
@@ -163,12 +165,11 @@ class Root:
         target_folder = self.path(self.uploads)
         if folder:
             target_folder = self.path(f"{self.uploads}/{clean_name(folder)}")
-        await to_thread.run_sync(lambda: target_folder.mkdir(parents=True, exist_ok=True))
         # The suffix stays, because it says how to read the file.
         temporary = target_folder / f".{uuid.uuid4().hex[:12]}.part{Path(name).suffix.lower()}"
         size = 0
         try:
-            with await to_thread.run_sync(lambda: temporary.open("xb")) as file:
+            with await to_thread.run_sync(_begin, temporary) as file:
                 async for chunk in chunks:
                     size += len(chunk)
                     if size > self.upload_limit:
@@ -184,6 +185,9 @@ class Root:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+                while target_folder != self.folder:  # empty only after one that broke off
+                    target_folder.rmdir()
+                    target_folder = target_folder.parent
         return Uploaded(path=self.relative(target), kind=kind, size=size)
 
     # --- places to write ---------------------------------------------------------------------------------------
@@ -281,17 +285,26 @@ def free_name(folder: Path, stem: str, suffix: str) -> Path:
         number += 1
 
 
-def _publish(temporary: Path, folder: Path, name: str, kind: Kind, replace: bool) -> Path:
+def _begin(temporary: Path) -> BinaryIO:
+    for _ in range(2):
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another upload, which broke off, just took its folder away
+            return temporary.open("xb")
+    raise StudioError(f"The folder {temporary.parent.name} is not there.")
+
+
+def _publish(temporary: Path, folder: Path, name: str, kind: Kind, member: bool) -> Path:
     """Checks a complete upload and gives it its name; members of a sequence keep theirs."""
     try:
         check_readable(temporary, kind)
     except MaskletError as problem:
         # Its message names the place where the file was being made.
         raise StudioError(str(problem).replace(str(temporary), name).replace(temporary.name, name)) from problem
-    target = folder / name if replace else free_name(folder, Path(name).stem, Path(name).suffix)
-    if replace and target.exists():
-        raise StudioError(f"There is a {name} in this folder already.")
-    temporary.replace(target)
+    with _NAMING:  # two of one name may arrive at once
+        target = folder / name if member else free_name(folder, Path(name).stem, Path(name).suffix)
+        if target.exists():
+            raise StudioError(f"There is a {name} in this folder already.")
+        temporary.replace(target)
     return target
 
 

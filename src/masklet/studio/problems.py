@@ -10,6 +10,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from masklet import errors
 from masklet.errors import MaskletError
@@ -68,6 +69,7 @@ _KINDS: tuple[tuple[type[MaskletError], int, str], ...] = (
     (errors.ProjectError, 400, "project"),
     (errors.MediaError, 400, "media"),
     (errors.ExportError, 400, "export"),
+    (errors.SourceError, 409, "source"),
     (errors.DownloadError, 400, "download"),
     (errors.CheckpointError, 400, "checkpoint"),
     (errors.DeviceError, 400, "device"),
@@ -120,6 +122,10 @@ def install(app: FastAPI) -> None:
         else:
             message = str(error.detail)
         return JSONResponse({"error": {"kind": kind, "message": message}}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hang_up(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return answer(StudioError("The request broke off."))  # nobody is there to read it
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -132,8 +132,7 @@ class Access:
 
     def is_own_origin(self, origin: str, host: str) -> bool:
         """Whether an Origin header is the studio's own page as seen under that Host."""
-        parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+        return origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
 
 
 def is_loopback(host: str) -> bool:
@@ -170,7 +169,7 @@ class Guard:
             await refusal(scope, receive, _with_headers(send, scope["path"]))
             return
         limit = self.upload_limit if scope["path"] == UPLOADS else JSON_LIMIT
-        if (length := headers.get("content-length", "")).isdigit() and int(length) > limit:
+        if _number(headers.get("content-length")) > limit:
             await _too_large(limit)(scope, receive, _with_headers(send, scope["path"]))
             return
         await self.app(scope, _limited(receive, limit), _with_headers(send, scope["path"]))
@@ -211,6 +210,13 @@ def _refuse(status: int, kind: str, message: str) -> Response:
 
 def _too_large(limit: int) -> Response:
     return _refuse(413, "too_large", f"This is larger than the {limit >> 20} MB that are allowed.")
+
+
+def _number(text: str | None) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:  # the server itself says what is wrong with it, or counts what comes
+        return 0
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -26,6 +26,7 @@ from masklet.atomic import atomic_path
 from masklet.errors import CheckpointError
 from masklet.models.sam2 import FLOAT32_PARTS, SAM2
 from masklet.models.specs import ModelSpec
+from masklet.sources import Sources, refuse_source
 from masklet.weights.recognise import check_keys, recognise
 from masklet.weights.registry import RELEASED
 
@@ -95,10 +96,12 @@ def convert(source: Path | str, target: Path | str, *, half: bool = False) -> Ch
     """Write the weights of ``source`` as safetensors: without pickle, and with ``half`` in half the bytes.
 
     Raises `CheckpointError`: ``source`` can't be read, a weight doesn't fit into float16, ``target`` can't be
-    written.
+    written; `SourceError`: ``target`` is ``source``.
     """
     checkpoint = read_checkpoint(source)
     target = Path(target).expanduser()
+    with Sources(source):
+        refuse_source(target)
     state = {}
     for key, tensor in checkpoint.state.items():
         copy = tensor.to(torch.float16 if half else torch.float32, copy=True).contiguous()

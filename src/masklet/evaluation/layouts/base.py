@@ -6,7 +6,7 @@ import copy
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +69,10 @@ class MaskSequence(ABC):
             raise InputError(f"{self.name}: no picture for frame {missing[0]} ({len(missing)} are missing)")
         return [self._images[frame] for frame in self.frames]
 
+    def files(self) -> list[Path]:
+        """All pictures and annotations."""
+        return [*self._images.values(), *self._annotations()]
+
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The objects to follow, each with the frames to score. Reads annotations on first use."""
@@ -86,6 +90,9 @@ class MaskSequence(ABC):
     @abstractmethod
     def _cut(self, frames: frozenset[str]) -> None:
         """Forgets the annotations of all other frames."""
+
+    @abstractmethod
+    def _annotations(self) -> Iterable[Path]: ...
 
     @abstractmethod
     def _find_targets(self) -> tuple[Target, ...]: ...
@@ -142,6 +149,9 @@ class LabelMapSequence(MaskSequence):
     def _cut(self, frames: frozenset[str]) -> None:
         self._maps = {frame: path for frame, path in self._maps.items() if frame in frames}
         self.annotated = tuple(i for i, frame in enumerate(self.frames) if frame in self._maps)
+
+    def _annotations(self) -> Iterable[Path]:
+        return self._maps.values()
 
     def _find_targets(self) -> tuple[Target, ...]:
         return self._rule(self) if self.annotated else ()
@@ -206,6 +216,10 @@ class BoxSequence:
         if len(self.images) < len(self.boxes):
             raise InputError(f"{self.name}: {len(self.boxes)} boxes but only {len(self.images)} pictures")
         return list(self.images[: len(self.boxes)])
+
+    def files(self) -> tuple[Path, ...]:
+        """All pictures."""
+        return self.images
 
     def limited(self, count: int) -> BoxSequence:
         """The same video, cut after `count` frames."""

@@ -5,7 +5,7 @@ Every object has its own masks, which may overlap; its first and last annotated 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,9 @@ class ObjectFolderSequence(MaskSequence):
             object_id: {frame: path for frame, path in files.items() if frame in frames}
             for object_id, files in self._masks.items()
         }
+
+    def _annotations(self) -> Iterable[Path]:
+        return (path for files in self._masks.values() for path in files.values())
 
     def _find_targets(self) -> tuple[Target, ...]:
         targets = []

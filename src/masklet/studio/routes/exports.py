@@ -48,17 +48,20 @@ def start_export(studio: StudioOf, project: ProjectOf, given: schemas.StartExpor
     """Writes masks in one format, below the root."""
     from masklet.export import registry
     from masklet.export.job import choose_objects
+    from masklet.export.output import check_free
     from masklet.naming import sanitize
 
     exporter = registry.get(given.format)
     options = _options(studio, exporter.options.model_fields, given.options)
-    exporter.parse(options)
+    parsed = exporter.parse(options)
     opened = project.project
-    choose_objects(opened, given.objects)
+    chosen = choose_objects(opened, given.objects)
     suffix = exporter.extensions[0] if exporter.extensions else ""
     name = sanitize(f"{opened.source.name}_{exporter.name}")
     target = studio.root.export_target(given.path, opened.path.parent, name, suffix, given.overwrite)
-    _check_target(studio, target, opened.path)
+    _check_target(studio, target)
+    place = registry.place_of(exporter, parsed, opened, chosen, target)
+    check_free(place.path, folder=place.is_folder, overwrite=given.overwrite)
     job = ExportJob(
         studio.board,
         project,
@@ -128,11 +131,11 @@ def _options(studio: Studio, known: dict[str, Any], given: dict[str, Any]) -> di
     return options
 
 
-def _check_target(studio: Studio, target: Path, project: Path) -> None:
+def _check_target(studio: Studio, target: Path) -> None:
     relative = studio.root.relative(target)
     if any(part.startswith(".") for part in Path(relative).parts):
         raise ExportError(f"{relative} is hidden: choose a name that doesn't begin with a dot.")
-    if target.resolve() == project.resolve() or target.suffix == ".masklet":
+    if target.suffix == ".masklet":
         raise ExportError("An export can't take the place of a project.")
 
 
