@@ -161,8 +161,8 @@ def scores(results: dict[int, FrameMasks]) -> Figure:
     """Scores through the clip."""
     frames = sorted(results)
     figure, panel = plt.subplots(figsize=(WIDTH, 2.3))
-    panel.plot(frames, [results[f][1].predicted_iou for f in frames], color="#0072c8", label="predicted IoU")
-    motion = [(f, results[f][1].motion_score) for f in frames if results[f][1].motion_score is not None]
+    panel.plot(frames, [results[f][1].scores.predicted_iou for f in frames], color="#0072c8", label="predicted IoU")
+    motion = [(f, results[f][1].scores.motion_score) for f in frames if results[f][1].scores.motion_score is not None]
     panel.plot(*zip(*motion, strict=True), ".", markersize=4, color="#e07000", label="overlap with expected box")
     panel.axvline(PROMPTED, color=FAINT, linestyle=":", linewidth=1)
     panel.text(PROMPTED + 0.8, 0.06, "prompted here", color=FAINT, fontsize=10)

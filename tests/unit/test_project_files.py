@@ -80,7 +80,7 @@ def test_kill_9_loses_at_most_half_a_second(tmp_path: Path, round: int) -> None:
         lost = [float(when) for frame, when in handed if int(frame) > len(frames)]
         assert all(killed - when < 0.5 + 1 for when in lost)  # and a second for a machine that is busy
         for record in project.masks([1]):
-            assert record.object_score == record.frame
+            assert record.scores.object_score == record.frame
         # What was tracked is one step, and it can be taken back.
         assert project.undo() == "Track"
         assert project.tracked_frames(1) == []
@@ -146,7 +146,7 @@ def test_a_read_only_folder_can_be_read_but_not_written(tmp_path: Path) -> None:
     code = (
         "import os, sys; from masklet.project import Project; from masklet.errors import ProjectError\n"
         "os.setgid(65534); os.setuid(65534)\n"
-        "with Project.open(sys.argv[1], read_only=True) as p: print(p.mask(5, 1).object_score)\n"
+        "with Project.open(sys.argv[1], read_only=True) as p: print(p.mask(5, 1).scores.object_score)\n"
         "try: Project.open(sys.argv[1])\n"
         "except ProjectError as problem: print(problem)\n"
     )
