@@ -13,13 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from masklet.tracking.prompts import Prompt
 
 from benchmarks.video import BUNNY, BUNNY_BOX
 from masklet import load_model, open_media
 from masklet.models import SAM2
 from masklet.tracking import make_policy
 from masklet.tracking.engine import Engine, FrameSize
-from masklet.tracking.prompts import Prompt
 from masklet.tracking.session import make_result
 from masklet.tracking.track import FrameRecord, ObjectTrack
 

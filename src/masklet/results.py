@@ -47,6 +47,10 @@ class Scores:
         return cls(**{name: _finite(value) for name, value in numbers.items()})
 
 
+#: A mask that a person painted is the truth, and no network has looked for the object.
+PAINTED = Scores(predicted_iou=1.0)
+
+
 @dataclass(frozen=True)
 class Explanation:
     """Why a frame looks as it does: what the policy saw and chose from.
@@ -121,7 +125,7 @@ class ObjectMask:
         low_res_logits_hw: the network's float32 logits at a quarter of its input's side, above 0 is object; where there
             are run lengths too, those are the mask.
         size: (height, width) of the source frame in pixels; by default that of the run lengths.
-        scores: what the network thinks of it; a painted mask has none.
+        scores: what the network thinks of it; those of a painted mask are `PAINTED`.
         candidate: which of the decoder's candidates this is.
         lost: the object isn't visible here.
         is_prompt: a prompt decided this mask.

@@ -392,7 +392,7 @@ def test_a_mask_is_given_back_as_it_was_painted(make_session: Any) -> None:
         found = session.add_prompt(2, object_id, mask=mask)[object_id]
         np.testing.assert_array_equal(found.mask, mask)
         assert found.painted and not found.lost
-        assert found.scores == Scores()
+        assert found.scores == Scores(predicted_iou=1.0)
     found = run(session)[2]
     np.testing.assert_array_equal(found[0].mask, wire)
     np.testing.assert_array_equal(found[1].mask, ragged)

@@ -152,6 +152,8 @@ def rewritten(state: bytes, change: Any) -> bytes:
         lambda h: h.update(remembered=[]),
         lambda h: h.update(id="x"),
         lambda h: h.update(rank=None),
+        lambda h: h.update(rank=[0, 2]),
+        lambda h: h.update(rank=[1, 3]),
         lambda h: h["prompts"][0][1][0].update(box_xyxy=[1e9, 0, 2e9, 1]),
         lambda h: h["prompts"][1][1][0].update(rle={"size": [72, 128], "counts": "PPPP"}),
         lambda h: h["prompts"][0].__setitem__(1, []),
@@ -168,5 +170,5 @@ def test_damaged_states_are_refused(moving_clip: np.ndarray, change: Any) -> Non
             with pytest.raises(InputError, match="damaged"):
                 import_state(session, [first, state[:cut]])
         assert session.object_ids == [1, 2]
-        import_state(session, [state, first])
+        import_state(session, [state + first])
         assert session.object_ids == [1, 2]

@@ -130,6 +130,14 @@ class Project(ProjectFile):
         columns = ("id", "frame", "object_id", "data")
         return [sound(PromptRecord.from_row, dict(zip(columns, row, strict=True))) for row in rows]
 
+    def said(self, object_id: int | None = None) -> dict[tuple[int, int], tuple[Prompt, ...]]:
+        """What is said about one object or all: the prompts of every (frame, object id), first said first."""
+        said: dict[tuple[int, int], tuple[Prompt, ...]] = {}
+        for kept in self.prompts(object_id=object_id):
+            place = kept.frame, kept.object_id
+            said[place] = (*said.get(place, ()), kept.prompt)
+        return said
+
     def add_prompt(
         self,
         frame: int,
@@ -144,8 +152,8 @@ class Project(ProjectFile):
         """Keeps a prompt: instead of earlier ones of this frame and object, or (`clear_old` off) as a correction of
         what the frame shows (see `masklet.prompts.prompts_after`). Returns what is said there now.
 
-        Labels default to 1 (on the object). `mask` is boolean (height, width) or a run-length mask of the source's size.
-        An object that isn't there yet is made.
+        Labels default to 1 (on the object). `mask` is boolean (height, width) or run lengths, of the source's size. An
+        object that isn't there yet is made.
 
         Raises PromptError for a prompt that doesn't fit the source, InputError for a frame outside the video.
         """
@@ -153,9 +161,9 @@ class Project(ProjectFile):
         source = self.source
         new = Prompt.make(points, labels, box, mask, width=source.width, height=source.height)
         with self.edit("Add prompt"):
-            prompts = (new,)
+            prompts: tuple[Prompt, ...] = (new,)
             if not clear_old:
-                there = tuple(kept.prompt for kept in self.prompts(frame, object_id))
+                there = self.said(object_id).get((frame, object_id), ())
                 prompts = prompts_after(there, self.mask(frame, object_id), new)
             self.set_prompts(frame, object_id, prompts)
             return prompts
@@ -170,14 +178,8 @@ class Project(ProjectFile):
         with self.edit("Change prompts"):
             if not any(candidate.id == object_id for candidate in self.objects()):
                 self.add_object(object_id)
-            there = self.prompts(frame, object_id)
-            same = len(list(takewhile(lambda pair: pair[0].prompt == pair[1], zip(there, prompts, strict=False))))
-            for kept in there[same:]:
-                self._delete("prompt", [kept.id])
-            for prompt in prompts[same:]:
-                number = (self._database.query("SELECT max(id) FROM prompt")[0][0] or 0) + 1
-                self._put("prompt", PromptRecord(number, frame, object_id, prompt).row())
-            if there[same:] or prompts[same:]:
+            assert self._step is not None
+            if self._write_prompts(self._step, frame, object_id, prompts):
                 self._prompts_changed(frame, object_id)
 
     def clear_prompts(self, frame: int | None = None, object_id: int | None = None) -> int:
@@ -394,9 +396,16 @@ class Project(ProjectFile):
         with self._mutex, self._database.writing():
             return self._history.begin(label)
 
-    def record_masks(self, step: int, label: str, records: Sequence[ObjectMask], durable: bool = False) -> int:
+    def record_masks(
+        self,
+        step: int,
+        label: str,
+        records: Sequence[ObjectMask],
+        resolved: Mapping[int, Sequence[Prompt]] | None = None,
+        durable: bool = False,
+    ) -> int:
         """Writes tracked masks, except over locked objects, painted frames and what a prompt decided; durable within
-        half a second.
+        half a second. `resolved` are the prompts, by object, that had waited for the mask of this frame.
 
         Returns the step that they belong to: `step`, or a new one when the user made another edit meanwhile.
         """
@@ -412,6 +421,8 @@ class Project(ProjectFile):
                 if before is not None and (before.painted or before.is_prompt):
                     continue
                 self._history.put(step, "mask", mask_row(record))
+                if resolved and record.object_id in resolved:
+                    self._write_prompts(step, record.frame, record.object_id, resolved[record.object_id])
             return step
 
     def end_step(self, step: int) -> None:
@@ -432,6 +443,17 @@ class Project(ProjectFile):
     def _delete(self, table: str, key: Sequence[Any]) -> None:
         assert self._step is not None
         self._history.delete(self._step, table, key)
+
+    def _write_prompts(self, step: int, frame: int, object_id: int, prompts: Sequence[Prompt]) -> bool:
+        """Puts prompts in the place of those that differ; whether there were any."""
+        there = self.prompts(frame, object_id)
+        same = len(list(takewhile(lambda pair: pair[0].prompt == pair[1], zip(there, prompts, strict=False))))
+        for kept in there[same:]:
+            self._history.delete(step, "prompt", [kept.id])
+        for prompt in prompts[same:]:
+            number = (self._database.query("SELECT max(id) FROM prompt")[0][0] or 0) + 1
+            self._history.put(step, "prompt", PromptRecord(number, frame, object_id, prompt).row())
+        return bool(there[same:] or prompts[same:])
 
     def _prompts_changed(self, frame: int, object_id: int) -> None:
         # The mask there is no longer what the prompts say, so tracking may overwrite it.

@@ -9,11 +9,10 @@ from __future__ import annotations
 import itertools
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from masklet.errors import InputError
@@ -53,7 +52,7 @@ def _pack_track(
     header = {
         "fits": fits,
         "id": track.object_id,
-        "rank": rank,
+        "rank": [rank, len(session._tracks)],
         "prompts": [[frame, [prompt.to_json() for prompt in prompts]] for frame, prompts in said.items()],
         "prompted": list(track.prompted),
         "remembered": list(track.bank.prompts),
@@ -66,34 +65,41 @@ def _pack_track(
 
 
 def import_state(session: Session, states: Iterable[bytes]) -> None:
-    """Puts a session where `export_state` was called, in place of all objects that it has; in any order.
+    """Puts a session where `export_state` was called, in place of all objects that it has.
+
+    The objects' bytes may come in any order, and together.
 
     Raises InputError where the bytes are damaged, or were made with another network, other weights, another resolution
     or policy.
     """
     try:
-        found = sorted((_unpack_track(session, data) for data in states), key=lambda entry: entry[0])
+        found = [_track(session, *part) for data in states for part in _parts(data)]
+        found.sort(key=lambda entry: entry[0])
+        if not found or [rank for rank, *_ in found] != list(range(found[0][1])):
+            raise ValueError("an object is missing")
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, StopIteration, RecursionError, struct.error) as problem:
         raise InputError(f"the tracking state is damaged ({problem!r}), so it can't be gone on with") from problem
     session.reset()
-    for _, track, tracked in found:
+    for *_, track, tracked in found:
         session._tracks[track.object_id] = track
         for record in tracked:
             session._spool.put(track.object_id, record)
 
 
-def _unpack_track(session: Session, data: bytes) -> tuple[int, ObjectTrack, list[FrameRecord]]:
-    header, blobs = _open(data)
+def _track(
+    session: Session, header: dict[str, Any], blobs: Iterator[bytes]
+) -> tuple[int, int, ObjectTrack, list[FrameRecord]]:
+    """An object's rank among how many, what is known about it, and its tracked records."""
     wanted, fits = _fits(session), header["fits"]
     if fits != wanted:
         differs = ", ".join(f"{k}: {fits.get(k)} then, {v} now" for k, v in wanted.items() if fits.get(k) != v)
         raise InputError(
             f"this tracking was begun with other settings ({differs or 'another policy'}), so it can't be gone on with"
         )
-    object_id, rank = header["id"], header["rank"]
-    if any(isinstance(number, bool) or not isinstance(number, int) for number in (object_id, rank)):
+    object_id, (rank, count) = header["id"], header["rank"]
+    if any(isinstance(number, bool) or not isinstance(number, int) for number in (object_id, rank, count)):
         raise ValueError("an object has no number")
     track = ObjectTrack(object_id)
     said = {int(frame): _prompts(session, kept) for frame, kept in header["prompts"]}
@@ -107,7 +113,7 @@ def _unpack_track(session: Session, data: bytes) -> tuple[int, ObjectTrack, list
         memory = track.prompted[frame].memory
         assert memory is not None
         track.bank.prompts[frame] = memory
-    return rank, track, [_record(session, next(blobs), frame) for frame in header["tracked"]]
+    return rank, count, track, [_record(session, next(blobs), frame) for frame in header["tracked"]]
 
 
 def _fits(session: Session) -> dict[str, Any]:
@@ -124,19 +130,23 @@ def _fits(session: Session) -> dict[str, Any]:
     }
 
 
-def _open(data: bytes) -> tuple[dict[str, Any], Any]:
-    start = len(_MAGIC) + 8
-    if len(data) < start or not data.startswith(_MAGIC):
-        raise ValueError("it doesn't begin as one")
-    (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
-    if length > min(_LARGEST_HEADER, len(data) - start):
-        raise ValueError("it is cut short")
-    header = json.loads(data[start : start + length])
-    lengths: Sequence[int] = header["lengths"]
-    if any(not isinstance(n, int) or n < 0 for n in lengths) or start + length + sum(lengths) != len(data):
-        raise ValueError("it is cut short")
-    ends = np.cumsum([start + length, *lengths]).tolist()
-    return header, (data[a:b] for a, b in itertools.pairwise(ends))
+def _parts(data: bytes) -> Iterator[tuple[dict[str, Any], Iterator[bytes]]]:
+    """Header and records of every object in these bytes, one after the other."""
+    end = 0
+    while end < len(data):
+        start = end + len(_MAGIC) + 8
+        if len(data) < start or not data.startswith(_MAGIC, end):
+            raise ValueError("it doesn't begin as one")
+        (length,) = struct.unpack_from("<Q", data, end + len(_MAGIC))
+        if length > min(_LARGEST_HEADER, len(data) - start):
+            raise ValueError("it is cut short")
+        header = json.loads(data[start : start + length])
+        lengths: Sequence[int] = header["lengths"]
+        ends = [*itertools.accumulate(lengths, initial=start + length)]
+        if any(not isinstance(n, int) or n < 0 for n in lengths) or ends[-1] > len(data):
+            raise ValueError("it is cut short")
+        end = ends[-1]
+        yield header, (data[a:b] for a, b in itertools.pairwise(ends))
 
 
 def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:

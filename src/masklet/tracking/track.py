@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from masklet.prompts import Prompt
-from masklet.results import Explanation, ObjectMask, Scores
+from masklet.results import PAINTED, Explanation, ObjectMask, Scores
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies.base import MotionState
 
@@ -54,14 +54,13 @@ class FrameRecord:
         """The mask as the caller sees it. One that was given is given back pixel for pixel."""
         given = self.prompts[-1].mask if self.prompts else None
         painted = given is not None and self.prompts[-1].origin == "painted"
-        scores = Scores() if painted else self.scores
         return ObjectMask(
             object_id,
             self.frame,
             given,
             self.low_res_11hw[0, 0],
             (size.height, size.width),
-            scores,
+            PAINTED if painted else self.scores,
             self.candidate,
             lost=not self.prompts[-1].shows if given is not None else (self.scores.object_score or 0) < 0,
             is_prompt=self.is_prompt,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from masklet.results import Scores
@@ -70,7 +70,7 @@ class PastFrame:
 
     distance: int
     is_prompt: bool = False
-    scores: Scores = Scores()
+    scores: Scores = field(default_factory=Scores)
     beside_prompt: bool = False
     crowded_out: bool = False
 

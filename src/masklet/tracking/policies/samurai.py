@@ -152,10 +152,15 @@ class Samurai(Policy):
         return "One of the latest good frames."
 
     def why_not_read(self, past: PastFrame) -> str:
+        seen = past.scores
         for value, least, words in (
-            (past.scores.predicted_iou, self.memory_bank_iou_threshold, "Its predicted IoU"),
-            (past.scores.object_score, self.memory_bank_obj_score_threshold, "Its object score"),
-            (past.scores.motion_score, self.memory_bank_kf_score_threshold, "Its overlap with where motion expected it"),
+            (seen.predicted_iou, self.memory_bank_iou_threshold, "Its predicted IoU"),
+            (seen.object_score, self.memory_bank_obj_score_threshold, "Its object score"),
+            (
+                past.scores.motion_score,
+                self.memory_bank_kf_score_threshold,
+                "Its overlap with where motion expected it",
+            ),
         ):
             if value is not None and not value > least:
                 return f"{words}, {value:.2f}, is not above {least:g}."
