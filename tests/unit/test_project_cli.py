@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from masklet import cli
 from masklet.errors import InputError, ProjectError, PromptError
+from masklet.masks import rle
 from masklet.project import Project
+from masklet.results import ObjectMask
 from masklet.runs.project_runs import begin
 from masklet.runs.prompt_text import parse_box, parse_point
 from masklet.runs.request import TrackRequest
@@ -99,7 +101,7 @@ def test_bad_exports_are_one_line_and_exit_code_2(make_project, words: tuple[str
 def test_status_shows_what_is_there(make_project) -> None:
     project = make_project()
     project.update_object(2, locked=True)
-    project.paint_mask(5, 1, np.ones((72, 128), bool))
+    project.put_masks([ObjectMask(1, 5, rle.encode(np.ones((72, 128), bool)), painted=True)])
     said = run("status", project.path).stdout  # while this process has it open for writing
     assert "128×72, 8 frames, 25 frames/s" in said and "nano, samurai" in said
     rock = next(line for line in said.splitlines() if "rock" in line)

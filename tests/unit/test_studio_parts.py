@@ -20,7 +20,8 @@ from masklet.cli import app
 from masklet.errors import InputError, PromptError
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.project import MaskRecord, Project, TrackSettings
+from masklet.project import Project, TrackSettings
+from masklet.results import ObjectMask
 from masklet.runs import explain, project_runs
 from masklet.runs.prompting import Prompter
 from masklet.runs.run_sessions import add_prompts, open_session
@@ -239,11 +240,11 @@ def test_explanations_come_and_go_with_their_masks(project: Project) -> None:
 
 
 def test_a_mask_that_came_from_elsewhere_has_no_explanation(project: Project) -> None:
-    record = MaskRecord(2, 1, rle.encode(np.ones(project.source.size, bool)))
+    record = ObjectMask(1, 2, rle.encode(np.ones(project.source.size, bool)))
     project.put_masks([record])
     assert explain.explain(project, 2, 1).direction == "unknown"
     with pytest.raises(InputError):
-        MaskRecord(2, 1, record.rle, explanation="x" * 100_000)
+        ObjectMask(1, 2, record.rle, explanation="x" * 100_000)
 
 
 # --- the source stays below the root
