@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 from tools.draw_rooms import PACKAGE, read_imports
 
 #: Modules at the top of the package that every room above them may use. They are quick to import.
-VOCABULARY = {"atomic", "batching", "errors", "naming", "prompts", "results", "runtime", "settings"}
+VOCABULARY = {"atomic", "batching", "errors", "naming", "prompts", "results", "runtime", "settings", "sources"}
 _BASE = VOCABULARY | {"masks"}
 _TRACKING = _BASE | {"media", "models", "weights"}
 
@@ -16,7 +16,8 @@ _TRACKING = _BASE | {"media", "models", "weights"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "masks": {"errors"},
-    "atomic": {"errors"},
+    "sources": {"errors"},
+    "atomic": {"errors", "sources"},
     "settings": {"errors"},
     "naming": {"errors"},
     "runtime": {"errors"},
@@ -25,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "results": {"errors", "masks", "prompts"},
     "media": _BASE,
     "models": {"errors", "runtime", "settings"},
-    "weights": {"atomic", "errors", "models", "runtime"},
+    "weights": {"atomic", "errors", "models", "runtime", "sources"},
     "tracking": _TRACKING,
     "predictors": _TRACKING,
     "project": _TRACKING | {"tracking"},

@@ -253,7 +253,7 @@ def test_bad_edits_are_refused_and_change_nothing(make_project, change, message:
 def test_unknown_objects_are_named(make_project) -> None:
     project = make_project()
     for change in (lambda: project.remove_object(9), lambda: project.update_object(9, name="x")):
-        with pytest.raises(UnknownObjectError, match=r"no object 9 .*its objects are: 1, 2"):
+        with pytest.raises(UnknownObjectError, match=r"no object 9 .*its objects are: 1 \(bunny\), 2 \(rock\)"):
             change()
 
 
