@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -153,6 +154,17 @@ def test_any_edits_are_undone_and_redone(tmp_path_factory, clip: Path, edits: li
             assert contents(project) == state
 
 
+def test_undo_from_several_threads_undoes_a_step_each(make_project) -> None:
+    project = make_project()
+    project.begin_step("Keep")
+    for number in range(24):
+        project.update_object(1, name=f"name {number}")
+    with ThreadPoolExecutor(4) as pool:
+        labels = list(pool.map(lambda _: project.undo(), range(24)))
+    assert labels == ["Change object"] * 24
+    assert project.get_object(1).name == "bunny" and project.undo() == "Keep"
+
+
 def test_an_edit_is_all_or_nothing(make_project) -> None:
     project = make_project()
     before = contents(project)
@@ -195,7 +207,7 @@ def test_tracked_masks_spare_locked_objects_and_painted_frames(make_project) -> 
     project.update_object(2, locked=True)
     hand = np.zeros((72, 128), bool)
     hand[:5] = True
-    project.paint_mask(4, 1, hand)
+    project.put_masks([MaskRecord(4, 1, rle.encode(hand), painted=True)])
     old = project.mask(3, 2)
     step = project.begin_step("Track")
     for frame in (3, 4, 5):
@@ -254,8 +266,6 @@ def test_unknown_objects_are_named(make_project) -> None:
     for change in (lambda: project.remove_object(9), lambda: project.update_object(9, name="x")):
         with pytest.raises(UnknownObjectError, match=r"no object 9 .*its objects are: 1, 2"):
             change()
-    with pytest.raises(UnknownObjectError):
-        project.paint_mask(0, 9, np.zeros((72, 128), bool))
 
 
 def test_frames_in_memory_can_not_be_a_source(tmp_path: Path, demo_images: np.ndarray) -> None:

@@ -117,8 +117,8 @@ def test_projects_give_what_can_be_trusted(make_project, true_masks: Masks, demo
     doubtful = MaskRecord(2, 2, rle.encode(true_masks[2](2)), object_score=2.0, predicted_iou=0.4)
     surer = MaskRecord(5, 2, rle.encode(true_masks[2](5)), object_score=2.0, predicted_iou=0.95)
     project.put_masks([doubtful, surer])
-    project.paint_mask(6, 2, true_masks[1](6))
-    project.paint_mask(7, 2, np.zeros((72, 128), bool))
+    painted = {6: true_masks[1](6), 7: np.zeros((72, 128), bool)}
+    project.put_masks([MaskRecord(frame, 2, rle.encode(mask), painted=True) for frame, mask in painted.items()])
     project.add_object(3, "hidden")
     project.put_masks([MaskRecord(1, 3, rle.encode(true_masks[1](1)), predicted_iou=0.99)])
     project.update_object(3, visible=False)
@@ -155,7 +155,7 @@ def test_frames_far_apart(make_video, read_number: Callable[[np.ndarray], int], 
     with Project.create(tmp_path / "long.masklet", make_video.long_gop()) as project:
         project.add_object(1, "square")
         for frame in (0, 41, 89):
-            project.paint_mask(frame, 1, np.ones((64, 96), bool))
+            project.put_masks([MaskRecord(frame, 1, rle.encode(np.ones((64, 96), bool)), painted=True)])
     footage = Footage(tmp_path / "long.masklet", replace(SMALL, between=0))
     [video] = footage.videos
     for wanted in ([89, 0, 41], [3, 3], [7, 5, 50, 52, 58], list(range(60, 90))):
