@@ -7,12 +7,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from masklet.errors import InputError
+from masklet.project.run import Leg
 from masklet.runs.objects import FramePrompt, TrackedObject
-from masklet.runs.plan import Leg, Range, ascending, make_legs, resume_legs
+from masklet.runs.plan import ascending, make_legs, resume_legs
 
 LAST = 14
 frames = st.integers(0, LAST)
-ranges = st.tuples(frames, frames).map(lambda ends: Range(min(ends), max(ends)))
+ranges = st.tuples(frames, frames).map(lambda ends: range(min(ends), max(ends) + 1))
 objects = st.lists(st.sets(frames, min_size=1, max_size=3), min_size=1, max_size=3).map(
     lambda prompts: [
         TrackedObject(number, f"object {number}", {frame: FramePrompt([(1, 1)], [1]) for frame in sorted(where)})
@@ -26,9 +27,9 @@ def walk(legs: list[Leg]) -> list[tuple[int, int]]:
     return [(frame, i) for leg in legs for frame in leg.frames if leg.keeps(frame) for i in leg.object_ids]
 
 
-def expected(thing: TrackedObject, kept: Range, direction: str) -> set[int]:
+def expected(thing: TrackedObject, kept: range, direction: str) -> set[int]:
     """The frames that an object has to have."""
-    everything = set(range(kept.first, kept.last + 1))
+    everything = set(kept)
     if direction == "both":
         return everything
     if direction == "forward":
@@ -38,7 +39,7 @@ def expected(thing: TrackedObject, kept: Range, direction: str) -> set[int]:
 
 @given(objects, ranges, st.sampled_from(["forward", "backward", "both"]))
 def test_every_object_gets_every_frame_that_its_prompts_reach_once(
-    things: list[TrackedObject], kept: Range, direction: str
+    things: list[TrackedObject], kept: range, direction: str
 ) -> None:
     wanted = {thing.id: expected(thing, kept, direction) for thing in things}
     if not all(wanted.values()):
@@ -59,7 +60,7 @@ def test_every_object_gets_every_frame_that_its_prompts_reach_once(
 
 @given(objects, ranges, st.sampled_from(["forward", "backward", "both"]), st.data())
 def test_a_run_that_was_stopped_anywhere_goes_on_without_a_gap(
-    things: list[TrackedObject], kept: Range, direction: str, data: st.DataObject
+    things: list[TrackedObject], kept: range, direction: str, data: st.DataObject
 ) -> None:
     assume(all(expected(thing, kept, direction) for thing in things))
     legs = make_legs(things, kept, direction)
@@ -84,7 +85,7 @@ def test_later_prompts_join_on_the_way() -> None:
         TrackedObject(1, "a", {2: FramePrompt(), 9: FramePrompt()}),
         TrackedObject(2, "b", {5: FramePrompt()}),
     ]
-    assert make_legs(things, Range(0, 9), "both") == [
+    assert make_legs(things, range(10), "both") == [
         Leg(1, 2, 4, (1,), 0),
         Leg(1, 5, 9, (1, 2), 0),
         Leg(-1, 4, 2, (2,), 9),
@@ -94,8 +95,8 @@ def test_later_prompts_join_on_the_way() -> None:
 
 def test_tracking_starts_at_a_prompt_before_the_range() -> None:
     thing = TrackedObject(1, "a", {0: FramePrompt(), 3: FramePrompt(), 8: FramePrompt()})
-    [leg] = make_legs([thing], Range(5, 9), "forward")
+    [leg] = make_legs([thing], range(5, 10), "forward")
     assert (leg.first, leg.last, leg.keep_from) == (3, 9, 5)
     assert [frame for frame in leg.frames if leg.keeps(frame)] == [5, 6, 7, 8, 9]
     with pytest.raises(InputError, match="no direction"):
-        make_legs([thing], Range(0, 9), "sideways")
+        make_legs([thing], range(10), "sideways")

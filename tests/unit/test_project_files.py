@@ -18,7 +18,7 @@ import pytest
 from masklet.errors import ProjectError, ProjectInUseError
 from masklet.masks import rle
 from masklet.project import Project, schema
-from masklet.project.records import Run, RunLeg, RunPlace
+from masklet.project.run import Leg, RunPlace, TrackingRun
 from masklet.project.source import SourceReference
 from masklet.results import ObjectMask
 
@@ -219,7 +219,7 @@ def altered(project: Project, *statements: str) -> Path:
     project.close()
     connection = sqlite3.connect(project.path)
     for statement in statements:
-        connection.execute(statement)
+        connection.executescript(statement)
     connection.commit()
     connection.close()
     return project.path
@@ -233,6 +233,12 @@ def altered(project: Project, *statements: str) -> Path:
         ("CREATE TABLE extra (a)", "other tables"),
         ("ALTER TABLE object ADD COLUMN evil TEXT", "other tables"),
         ("DROP TABLE change", "other tables"),
+        (
+            "PRAGMA writable_schema = ON; INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES "
+            "('trigger', 'sqlite_stat_zz', 'mask', 0, 'CREATE TRIGGER sqlite_stat_zz AFTER INSERT ON mask "
+            "BEGIN DELETE FROM prompt; END')",
+            "other tables",
+        ),
         ("PRAGMA application_id = 7", "another program"),
         ("PRAGMA user_version = 99", "newer masklet"),
         ("PRAGMA user_version = 0", "other tables"),
@@ -397,38 +403,61 @@ def test_a_sequence_is_found_again_with_its_rate(tmp_path: Path, demo_images: np
         moved.rename(shots)
 
 
+LEGS = (Leg(1, 2, 7, (1, 2), keep_from=2), Leg(-1, 1, 0, (1,), keep_from=1))
+
+
 def test_a_run_and_its_state_are_kept_until_they_no_longer_fit(make_project) -> None:
     project = make_project()
-    legs = (
-        RunLeg(step=1, first=2, last=7, object_ids=(1, 2), keep_from=2),
-        RunLeg(step=-1, first=1, last=0, object_ids=(1,), keep_from=1),
-    )
-    run = Run(legs=legs, place=RunPlace(leg=0, frame=4), state_place=RunPlace(leg=0, frame=3))
-    project.save_run(run, b"state")
+    run = project.begin_run(TrackingRun(legs=LEGS, place=RunPlace(0, 2)), {1: b"one", 2: b"two"})
+    on = run.model_copy(update={"place": RunPlace(0, 4)})
+    step = project.record_run(on, run.undo_step, [])  # without a state, the run still stands where it stood
+    assert project.run == run and project.tracker_state == {1: b"one", 2: b"two"}
+    assert project.record_run(on, step, [], {2: b"two", 3: b"three"}) == step
     project.close()
     with Project.open(project.path) as again:
-        assert again.run == run and again.run.frames_left == 6 and again.run.frames_total == 8
-        assert again.tracker_state == b"state"
+        assert again.run == on and again.run.frames_left == 6 and again.run.frames_total == 8
+        assert again.tracker_state == {2: b"two", 3: b"three"}
         again.update_object(1, name="still fits")
-        assert again.run == run
+        assert again.run == on
         again.add_prompt(5, 1, points=[(1, 1)])
-        assert again.run is None and again.tracker_state is None
+        assert again.run is None and again.tracker_state == {}
+
+
+def test_a_run_that_an_edit_ended_writes_nothing_more(make_project) -> None:
+    project = make_project()
+    run = project.begin_run(TrackingRun(legs=LEGS, place=RunPlace(0, 2)), {1: b"state"})
+    mask = ObjectMask(3, 1, rle.encode(np.ones((72, 128), bool)))
+    before = project.mask(3, 1)
+    project.add_prompt(5, 1, points=[(1, 1)])
+    assert project.record_run(run, run.undo_step, [mask], {1: b"late"}) is None
+    assert project.run is None and project.tracker_state == {} and project.mask(3, 1) == before
+    # Another run is not the earlier one's to write or to end.
+    other = project.begin_run(TrackingRun(label="Again", legs=LEGS, place=RunPlace(0, 2)), {1: b"other"})
+    assert project.record_run(run, run.undo_step, [mask], {1: b"late"}) is None
+    project.finish_run(run)
+    assert project.run == other and project.tracker_state == {1: b"other"}
+
+
+def test_only_what_changed_of_a_state_is_written(make_project) -> None:
+    project = make_project()
+    run = project.begin_run(TrackingRun(legs=LEGS, place=RunPlace(0, 2)), {1: bytes(1 << 20), 2: b"two"})
+    log = project.path.with_name("clip.masklet-wal")
+    size = log.stat().st_size
+    project.record_run(run, run.undo_step, [], {1: bytes(1 << 20), 2: b"three"})
+    project.flush()
+    assert log.stat().st_size < size + (1 << 18)
 
 
 def test_a_run_goes_leg_by_leg() -> None:
-    legs = (
-        RunLeg(step=1, first=2, last=3, object_ids=(1,), keep_from=2),
-        RunLeg(step=-1, first=1, last=0, object_ids=(1,), keep_from=1),
-    )
-    place: RunPlace | None = RunPlace(leg=0, frame=2)
-    run = Run(legs=legs, place=place)
+    place: RunPlace | None = RunPlace(0, 6)
+    run = TrackingRun(legs=LEGS, place=place)
     way = []
     while place is not None:
-        way.append((place.leg, place.frame, run.frames_after(place)))
+        way.append((place.leg, place.frame, run.model_copy(update={"place": place}).frames_left))
         place = run.after(place)
-    assert way == [(0, 2, 4), (0, 3, 3), (1, 1, 2), (1, 0, 1)]
+    assert way == [(0, 6, 4), (0, 7, 3), (1, 1, 2), (1, 0, 1)]
     with pytest.raises(ValueError, match="not on its way"):
-        Run(legs=legs, place=RunPlace(leg=1, frame=3))
+        TrackingRun(legs=LEGS, place=RunPlace(1, 3))
 
 
 def test_undo_waits_for_tracking_to_stop(make_project) -> None:

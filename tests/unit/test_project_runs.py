@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
 from masklet.runs import run_sessions, run_steps
 from masklet.runs.project_runs import correct, resume, track
+from masklet.runs.request import TrackProgress
+from masklet.runs.run_steps import RunReport
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
 FRAMES = 24
@@ -105,7 +108,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[Obj
         project.add_prompt(6, 1, points=[(100, 60)], labels=[0], clear_old=False)
         project.add_prompt(4, 2, box=(60, 5, 110, 35))
         report = track(project, direction="both", start=2, device="cpu")
-        assert report.complete and project.run is None and project.tracker_state is None
+        assert report.complete and project.run is None and project.tracker_state == {}
         return list(project.masks())
 
 
@@ -179,38 +182,104 @@ def test_a_stopped_run_goes_on_in_another_session(make, whole: list[ObjectMask],
             resume(again)
 
 
-def test_states_are_saved_seldom_where_they_are_dear(make, whole, monkeypatch: pytest.MonkeyPatch) -> None:
+class Killed(BaseException):
+    """Stands for `kill -9` between two frames: nothing that is done at a good end is done."""
+
+
+def interrupted(project: Project, go: Callable[..., RunReport], how: str, after: int) -> Project:
+    """Does `go` for some frames, stops it well or kills it, and opens the project again."""
+
+    def progress(state: TrackProgress) -> None:
+        nonlocal done
+        done = state.done
+        if how == "kill" and done == after:
+            raise Killed
+
+    done = 0
+    if how == "kill":
+        with pytest.raises(Killed):
+            go(project, device="cpu", progress=progress)
+    else:
+        assert not go(project, device="cpu", progress=progress, stopped=lambda: done >= after).complete
+    project.close()
+    return Project.open(project.path)
+
+
+# Of the 24 frames, object 2 has the first two alone and object 1 joins at the third; the last four go backwards.
+ENDS = [
+    [("kill", 9)],
+    [("stop", 7), ("kill", 6)],
+    [("stop", 7), ("kill", 6), ("kill", 2), ("stop", 3), ("kill", 2)],
+    [("stop", 2), ("kill", 1)],  # where an object joins
+    [("stop", 20), ("kill", 1), ("kill", 3)],  # where the way back begins
+]
+
+
+@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize("states", ["often", "seldom"])
+def test_however_often_it_ends_a_run_gives_the_same_masks(
+    make, whole: list[ObjectMask], monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
+) -> None:
+    how_often(monkeypatch, states)
     project = make()
-    sizes = []
-    exported = run_steps.export_state
-
-    def counted(session: Any, places: Any) -> bytes:
-        sizes.append(1)
-        return exported(session, places)
-
-    monkeypatch.setattr(run_steps, "export_state", counted)
-    monkeypatch.setattr(run_steps, "_STATE_BYTES_PER_SECOND", 1)
-    track(project, direction="both", start=2, device="cpu")
-    assert len(sizes) == 1
-    assert masks_of(project) == whole
+    go: Callable[..., RunReport] = partial(track, direction="both", start=2)
+    for how, after in ends:
+        project = interrupted(project, go, how, after)
+        go = resume
+    with project:
+        resume(project, device="cpu")
+        assert masks_of(project) == whole and project.run is None
+        assert project.undo() == "Track" and masks_of(project) == []
 
 
-def test_a_run_without_a_state_begins_again(make, whole: list[ObjectMask]) -> None:
-    project = make()
-    seen: list[int] = []
-    track(
-        project,
-        direction="both",
-        start=2,
-        device="cpu",
-        progress=lambda s: seen.append(s.done),
-        stopped=lambda: seen[-1] >= 5,
-    )
+@pytest.mark.parametrize("ends", [[("kill", 5)], [("stop", 3), ("kill", 4)], [("stop", 15), ("kill", 3)]])
+@pytest.mark.parametrize("states", ["often", "seldom"])
+def test_a_correction_of_an_unfinished_run_may_end_too(
+    make, monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
+) -> None:
+    how_often(monkeypatch, states)
+    put_right: Callable[..., RunReport] = partial(correct, frame=10, object_id=1, points=[(56, 40)])
+    found = []
+    for name, interruptions in (("whole", []), ("broken", ends)):
+        go = put_right
+        project = interrupted(make(f"{name}.masklet"), partial(track, direction="both", start=2), "stop", 12)
+        for how, after in interruptions:
+            project = interrupted(project, go, how, after)
+            go = resume
+        with project:
+            assert go(project, device="cpu").complete and project.run is None
+            found.append(masks_of(project))
+    assert found[0] == found[1]
+
+
+def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
+    """Keep the tracker's state after every frame, or only where a run begins or is stopped."""
+    monkeypatch.setattr(run_steps, "_STATE_SECONDS", 0 if states == "often" else 1e9)
+    monkeypatch.setattr(run_steps, "_STATE_SHARE", 0)
+    monkeypatch.setattr(run_steps, "_STATE_BYTES_PER_SECOND", 1e12)
+
+
+def test_a_run_of_an_older_project_begins_again(make, whole: list[ObjectMask]) -> None:
+    """Projects of version 3 kept states that could belong to another place; those are dropped when it is opened."""
+    project = interrupted(make(), partial(track, direction="both", start=2), "stop", 5)
     project._database.execute("DELETE FROM tracker_state")
-    assert project.run is not None
-    project.save_run(project.run.model_copy(update={"state_place": None}))
-    assert resume(project, device="cpu").complete
-    assert masks_of(project) == whole
+    with project:
+        assert resume(project, device="cpu").frames == FRAMES
+        assert masks_of(project) == whole
+
+
+def test_a_prompt_ends_the_run_that_did_not_know_of_it(make) -> None:
+    project = make()
+
+    def prompt(state: TrackProgress) -> None:
+        if state.done == 5:
+            project.add_prompt(15, 1, points=[(76, 40)])
+
+    report = track(project, device="cpu", progress=prompt)
+    assert not report.complete and report.frames == 5 and project.run is None
+    assert any("Something was changed meanwhile" in note for note in report.notes)
+    assert project.tracked_frames(2) == list(range(4, 9))
+    assert track(project, device="cpu").complete and project.mask(15, 1).is_prompt
 
 
 def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
@@ -223,12 +292,14 @@ def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
     assert [r for r in after if r.frame < 14] == [r for r in before if r.frame < 14]
     assert project.mask(14, 1).is_prompt
     assert [r for r in after if r.frame > 14] != [r for r in before if r.frame > 14]
-    assert len(project.prompts(14, 1)) == 1
+    there, clicks = project.prompts(14, 1)
+    assert there.origin == "tracked" and there.mask == next(r.rle for r in before if r.frame == 14)
+    assert len(clicks.points) == 2
     # One step back takes the prompt and all that followed from it.
     assert project.undo() == "Correct ball on frame 14"
     assert masks_of(project) == before and project.prompts(14, 1) == []
     assert project.redo() == "Correct ball on frame 14"
-    assert masks_of(project) == after and len(project.prompts(14, 1)) == 1
+    assert masks_of(project) == after and project.prompts(14, 1) == [there, clicks]
 
 
 def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch: pytest.MonkeyPatch) -> None:

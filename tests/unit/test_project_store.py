@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -152,6 +153,17 @@ def test_any_edits_are_undone_and_redone(tmp_path_factory, clip: Path, edits: li
         for state in states[1:]:
             project.redo()
             assert contents(project) == state
+
+
+def test_undo_from_several_threads_undoes_a_step_each(make_project) -> None:
+    project = make_project()
+    project.begin_step("Keep")
+    for number in range(24):
+        project.update_object(1, name=f"name {number}")
+    with ThreadPoolExecutor(4) as pool:
+        labels = list(pool.map(lambda _: project.undo(), range(24)))
+    assert labels == ["Change object"] * 24
+    assert project.get_object(1).name == "bunny" and project.undo() == "Keep"
 
 
 def test_an_edit_is_all_or_nothing(make_project) -> None:

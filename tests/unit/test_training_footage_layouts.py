@@ -118,8 +118,8 @@ def test_projects_give_what_can_be_trusted(make_project, true_masks: Masks, demo
     doubtful = ObjectMask(2, 2, rle.encode(true_masks[2](2)), scores=Scores(object_score=2.0, predicted_iou=0.4))
     surer = ObjectMask(2, 5, rle.encode(true_masks[2](5)), scores=Scores(object_score=2.0, predicted_iou=0.95))
     project.put_masks([doubtful, surer])
-    project.put_masks([ObjectMask(2, 6, rle.encode(true_masks[1](6)), painted=True)])
-    project.put_masks([ObjectMask(2, 7, rle.encode(np.zeros((72, 128), bool)), painted=True)])
+    painted = {6: true_masks[1](6), 7: np.zeros((72, 128), bool)}
+    project.put_masks([ObjectMask(2, frame, rle.encode(mask), painted=True) for frame, mask in painted.items()])
     project.add_object(3, "hidden")
     project.put_masks([ObjectMask(3, 1, rle.encode(true_masks[1](1)), scores=Scores(predicted_iou=0.99))])
     project.update_object(3, visible=False)

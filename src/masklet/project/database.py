@@ -1,8 +1,7 @@
 """One SQLite connection that threads share: durable commits in batches, and errors for people.
 
-Writes go into one open transaction that is committed at most every half second (sooner where the caller
-asks), by a timer when nothing else comes. `synchronous=FULL` makes each commit survive a power cut too: at
-two commits a second its price, one fsync, does not show.
+Writes go into one open transaction. A timer's thread commits it a moment after its first write (sooner where the caller
+asks), so that who tracks does not wait for the disk. `synchronous=FULL` makes each commit survive a power cut too.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +20,8 @@ from typing import Any
 from masklet.errors import MaskletError, ProjectError, ProjectInUseError
 from masklet.project import schema
 
-COMMIT_SECONDS = 0.5
+#: Half of what is promised: a busy machine and a slow disk need the rest.
+COMMIT_SECONDS = 0.25
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -49,7 +48,6 @@ class Database:
         self.read_only = read_only
         self._mutex = threading.RLock()
         self._timer: threading.Timer | None = None
-        self._last_commit = 0.0
         self._failure: ProjectError | None = None
         self._depth = 0
         self._copy: tempfile.TemporaryDirectory[str] | None = None
@@ -83,8 +81,8 @@ class Database:
     def writing(self, durable: bool = True) -> Iterator[None]:
         """All or nothing: what is executed inside, or none of it when an exception comes out.
 
-        `durable` commits at the end; otherwise the commit comes at the latest half a second after the last
-        one. Blocks may be nested; the outermost one decides when to commit.
+        `durable` commits at the end; otherwise that happens within half a second. Blocks may be nested; the outermost
+        one decides when to commit.
         """
         if self.read_only:
             raise ProjectError(f"{self.path.name} is open read-only, so it can't be changed.")
@@ -114,6 +112,17 @@ class Database:
             self._stop_timer()
             with self._explained():
                 self._commit()
+
+    def move(self, path: Path) -> None:
+        """Commits, and gives the file another place, where a file may be that goes."""
+        with self._mutex, self._explained():
+            self.commit()
+            self._connection.close()
+            try:
+                put_in_place(self.path, path)
+                self.path = path
+            finally:
+                self._connection = self._connect()
 
     def close(self) -> None:
         """Commits and closes. The file is then complete on its own, without side files."""
@@ -197,12 +206,11 @@ class Database:
                 self._schedule(durable=False)
 
     def _schedule(self, durable: bool) -> None:
-        due = self._last_commit + COMMIT_SECONDS - time.monotonic()
-        if durable or due <= 0:
+        if durable:
             self._stop_timer()
             self._commit()
         elif self._timer is None:
-            self._timer = threading.Timer(due, self._timed_commit)
+            self._timer = threading.Timer(COMMIT_SECONDS, self._timed_commit)
             self._timer.daemon = True
             self._timer.start()
 
@@ -225,7 +233,6 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-        self._last_commit = time.monotonic()
 
     def _stop_timer(self) -> None:
         if self._timer:
@@ -253,6 +260,16 @@ def check_file(path: Path) -> None:
         raise ProjectError(f"Can't read {path}: {problem.strerror or problem}.") from problem
     if head != _MAGIC:
         raise ProjectError(f"{path} is not a masklet project.")
+
+
+def put_in_place(file: Path, path: Path) -> None:
+    """Gives a database that nobody has open another place, where a file may be that goes. Raises ProjectError."""
+    try:
+        for suffix in ("-wal", "-shm"):  # the other file's log would be played into this one
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        file.replace(path)
+    except OSError as problem:
+        raise ProjectError(f"Can't write {path}: {problem.strerror or problem}.") from problem
 
 
 def explain(problem: sqlite3.Error, path: Path) -> ProjectError:

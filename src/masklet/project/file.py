@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from masklet import __version__
 from masklet.errors import InputError, ProjectError
 from masklet.project import schema
-from masklet.project.database import Database, check_file, explain
+from masklet.project.database import Database, check_file, explain, put_in_place
 from masklet.project.lock import ProjectLock
 from masklet.project.records import TrackSettings
 from masklet.project.source import SourceReference, describe, find, moved_to
@@ -49,8 +49,11 @@ class ProjectFile:
         *,
         settings: TrackSettings | None = None,
         overwrite: bool = False,
+        hidden: bool = False,
     ) -> Self:
         """Makes a new project about a video, sequence or image, and opens it.
+
+        `hidden` leaves its place free, or to an older project, until `show`; a project closed before is removed.
 
         Raises ProjectError when there is a file already (unless `overwrite`) or none can be written,
         ProjectInUseError when another process has it open, MediaError when the source can't be read.
@@ -73,8 +76,9 @@ class ProjectFile:
         try:
             reference = describe(reader, path)
             lock.acquire()
-            write_new(path, reference, settings or TrackSettings())
-            project = cls(path, Database(path), lock)
+            place = path.with_name(f".{path.name}.new") if hidden else path
+            write_new(place, reference, settings or TrackSettings())
+            project = cls(path, Database(place), lock)
         except BaseException:
             lock.release()
             if reader is not source:
@@ -111,10 +115,17 @@ class ProjectFile:
             database.close()
             raise
 
+    def show(self) -> None:
+        """Puts the file of a hidden project (see `create`) in its place, where an older one goes."""
+        if self._database.path != self.path:
+            self._database.move(self.path)
+
     def close(self) -> None:
         """Writes what is left and closes the file and the source."""
         try:
             self._database.close()
+            if self._database.path != self.path:
+                self._database.path.unlink(missing_ok=True)
         finally:
             self._sources.release()
             if self._reader is not None:
@@ -214,9 +225,7 @@ def write_new(path: Path, source: SourceReference, settings: TrackSettings) -> N
             connection.execute("COMMIT")
         finally:
             connection.close()
-        for suffix in ("-wal", "-shm"):  # an old file's log would be played into the new one
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        temporary.replace(path)
+        put_in_place(temporary, path)
     except sqlite3.Error as problem:
         raise explain(problem, path) from problem
     except OSError as problem:

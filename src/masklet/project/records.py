@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from masklet.errors import InputError, ProjectError
 from masklet.prompts import Prompt
@@ -162,80 +162,6 @@ class TrackSettings(BaseModel):
     )
     resolution: Resolution | None = Field(default=None, description="Side of the model's square input")
     dtype: str | None = Field(default=None, max_length=20, description="Number format, such as float32 or bfloat16")
-
-
-class RunLeg(BaseModel):
-    """One way through the video, from `first` to `last`, both included, forwards (`step` 1) or backwards (-1).
-
-    Masks are kept from `keep_from` on; the frames before it only lead there.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    step: Literal[1, -1]
-    first: int = Field(ge=0, lt=_INTEGER)
-    last: int = Field(ge=0, lt=_INTEGER)
-    object_ids: tuple[int, ...] = Field(max_length=100_000)
-    keep_from: int = Field(ge=0, lt=_INTEGER)
-
-    @property
-    def frames(self) -> range:
-        """The frames in the order in which they are tracked."""
-        return range(self.first, self.last + self.step, self.step)
-
-
-class RunPlace(BaseModel):
-    """Where a run stands: the leg that it is on, and the frame of it that comes next."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    leg: int = Field(default=0, ge=0)
-    frame: int = Field(ge=0, lt=_INTEGER)
-
-
-class Run(BaseModel):
-    """A tracking run that is going on, or was interrupted and can be gone on with.
-
-    `place` is where its masks end, `state_place` where the stored tracker state stands; between the two, frames are
-    tracked a second time when the run goes on. `dtype` is what the network computed in.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    label: str = Field(default="Track", max_length=_NAME_LENGTH)
-    legs: tuple[RunLeg, ...] = Field(min_length=1, max_length=100_000)
-    place: RunPlace
-    state_place: RunPlace | None = None
-    dtype: str | None = Field(default=None, max_length=20)
-
-    @model_validator(mode="after")
-    def _places_are_on_the_way(self) -> Run:
-        for place in (self.place, self.state_place):
-            if place is not None and (place.leg >= len(self.legs) or place.frame not in self.legs[place.leg].frames):
-                raise ValueError("a place of the run is not on its way")
-        return self
-
-    @property
-    def frames_total(self) -> int:
-        return sum(len(leg.frames) for leg in self.legs)
-
-    @property
-    def frames_left(self) -> int:
-        return self.frames_after(self.place)
-
-    def frames_after(self, place: RunPlace) -> int:
-        """How many frames are still to be tracked from there on."""
-        here = self.legs[place.leg]
-        return abs(here.last - place.frame) + 1 + sum(len(leg.frames) for leg in self.legs[place.leg + 1 :])
-
-    def after(self, place: RunPlace) -> RunPlace | None:
-        """The place after this one; None at the end."""
-        here = self.legs[place.leg]
-        if place.frame != here.last:
-            return RunPlace(leg=place.leg, frame=place.frame + here.step)
-        if place.leg + 1 == len(self.legs):
-            return None
-        return RunPlace(leg=place.leg + 1, frame=self.legs[place.leg + 1].first)
 
 
 def parse(model: type[BaseModel], text: Any, what: str) -> Any:

@@ -88,7 +88,14 @@ _VERSION_3 = """
 ALTER TABLE mask ADD COLUMN explanation TEXT;
 """
 
-SCRIPTS = (_VERSION_1, _VERSION_2, _VERSION_3)
+# The tracker's state in parts: what SQLite takes at once is limited, and what did not change is not written again.
+# Older states did not always belong to the place that was kept with them, so a run without one begins again.
+_VERSION_4 = """
+DROP TABLE tracker_state;
+CREATE TABLE tracker_state (part INTEGER PRIMARY KEY, data BLOB NOT NULL);
+"""
+
+SCRIPTS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 VERSION = len(SCRIPTS)
 
 
@@ -139,7 +146,7 @@ def _run(connection: sqlite3.Connection, since: int, until: int) -> None:
 
 def _tables(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str, str | None]]:
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-    return frozenset((kind, name, table, sql) for kind, name, table, sql in rows if not name.startswith("sqlite_stat"))
+    return frozenset(rows)
 
 
 @cache

@@ -21,7 +21,6 @@ from masklet.project.lock import ProjectLock
 from masklet.project.records import (
     ProjectObject,
     PromptRecord,
-    Run,
     TrackSettings,
     dumps,
     explanation_from,
@@ -30,6 +29,7 @@ from masklet.project.records import (
     mask_row,
     parse,
 )
+from masklet.project.run import TrackingRun
 from masklet.prompts import Prompt, prompts_after
 from masklet.results import Explanation, ObjectMask
 
@@ -295,6 +295,13 @@ class Project(ProjectFile):
                 self._put("setting", {"key": "track", "value": settings.model_dump_json()})
                 self.finish_run()
 
+    def note_model(self, name: str) -> None:
+        """Keeps which model the file `track_settings.checkpoint` turned out to be. That is no edit: nothing changes."""
+        if name != self.track_settings.model and not self.read_only:
+            text = self.track_settings.model_copy(update={"model": name}).model_dump_json()
+            with self._database.writing():
+                self._database.execute("UPDATE setting SET value = ? WHERE key = 'track'", (text,))
+
     @property
     def mask_settings(self) -> dict[str, Any]:
         """How masks are finished where an object has no settings of its own (fields of `MaskSettings`)."""
@@ -346,20 +353,21 @@ class Project(ProjectFile):
 
     def undo(self) -> str | None:
         """Takes the last step back and returns its label, or None when there is nothing to undo."""
-        done = [step for step in self.history() if not step.undone]
-        return self._swap(done[-1]) if done else None
+        return self._swap(undone=False)
 
     def redo(self) -> str | None:
         """Does again what was undone last and returns its label, or None when there is nothing to redo."""
-        undone = [step for step in self.history() if step.undone]
-        return self._swap(undone[0]) if undone else None
+        return self._swap(undone=True)
 
-    def _swap(self, step: Step) -> str:
+    def _swap(self, undone: bool) -> str | None:
         with self._mutex:
             if self.recording:
                 raise ProjectError("Tracking is writing to this project. Stop it before undoing or redoing.")
-            self._database.commit()
             with self._database.writing():
+                steps = [step for step in self._history.steps() if step.undone is undone]
+                if not steps:
+                    return None
+                step = steps[0 if undone else -1]
                 self._history.swap(step.id)
                 self.finish_run()
             return step.label
@@ -367,29 +375,56 @@ class Project(ProjectFile):
     # The run that is going on or was interrupted
 
     @property
-    def run(self) -> Run | None:
+    def run(self) -> TrackingRun | None:
         """The tracking run that is not finished, if there is one."""
         rows = self._database.query("SELECT data FROM run")
-        return parse(Run, rows[0][0], "unfinished run") if rows else None
+        return parse(TrackingRun, rows[0][0], "unfinished run") if rows else None
 
     @property
-    def tracker_state(self) -> bytes | None:
-        """What the tracker needs to go on with the run exactly (see `masklet.tracking.state`)."""
-        rows = self._database.query("SELECT data FROM tracker_state")
-        return bytes(rows[0][0]) if rows and isinstance(rows[0][0], (bytes, memoryview)) else None
+    def tracker_state(self) -> dict[int, bytes]:
+        """What the tracker needs to go on exactly at the place of `run`, in parts (see `masklet.tracking.state`)."""
+        rows = self._database.query("SELECT part, data FROM tracker_state ORDER BY part")
+        return {part: bytes(data) for part, data in rows if isinstance(data, bytes)}
 
-    def save_run(self, run: Run, state: bytes | None = None, durable: bool = True) -> None:
-        """Keeps how far a run has come and, where given, the tracker's state at that point."""
-        with self._database.writing(durable):
-            self._database.execute("INSERT OR REPLACE INTO run (id, data) VALUES (1, ?)", (run.model_dump_json(),))
+    def begin_run(self, run: TrackingRun, state: Mapping[int, bytes], step: int | None = None) -> TrackingRun:
+        """Keeps a run that begins or goes on, in place of any other, and returns it as it is kept.
+
+        Its masks belong to `step`, a step of undo, unless another edit came after that: then to a new one.
+        """
+        with self._mutex, self._database.writing():
+            if step is None or step != self._history.newest():
+                step = self._history.begin(run.label)
+            run = run.model_copy(update={"undo_step": step})
+            self._write_run(run, state)
+            return run
+
+    def record_run(
+        self,
+        run: TrackingRun,
+        step: int,
+        records: Sequence[ObjectMask] = (),
+        resolved: Mapping[int, Sequence[Prompt]] | None = None,
+        state: Mapping[int, bytes] | None = None,
+    ) -> int | None:
+        """Writes what a run found (see `record_masks`) and, with `state`, where it stands: all of it or nothing.
+
+        `state` is the tracker's state at `run.place`; the one is never written without the other. Returns the step of
+        undo that the masks belong to; None where an edit ended the run, which writes nothing.
+        """
+        with self._mutex, self._database.writing(durable=False):
+            if not self._goes_on(run):
+                return None
+            step = self.record_masks(step, run.label, records, resolved)
             if state is not None:
-                self._database.execute("INSERT OR REPLACE INTO tracker_state (id, data) VALUES (1, ?)", (state,))
+                self._write_run(run, state)
+            return step
 
-    def finish_run(self) -> None:
-        """Forgets the run: it is done, or what it was based on has changed."""
-        with self._database.writing():
-            self._database.execute("DELETE FROM run")
-            self._database.execute("DELETE FROM tracker_state")
+    def finish_run(self, run: TrackingRun | None = None) -> None:
+        """Forgets the run that is kept: it is done, or what it was based on has changed. With `run`, only that one."""
+        with self._mutex, self._database.writing():
+            if run is None or self._goes_on(run):
+                self._database.execute("DELETE FROM run")
+                self._database.execute("DELETE FROM tracker_state")
 
     def begin_step(self, label: str) -> int:
         """A step of undo that goes on over many commits, for `record_masks`."""
@@ -426,15 +461,33 @@ class Project(ProjectFile):
             return step
 
     def end_step(self, step: int) -> None:
-        """Closes a step of `begin_step`; one that changed nothing is forgotten."""
+        """Closes a step of `begin_step`; one that changed nothing is forgotten, unless a run still writes to it."""
         with self._mutex, self._database.writing():
-            self._history.discard_if_empty(step)
+            if self.run is None:
+                self._history.discard_if_empty(step)
 
     def flush(self) -> None:
         """Makes everything written so far durable now."""
         self._database.commit()
 
     # Insides
+
+    def _goes_on(self, run: TrackingRun) -> bool:
+        kept = self.run
+        return kept is not None and kept.undo_step == run.undo_step
+
+    def _write_run(self, run: TrackingRun, state: Mapping[int, bytes]) -> None:
+        write = self._database.execute
+        write("INSERT OR REPLACE INTO run (id, data) VALUES (1, ?)", (run.model_dump_json(),))
+        for (part,) in self._database.query("SELECT part FROM tracker_state"):
+            if part not in state:
+                write("DELETE FROM tracker_state WHERE part = ?", (part,))
+        for part, data in state.items():
+            write(
+                "INSERT INTO tracker_state (part, data) VALUES (?, ?) "
+                "ON CONFLICT (part) DO UPDATE SET data = excluded.data WHERE data <> excluded.data",
+                (part, data),
+            )
 
     def _put(self, table: str, row: Mapping[str, Any]) -> None:
         assert self._step is not None

@@ -13,7 +13,6 @@ from masklet.media import MediaReader
 from masklet.prompts import Prompt
 from masklet.runs.masklets_file import FrameSpool, read_masklets
 from masklet.runs.objects import TrackedObject
-from masklet.runs.plan import Range
 from masklet.runs.request import TrackRequest
 from masklet.runs.track_files import MASKLETS, OVERLAY
 from masklet.sources import refuse_source
@@ -34,7 +33,9 @@ class EarlierRun:
         self._frames: list[dict[str, Any]] = content["frames"]
         try:
             self._settings: dict[str, Any] = content["settings"]
-            self.kept = Range(int(self._settings["first_frame"]), int(self._settings["last_frame"]))
+            self.kept = range(int(self._settings["first_frame"]), int(self._settings["last_frame"]) + 1)
+            if not self.kept:
+                raise ValueError("it keeps no frame")
             self.folders = {thing["id"]: str(thing["folder"]) for thing in content["objects"]}
             self.objects = [_object(thing) for thing in content["objects"]]
         except (KeyError, TypeError, ValueError) as error:
@@ -59,7 +60,7 @@ class EarlierRun:
             )
         return replace(request, direction=request.direction or settings.get("direction"))
 
-    def move_into(self, spool: FrameSpool, kept: Range, again_from: int | None) -> None:
+    def move_into(self, spool: FrameSpool, kept: range, again_from: int | None) -> None:
         """Hand the frames that stay to a new run, and remove the mask files of those that don't."""
         for entry in self._frames:
             frame = entry["frame"]

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from masklet.errors import InputError
+from masklet.project.run import Leg
 from masklet.runs.objects import TrackedObject
 
 #: Whether an object has its mask on a frame already.
 IsDone = Callable[[int, int], bool]
 #: See `resume_legs`.
-LastSeen = Callable[["Leg", int, int], int]
+LastSeen = Callable[[Leg, int, int], int]
 
 
-@dataclass(frozen=True)
-class Leg:
-    """One way through the video: from `first` to `last`, both included, for these objects.
-
-    `step` is 1 forwards and -1 backwards. Masks are kept from frame `keep_from` on; those before it only lead there.
-    """
-
-    step: int
-    first: int
-    last: int
-    object_ids: tuple[int, ...]
-    keep_from: int
-
-    @property
-    def frames(self) -> range:
-        return range(self.first, self.last + self.step, self.step)
-
-    def keeps(self, frame: int) -> bool:
-        return (frame - self.keep_from) * self.step >= 0
-
-
-@dataclass(frozen=True)
-class Range:
-    """The frames that a run keeps, `first` to `last`, both included."""
-
-    first: int
-    last: int
-
-    def __contains__(self, frame: object) -> bool:
-        return isinstance(frame, int) and self.first <= frame <= self.last
-
-
-def make_legs(objects: Sequence[TrackedObject], kept: Range, direction: str) -> list[Leg]:
+def make_legs(objects: Sequence[TrackedObject], kept: range, direction: str) -> list[Leg]:
     """The legs of a run. Every leg has the objects that are under way there, so an object joins at its first prompt.
 
     Forwards an object is tracked from its first prompt on (from the last one before the range, if there is one); `both`
@@ -59,16 +28,16 @@ def make_legs(objects: Sequence[TrackedObject], kept: Range, direction: str) -> 
     if direction == "backward":
         ends = {thing.id: _start(thing, kept, -1) for thing in objects}
         _require_met(objects, ends, kept, -1)
-        return _split(ends, kept.first, kept.last, -1)
+        return _split(ends, kept[0], kept[-1], -1)
     if direction not in ("forward", "both"):
         raise InputError(f"there is no direction {direction!r}; choose forward, backward or both")
     starts = {thing.id: _start(thing, kept, 1) for thing in objects}
     if direction == "forward":
         _require_met(objects, starts, kept, 1)
-    legs = _split({i: start for i, start in starts.items() if start <= kept.last}, kept.last, kept.first, 1)
+    legs = _split({i: start for i, start in starts.items() if start <= kept[-1]}, kept[-1], kept[0], 1)
     if direction == "both":
-        back = {i: start - 1 if start <= kept.last else start for i, start in starts.items()}
-        legs += _split({i: start for i, start in back.items() if start >= kept.first}, kept.first, kept.last, -1)
+        back = {i: start - 1 if start <= kept[-1] else start for i, start in starts.items()}
+        legs += _split({i: start for i, start in back.items() if start >= kept[0]}, kept[0], kept[-1], -1)
     return legs
 
 
@@ -99,30 +68,30 @@ def ascending(legs: Sequence[Leg]) -> bool:
     return all(leg.step > 0 for leg in legs) and all(before.last < after.first for before, after in pairwise(legs))
 
 
-def _start(thing: TrackedObject, kept: Range, step: int) -> int:
+def _start(thing: TrackedObject, kept: range, step: int) -> int:
     """Where tracking of an object starts: the last prompt that lies at or before the range, else the first one."""
     frames = thing.starts[::step]
-    edge = kept.first if step > 0 else kept.last
+    edge = kept[0] if step > 0 else kept[-1]
     before = [frame for frame in frames if (edge - frame) * step >= 0]
     return before[-1] if before else frames[0]
 
 
-def _require_met(objects: Sequence[TrackedObject], starts: dict[int, int], kept: Range, step: int) -> None:
+def _require_met(objects: Sequence[TrackedObject], starts: dict[int, int], kept: range, step: int) -> None:
     for thing in objects:
         start = starts[thing.id]
-        if step > 0 and start > kept.last:
+        if step > 0 and start > kept[-1]:
             raise InputError(
-                f"{thing.name} is prompted on frame {start}, after the last frame to track, {kept.last}: prompt it "
+                f"{thing.name} is prompted on frame {start}, after the last frame to track, {kept[-1]}: prompt it "
                 "earlier, or track backwards (--direction backward)"
             )
-        if step < 0 and start < kept.first:
+        if step < 0 and start < kept[0]:
             raise InputError(
-                f"{thing.name} is prompted on frame {start}, before the first frame to track, {kept.first}: prompt it "
+                f"{thing.name} is prompted on frame {start}, before the first frame to track, {kept[0]}: prompt it "
                 "later, or track forwards (--direction forward)"
             )
 
 
-def _split(starts: dict[int, int], end: int, keep_from: int, step: int) -> list[Leg]:
+def _split(starts: dict[int, int], end: int, keep_from: int, step: Literal[1, -1]) -> list[Leg]:
     """Legs from the starts of the objects to `end`, each with the objects that have started."""
     legs = []
     places = sorted(set(starts.values()), reverse=step < 0)

@@ -7,21 +7,23 @@ killed gives the masks that it would have given.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from masklet.errors import InputError, ProjectError, PromptError
-from masklet.project.records import Run, RunLeg, RunPlace, TrackSettings
+from masklet.project.records import TrackSettings
+from masklet.project.run import Leg, RunPlace, TrackingRun
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.runs.objects import TrackedObject, collect_objects
-from masklet.runs.plan import Leg, Range, make_legs
+from masklet.runs.plan import make_legs
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
     ObjectReport,
+    TrackProgress,
     TrackRequest,
 )
 from masklet.runs.run_sessions import add_prompts, lead_in, open_session, prompt_steps, restore
@@ -30,6 +32,8 @@ from masklet.runs.run_steps import Progress, Runner, RunReport, RunStep, RunStep
 if TYPE_CHECKING:
     from masklet.project.store import Project
     from masklet.tracking import Session
+
+T = TypeVar("T")
 
 
 def begin(
@@ -50,51 +54,50 @@ def begin(
     from masklet.project.store import Project
     from masklet.tracking import DEFAULT_POLICY, make_policy
 
-    reader = open_media(request.source, rate=request.rate)
-    with reader:
+    settings = TrackSettings(
+        model=request.model or DEFAULT_MODEL,
+        checkpoint=None if request.checkpoint is None else str(request.checkpoint.absolute()),
+        policy=request.policy or DEFAULT_POLICY,
+        policy_options=dict(request.policy_settings),
+        resolution=request.resolution,
+        dtype=request.dtype,
+    )
+    # Before a model is fetched.
+    spec = get_spec(settings.model)
+    make_policy(settings.policy, spec, **settings.policy_options)
+    if request.resolution is not None:
+        spec.check_resolution(request.resolution)
+    with open_media(request.source, rate=request.rate) as reader:
         start, end = (None if text is None else parse_position(text, reader) for text in (request.start, request.end))
         direction = request.direction or DEFAULT_DIRECTION
         place = (len(reader) - 1 if end is None else end) if direction == "backward" else start or 0
         if request.frame is not None:
             place = parse_position(request.frame, reader)
-        things = collect_objects(request.prompts, reader, place)
-        if not things:
+        objects = collect_objects(request.prompts, reader, place)
+        if not objects:
             raise InputError("say what to track: --point 640,300, --box 153,219,571,558 or --mask first.png")
-        spec = get_spec(request.model or DEFAULT_MODEL)
-        if request.resolution is not None:
-            spec.check_resolution(request.resolution)
-        settings = TrackSettings(
-            model=request.model or DEFAULT_MODEL,
-            checkpoint=None if request.checkpoint is None else str(request.checkpoint.absolute()),
-            policy=request.policy or DEFAULT_POLICY,
-            policy_options=dict(request.policy_settings),
-            resolution=request.resolution,
-            dtype=request.dtype,
-        )
-        # All that can be wrong is found out before an older project may be overwritten.
-        make_policy(settings.policy, spec, **settings.policy_options)
-        make_legs(things, _range(len(reader), start, end), direction)
-        project = Project.create(path, reader, settings=settings, overwrite=request.overwrite)
-        try:
-            with project:
-                with project.edit("Prompts"):
-                    for thing in things:
-                        project.add_object(thing.id, thing.name)
-                        for frame, prompts in thing.prompts.items():
-                            project.set_prompts(frame, thing.id, prompts)
-                return track(
-                    project,
-                    start=start,
-                    end=end,
-                    direction=direction,
-                    device=request.device,
-                    progress=progress,
-                    stopped=stopped,
-                )
-        except BaseException:
-            if _is_empty(Path(path)):
-                Path(path).unlink(missing_ok=True)
-            raise
+        with Project.create(path, reader, settings=settings, overwrite=request.overwrite, hidden=True) as project:
+            with project.edit("Prompts"):
+                for known in objects:
+                    project.add_object(known.id, known.name)
+                    for frame, prompts in known.prompts.items():
+                        project.set_prompts(frame, known.id, prompts)
+
+            def tell(state: TrackProgress) -> None:
+                if state.done:
+                    project.show()
+                if progress is not None:
+                    progress(state)
+
+            return track(
+                project,
+                start=start,
+                end=end,
+                direction=direction,
+                device=request.device,
+                progress=tell,
+                stopped=stopped,
+            )
 
 
 def track(
@@ -135,13 +138,7 @@ def track_steps(
     legs = make_legs(chosen, kept, direction)
     with open_session(project, device) as session:
         yield from prompt_steps(session, project, [thing.id for thing in chosen])
-        run = Run(
-            label="Track",
-            legs=tuple(_kept_leg(leg) for leg in legs),
-            place=RunPlace(leg=0, frame=legs[0].first),
-            dtype=_dtype(session),
-        )
-        report = yield from Runner(project, session, progress, stopped).go(run, project.begin_step(run.label))
+        report = yield from Runner(project, session, progress, stopped).go(_run("Track", legs, session))
     report.notes += notes
     return report
 
@@ -186,7 +183,7 @@ def frame_steps(
                 continue
             add_prompts(session, project, [thing.id])
             step = 1 if thing.starts[0] < frame else -1
-            lead_in(session, project, thing.id, frame, step, thing.starts)
+            yield from lead_in(session, project, thing.id, frame, step)
             found = session.masks(frame)[thing.id]
             if frame in thing.prompts:
                 resolved[thing.id] = session.prompts(frame, thing.id)
@@ -221,13 +218,8 @@ def resume_steps(
     if run is None:
         raise ProjectError(f"{project.path.name} has no unfinished run: there is nothing to go on with.")
     with open_session(project, device, run.dtype) as session:
-        place = restore(session, project, run)
-        steps = [step for step in project.history() if not step.undone]
-        # The same step of undo, unless something else was done since.
-        same = bool(steps) and steps[-1].label == run.label
-        step = steps[-1].id if same else project.begin_step(run.label)
-        run = run.model_copy(update={"place": place})
-        return (yield from Runner(project, session, progress, stopped).go(run, step))
+        run = restore(session, project, run)
+        return (yield from Runner(project, session, progress, stopped).go(run, run.undo_step))
 
 
 def correct(
@@ -254,35 +246,31 @@ def correct(
         UnknownObjectError, InputError, PromptError: no such object or frame, it is locked, or the prompt can't be used.
         ProjectError: the source isn't found, or the file can't be written.
     """
-    thing = project.get_object(object_id)
-    if thing.locked:
-        raise InputError(f"{thing.name} is locked: unlock it to change its masks")
-    prompted = sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
+    prompted = _prompted_frames(project, object_id)
     steps = _ways(direction, frame, prompted)
     new = Prompt.make(points, labels, box, mask, width=project.source.width, height=project.source.height)
     prompts = prompts_after(project.said(object_id).get((frame, object_id), ()), project.mask(frame, object_id), new)
+    name = project.get_object(object_id).name
     if waits(prompts):
-        raise PromptError(f"frame {frame} shows nothing of {thing.name} that could be taken away: click on it first")
+        raise PromptError(f"frame {frame} shows nothing of {name} that could be taken away: click on it first")
     unfinished = project.run
     with open_session(project, device, unfinished.dtype if unfinished else None) as session:
         if unfinished is not None:
-            place = restore(session, project, unfinished)
+            unfinished = restore(session, project, unfinished)
         if object_id not in session.object_ids:
             add_prompts(session, project, [object_id])
-        if project.mask(frame, object_id) is not None:
-            lead_in(session, project, object_id, frame, steps[0], prompted)
         answer = session.set_prompts(frame, object_id, prompts)
-        label = f"Correct {thing.name} on frame {frame}"[:100]
+        _finish(lead_in(session, project, object_id, frame - steps[0], steps[0]))
+        label = f"Correct {name} on frame {frame}"[:100]
         step = project.begin_step(label)
         with project.edit(label, step):
             project.set_prompts(frame, object_id, prompts)
             project.put_masks([answer[object_id]])
         legs = _legs_from(project, object_id, frame, steps, prompted)
         if unfinished is not None:
-            here = unfinished.legs[place.leg]
-            legs += [here.model_copy(update={"first": place.frame}), *unfinished.legs[place.leg + 1 :]]
-        run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
-        return _finish(Runner(project, session, progress, stopped).go(run, step))
+            here = unfinished.legs[unfinished.place.leg]
+            legs += [replace(here, first=unfinished.place.frame), *unfinished.legs[unfinished.place.leg + 1 :]]
+        return _finish(Runner(project, session, progress, stopped).go(_run(label, legs, session), step))
 
 
 def follow_steps(
@@ -303,23 +291,34 @@ def follow_steps(
         UnknownObjectError, InputError: no such object, it is locked, or it has no prompt on the frame.
         ProjectError: the source isn't found, or the file can't be written.
     """
-    thing = project.get_object(object_id)
-    if thing.locked:
-        raise InputError(f"{thing.name} is locked: unlock it to change its masks")
-    prompted = sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
+    prompted = _prompted_frames(project, object_id)
+    name = project.get_object(object_id).name
     if frame not in prompted:
-        raise InputError(f"{thing.name} has no prompt on frame {frame}: click, box or paint it there first")
+        raise InputError(f"{name} has no prompt on frame {frame}: click, box or paint it there first")
     steps = _ways(direction, frame, [place for place in prompted if place != frame])
     legs = _legs_from(project, object_id, frame, steps, prompted, to_end=True)
     with open_session(project, device) as session:
         yield from prompt_steps(session, project, [object_id])
-        label = f"Track {thing.name} from frame {frame}"[:100]
-        run = Run(label=label, legs=tuple(legs), place=RunPlace(leg=0, frame=frame), dtype=_dtype(session))
-        return (yield from Runner(project, session, progress, stopped).go(run, project.begin_step(label)))
+        yield from lead_in(session, project, object_id, frame - steps[0], steps[0])
+        run = _run(f"Track {name} from frame {frame}"[:100], legs, session)
+        return (yield from Runner(project, session, progress, stopped).go(run))
 
 
-def _finish(steps: RunSteps) -> RunReport:
-    """Carries out all of a run."""
+def _prompted_frames(project: Project, object_id: int) -> list[int]:
+    """The frames on which an object is prompted, rising. Raises UnknownObjectError, or InputError: it is locked."""
+    known = project.get_object(object_id)
+    if known.locked:
+        raise InputError(f"{known.name} is locked: unlock it to change its masks")
+    return sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
+
+
+def _run(label: str, legs: Sequence[Leg], session: Session) -> TrackingRun:
+    dtype = str(session.model.dtype).removeprefix("torch.")
+    return TrackingRun(label=label, legs=tuple(legs), place=RunPlace(0, legs[0].first), dtype=dtype)
+
+
+def _finish(steps: Generator[RunStep, None, T]) -> T:
+    """Carries out all steps."""
     while True:
         try:
             next(steps)
@@ -327,19 +326,11 @@ def _finish(steps: RunSteps) -> RunReport:
             return end.value
 
 
-def _range(count: int, start: int | None, end: int | None) -> Range:
-    kept = Range(0 if start is None else start, count - 1 if end is None else end)
-    if not 0 <= kept.first <= kept.last < count:
-        raise InputError(f"frames {kept.first} to {kept.last} can't be tracked: there are frames 0 to {count - 1}")
-    return kept
-
-
-def _is_empty(path: Path) -> bool:
-    """Whether a project has no mask and no run that could be gone on with."""
-    from masklet.project.store import Project
-
-    with Project.open(path, read_only=True) as project:
-        return project.run is None and next(project.masks(), None) is None
+def _range(count: int, start: int | None, end: int | None) -> range:
+    first, last = start or 0, count - 1 if end is None else end
+    if not 0 <= first <= last < count:
+        raise InputError(f"frames {first} to {last} can't be tracked: there are frames 0 to {count - 1}")
+    return range(first, last + 1)
 
 
 def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[TrackedObject], list[str]]:
@@ -377,14 +368,14 @@ def _legs_from(
     steps: Iterable[Literal[1, -1]],
     prompted: Sequence[int],
     to_end: bool = False,
-) -> list[RunLeg]:
+) -> list[Leg]:
     """The ways from a prompted frame; `to_end` goes on to the video's end where nothing was tracked that way yet."""
     legs = []
     for way in steps:
         first, last = _reach(project, object_id, frame, way, prompted)
         if to_end and first == last and not any((t - frame) * way > 0 for t in prompted):
             last = project.source.frame_count - 1 if way > 0 else 0
-        legs.append(RunLeg(step=way, first=first, last=last, object_ids=(object_id,), keep_from=first))
+        legs.append(Leg(way, first, last, (object_id,), first))
     return legs
 
 
@@ -397,17 +388,3 @@ def _reach(project: Project, object_id: int, frame: int, step: int, prompted: Se
     if not tracked:
         return frame, frame
     return frame, max(tracked) if step > 0 else min(tracked)
-
-
-def _kept_leg(leg: Leg) -> RunLeg:
-    return RunLeg(
-        step=1 if leg.step > 0 else -1,
-        first=leg.first,
-        last=leg.last,
-        object_ids=leg.object_ids,
-        keep_from=leg.keep_from,
-    )
-
-
-def _dtype(session: Session) -> str:
-    return str(session.model.dtype).removeprefix("torch.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from masklet.project.records import Run, RunPlace
+from masklet.project.run import TrackingRun
 from masklet.prompts import Prompt
 from masklet.results import ObjectMask
 from masklet.runs.run_steps import RunStep
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from masklet.project.store import Project
     from masklet.tracking import Session
 
-#: Frames before a correction that are tracked again, so that its clicks meet the memories that they are to correct.
-LEAD_IN = 32
+#: Frames that are tracked again so that what comes after them finds memories: as many as a frame reads.
+LEAD_IN = 16
 
 
 def open_session(project: Project, device: str | None, dtype: str | None = None) -> Session:
@@ -24,7 +24,7 @@ def open_session(project: Project, device: str | None, dtype: str | None = None)
 
     settings = project.track_settings
     options: dict[str, Any] = dict(settings.policy_options)
-    return Session(
+    session = Session(
         project.open_source(),
         settings.model,
         policy=settings.policy,
@@ -34,16 +34,18 @@ def open_session(project: Project, device: str | None, dtype: str | None = None)
         checkpoint=settings.checkpoint,
         **options,
     )
+    if settings.checkpoint is not None:
+        project.note_model(session.model.spec.name)
+    return session
 
 
-def restore(session: Session, project: Project, run: Run) -> RunPlace:
-    """Brings a session to where the run's state was saved, or else to its beginning; returns that place."""
-    state = project.tracker_state
-    if state is not None and run.state_place is not None:
-        import_state(session, [state])
-        return run.state_place
+def restore(session: Session, project: Project, run: TrackingRun) -> TrackingRun:
+    """Brings a session to where the run stands; to its beginning where no state is kept. Returns the run there."""
+    if state := project.tracker_state:
+        import_state(session, state.values())
+        return run
     add_prompts(session, project, sorted({i for leg in run.legs for i in leg.object_ids}))
-    return RunPlace(leg=0, frame=run.legs[0].first)
+    return run.model_copy(update={"place": run.start})
 
 
 def add_prompts(session: Session, project: Project, object_ids: Iterable[int]) -> None:
@@ -60,26 +62,28 @@ def prompt_steps(session: Session, project: Project, object_ids: Iterable[int]) 
         yield RunStep(frame, (), 0, 0)
 
 
-def lead_in(session: Session, project: Project, object_id: int, frame: int, step: int, prompted: Sequence[int]) -> None:
-    """Tracks up to a frame without keeping anything, so that it is known there what memory says.
+def lead_in(
+    session: Session, project: Project, object_id: int, frame: int, step: int
+) -> Generator[RunStep, None, None]:
+    """Tracks up to a frame, itself included, without keeping anything: what comes after it finds its memories there.
 
-    It starts from the object's last prompt before the frame; where that is far, from a mask that is nearer.
+    It starts from the object's last prompt; where that is far, from a mask that is nearer. That mask is taken back at
+    the end: it is what tracking found, not what somebody said.
     """
-    behind = [t for t in prompted if (frame - t) * step >= 0]
-    if not behind:
+    behind = [t for t in session.prompt_frames(object_id) if (frame - t) * step >= 0]
+    if not behind or frame in session.tracked_frames(object_id):
         return
     start = max(behind) if step > 0 else min(behind)
-    near = frame - step * LEAD_IN
-    if (near - start) * step > 0:
-        found = _seen(project, object_id, near, start, step)
-        if found is not None:
-            start = found.frame
-            session.set_prompts(start, object_id, [Prompt(mask=found.rle, origin="tracked")])
-    if start == frame:
-        return
+    near = frame - step * (LEAD_IN - 1)
+    found = _seen(project, object_id, near, start, step) if (near - start) * step > 0 else None
+    if found is not None:
+        start = found.frame
+        session.set_prompts(start, object_id, [Prompt(mask=found.rle, origin="tracked")])
     direction = "forward" if step > 0 else "backward"
-    for _ in session.propagate(start, frame, direction=direction, objects=[object_id]):
-        pass
+    for masks in session.propagate(start, frame, direction=direction, objects=[object_id]):
+        yield RunStep(masks.index, (), 0, 0)
+    if found is not None:
+        session.clear_prompts(start, object_id)
 
 
 def _seen(project: Project, object_id: int, frame: int, start: int, step: int) -> ObjectMask | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from masklet.project.records import Run, RunPlace
+from masklet.project.run import Leg, RunPlace, TrackingRun
 from masklet.prompts import waits
 from masklet.results import ObjectMask
 from masklet.runs.request import ObjectReport, TrackProgress
@@ -15,7 +15,7 @@ from masklet.tracking.state import export_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import Session
+    from masklet.tracking import FrameMasks, Session
 
 Progress = Callable[[TrackProgress], None]
 Stopped = Callable[[], bool]
@@ -23,6 +23,7 @@ Stopped = Callable[[], bool]
 _STATE_SECONDS = 0.5
 _STATE_SHARE = 10  # a state may cost a tenth of the time
 _STATE_BYTES_PER_SECOND = 4 << 20
+_PART_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -55,88 +56,92 @@ RunSteps = Generator[RunStep, None, RunReport]
 
 
 class Runner:
-    """Carries out a run: tracks, writes masks as they come, and saves the tracker's state now and then."""
+    """Carries out a run: tracks, writes masks as they come, and keeps the tracker's state now and then."""
 
     def __init__(self, project: Project, session: Session, progress: Progress | None, stopped: Stopped | None) -> None:
         self.project, self.session = project, session
         self.tell = progress or (lambda state: None)
         self.stopped = stopped or (lambda: False)
-        self._saved_at = 0.0
-        self._pause = _STATE_SECONDS
+        self._state_due = 0.0
 
-    def go(self, run: Run, step: int) -> RunSteps:
-        """Tracks from the run's place to its end, or until it is stopped or closed."""
+    def go(self, run: TrackingRun, step: int | None = None) -> RunSteps:
+        """Tracks from the run's place to its end, until it is stopped or closed, or until an edit ends it.
+
+        Its masks belong to `step`, a step of undo, or to a new one.
+        """
         project, session = self.project, self.session
-        names = {thing.id: thing.name for thing in project.objects()}
+        names = {known.id: known.name for known in project.objects()}
         report = RunReport(session.model.spec.name, notes=[*session.video.info.notes])
         report.objects = {i: ObjectReport(names[i], "") for leg in run.legs for i in leg.object_ids if i in names}
         waiting: dict[int, list[int]] = {}
         for (frame, object_id), prompts in project.said().items():
             if object_id in session.object_ids and waits(prompts):
                 waiting.setdefault(frame, []).append(object_id)
-        total = run.frames_after(run.place)
-        self._save(run)
+        total = run.frames_left
+        run = project.begin_run(run, self._state(run), step)
+        step = run.undo_step
         self.tell(TrackProgress("track", 0, total))
         began = time.perf_counter()
         project.recording = True
-        place: RunPlace | None = run.place
         try:
-            for number in range(run.place.leg, len(run.legs)):
-                assert place is not None
-                leg = run.legs[number]
-                direction = "forward" if leg.step > 0 else "backward"
-                for masks in session.propagate(
-                    place.frame, leg.last, direction=direction, objects=[i for i in leg.object_ids if i in names]
-                ):
-                    records = []
-                    if (masks.index - leg.keep_from) * leg.step >= 0:
-                        records = list(masks)
-                        resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ())}
-                        step = project.record_masks(step, run.label, records, resolved)
-                    place = run.after(RunPlace(leg=number, frame=masks.index))
-                    if place is not None:
-                        run = run.model_copy(update={"place": place})
-                        self._keep_up(run)
-                    lost = [report.objects[one.object_id] for one in masks if one.lost]
-                    for thing in lost:
-                        thing.add_lost(masks.index)
-                    report.frames += 1
-                    report.seconds = time.perf_counter() - began
-                    self.tell(TrackProgress("track", report.frames, total, tuple(thing.name for thing in lost)))
-                    if place is not None and self.stopped():
-                        self._save(run)
-                        return self._finished(report)
-                    try:
-                        yield RunStep(masks.index, tuple(records), report.frames, total)
-                    except GeneratorExit:
-                        if place is not None:
-                            self._save(run)
-                        else:
-                            project.finish_run()
-                        raise
-            project.finish_run()
+            for leg, masks, place in self._frames(run, names):
+                kept = list(masks) if leg.keeps(masks.index) else []
+                resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ()) if kept}
+                if place is not None:
+                    run = run.model_copy(update={"place": place})
+                due = place is not None and time.monotonic() >= self._state_due
+                recorded = project.record_run(run, step, kept, resolved, self._state(run) if due else None)
+                if recorded is None:
+                    report.notes.append(
+                        f"Something was changed meanwhile, so this run ended before frame {masks.index}."
+                    )
+                    return self._finished(report)
+                step = recorded
+                lost = [report.objects[found.object_id] for found in masks if found.lost]
+                for known in lost:
+                    known.add_lost(masks.index)
+                report.frames += 1
+                report.seconds = time.perf_counter() - began
+                self.tell(TrackProgress("track", report.frames, total, tuple(known.name for known in lost)))
+                if place is not None and self.stopped():
+                    project.record_run(run, step, state=self._state(run))
+                    return self._finished(report)
+                try:
+                    yield RunStep(masks.index, tuple(kept), report.frames, total)
+                except GeneratorExit:
+                    if place is None:
+                        project.finish_run(run)
+                    else:
+                        project.record_run(run, step, state=self._state(run))
+                    raise
+            project.finish_run(run)
             report.complete = True
             return self._finished(report)
         finally:
             project.recording = False
             project.end_step(step)
+            project.flush()
 
-    def _keep_up(self, run: Run) -> None:
-        if time.monotonic() - self._saved_at >= self._pause:
-            self._save(run)
-        else:
-            self.project.save_run(run, durable=False)
+    def _frames(self, run: TrackingRun, ids: Container[int]) -> Iterator[tuple[Leg, FrameMasks, RunPlace | None]]:
+        """The frames from the run's place on, each with its leg and the place after it."""
+        for number in range(run.place.leg, len(run.legs)):
+            leg = run.legs[number]
+            for masks in self.session.propagate(
+                run.place.frame if number == run.place.leg else leg.first,
+                leg.last,
+                direction="forward" if leg.step > 0 else "backward",
+                objects=[i for i in leg.object_ids if i in ids],
+            ):
+                yield leg, masks, run.after(RunPlace(number, masks.index))
 
-    def _save(self, run: Run) -> None:
-        """Masks so far, the place, and the tracker's state there, all at once."""
-        began = time.monotonic()
-        place = run.place
+    def _state(self, run: TrackingRun) -> dict[int, bytes]:
+        """The tracker's state at the run's place."""
+        began, place = time.monotonic(), run.place
         later = [(leg.first, leg.step) for leg in run.legs[place.leg + 1 :]]
-        state = b"".join(export_state(self.session, [(place.frame, run.legs[place.leg].step), *later]).values())
-        self.project.save_run(run.model_copy(update={"state_place": place}), state)
-        self._saved_at = time.monotonic()
-        cost = self._saved_at - began
-        self._pause = max(_STATE_SECONDS, cost * _STATE_SHARE, len(state) / _STATE_BYTES_PER_SECOND)
+        state = export_state(self.session, [(place.frame, run.legs[place.leg].step), *later])
+        now, size = time.monotonic(), sum(map(len, state.values()))
+        self._state_due = now + max(_STATE_SECONDS, (now - began) * _STATE_SHARE, size / _STATE_BYTES_PER_SECOND)
+        return state
 
     def _finished(self, report: RunReport) -> RunReport:
         if damaged := list(self.session.video.damaged):

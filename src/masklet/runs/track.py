@@ -18,10 +18,11 @@ from masklet.masks import palette
 from masklet.media import Frame, MediaInfo, MediaReader, open_media, parse_position
 from masklet.models import get_spec
 from masklet.naming import unique_names
+from masklet.project.run import Leg
 from masklet.prompts import Prompt
 from masklet.runs.earlier import EarlierRun, remove_earlier
 from masklet.runs.objects import TrackedObject, collect_objects
-from masklet.runs.plan import Leg, Range, ascending, make_legs, resume_legs
+from masklet.runs.plan import ascending, make_legs, resume_legs
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
@@ -81,20 +82,21 @@ class _Plan:
         if self.earlier is None:
             self._require_free()
 
-    def _range(self, reader: MediaReader) -> tuple[Range, int | None]:
+    def _range(self, reader: MediaReader) -> tuple[range, int | None]:
         """The frames to keep, and the one from which frames that are there already are tracked again."""
         start, end = (None if t is None else parse_position(t, reader) for t in (self.request.start, self.request.end))
         if self.earlier is None:
-            kept = Range(start or 0, len(reader) - 1 if end is None else end)
+            first, last = start or 0, len(reader) - 1 if end is None else end
             again = None
         else:
             before = self.earlier.kept
-            kept = Range(before.first, before.last if end is None else end)
+            first, last = before[0], before[-1] if end is None else end
             again = start
-        if kept.last < kept.first:
-            raise InputError(f"the last frame to track, {kept.last}, lies before the first, {kept.first}")
+        if last < first:
+            raise InputError(f"the last frame to track, {last}, lies before the first, {first}")
+        kept = range(first, last + 1)
         if again is not None and again not in kept:
-            raise InputError(f"this run keeps frames {kept.first} to {kept.last}; it can't go on at frame {again}")
+            raise InputError(f"this run keeps frames {first} to {last}; it can't go on at frame {again}")
         return kept, again
 
     def _objects(self, reader: MediaReader) -> list[TrackedObject]:
@@ -111,7 +113,7 @@ class _Plan:
         elif self.earlier is not None:
             frame = self.again_from
         else:
-            frame = self.kept.last if self.direction == "backward" else self.kept.first
+            frame = self.kept[-1] if self.direction == "backward" else self.kept[0]
         return collect_objects(request.prompts, reader, frame, known)
 
     def _require_free(self) -> None:
@@ -271,8 +273,8 @@ class _Run:
                 "policy": session.policy.name,
                 "policy_settings": dict(request.policy_settings),
                 "direction": plan.direction,
-                "first_frame": plan.kept.first,
-                "last_frame": plan.kept.last,
+                "first_frame": plan.kept[0],
+                "last_frame": plan.kept[-1],
             },
             "complete": complete,
             "objects": [
