@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masklet.models import SAM2, ImageFeatures
-from masklet.models.hiera import Hiera, HieraBlock
 from masklet.models.layers import MLP
 from masklet.models.memory_attention import MemoryAttention, RotaryAttention
 from masklet.models.positions import rotary_table
 from masklet.models.products import Linear
+from masklet.models.trunks.hiera import Hiera, HieraBlock
 
 
 class Straightforward(SAM2):

@@ -8,7 +8,7 @@ from benchmarks.straightforward import Straightforward
 
 from masklet.models import SAM2, Memories, get_spec
 from masklet.models.attention import attend
-from masklet.models.hiera import Layout
+from masklet.models.trunks.levels import Layout
 
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> float:

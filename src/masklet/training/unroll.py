@@ -140,7 +140,7 @@ class Unroller:
 
     def _encode(self, frames_nhwc: Tensor) -> ImageFeatures:
         rgb = frames_nhwc.permute(0, 3, 1, 2).contiguous().float() / 255
-        return self.model.encode_image(normalise(rgb))
+        return self.model.encode_image(normalise(rgb, self.model.spec))
 
     def __call__(self, features: ImageFeatures, batch: Batch, plan: PromptPlan, rng: np.random.Generator) -> Unrolled:
         """Prompt every masklet on frame 0 and track it to the end of its clip."""
