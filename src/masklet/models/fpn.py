@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -72,4 +73,8 @@ class ImageEncoder(nn.Module):
     def forward(
         self, image_bchw: Tensor, after_fine: Pointwise, after_middle: Pointwise
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return self.neck(self.trunk(image_bchw), after_fine, after_middle)
+        # A frozen trunk runs as in use: nothing is kept for gradients.
+        learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.trunk.parameters())
+        with torch.set_grad_enabled(learns):
+            levels = self.trunk(image_bchw)
+        return self.neck(levels, after_fine, after_middle)

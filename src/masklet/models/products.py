@@ -58,7 +58,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "no
         return _ACTIVATIONS[activation](F.linear(x, weight, bias))
     if isinstance(weight, nn.Parameter) and x.dtype == torch.bfloat16:
         rows = x.numel() // x.shape[-1]
-        weight = _pack(weight, lambda w: torch.ops.mkldnn._reorder_linear_weight(w, rows))
+        weight = _pack(weight, x.dtype, lambda w: torch.ops.mkldnn._reorder_linear_weight(w, rows))
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
 
 
@@ -80,31 +80,34 @@ class RightHandSide:
 
 
 def convolve(x_bchw: Tensor, layer: nn.Conv2d, activation: str = "none", plus: Tensor | None = None) -> Tensor:
-    """``activation(layer(x)) + plus``, channels last, by oneDNN in one go; the activation is ``none`` or ``relu6``.
+    """``activation(layer(x)) + plus``, channels last, in one go by oneDNN; the activation is ``none`` or ``relu6``.
 
-    ``plus`` goes with ``none`` only.
+    ``plus`` goes with ``none`` only. Under autocast it computes in that format, as ``layer`` alone would.
     """
-    weight, bias = layer.weight, layer.bias
+    weight, bias, kind = layer.weight, layer.bias, x_bchw.device.type
     where = (layer.padding, layer.stride, layer.dilation, layer.groups)
-    if x_bchw.dtype != weight.dtype or not _quick(x_bchw):
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    x_bchw = x_bchw.to(dtype)
+    if not _quick(x_bchw):
         y = F.conv2d(x_bchw, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
         y = F.relu6(y) if activation == "relu6" else y
         return y if plus is None else y + plus
-    weight = _pack(weight, lambda w: torch.ops.mkldnn._reorder_convolution_weight(w, *where, x_bchw.shape))
+    bias = bias if bias is None else bias.to(dtype)
+    weight = _pack(weight, dtype, lambda w: torch.ops.mkldnn._reorder_convolution_weight(w, *where, x_bchw.shape))
     if plus is not None:
-        fused = torch.ops.mkldnn._convolution_pointwise.binary
-        return fused(x_bchw, plus, weight, bias, *where, "add", None, None, [], None)
+        added = torch.ops.mkldnn._convolution_pointwise.binary
+        return added(x_bchw, plus, weight, bias, *where, "add", None, None, [], None)
     how = ("hardtanh", [0.0, 6.0]) if activation == "relu6" else ("none", [])
     return torch.ops.mkldnn._convolution_pointwise(x_bchw, weight, bias, *where, *how, "")
 
 
-def _pack(weight: Tensor, lay_out: Callable[[Tensor], Tensor]) -> Tensor:
+def _pack(weight: Tensor, dtype: torch.dtype, lay_out: Callable[[Tensor], Tensor]) -> Tensor:
     if weight.is_inference():
-        return weight
-    version = (weight._version, weight.data_ptr())
+        return weight.to(dtype)
+    version = (weight._version, weight.data_ptr(), dtype)
     kept = _packed.get(weight)
     if kept is None or kept[0] != version:
-        kept = (version, lay_out(weight.detach()))
+        kept = (version, lay_out(weight.detach().to(dtype)))
         _packed[weight] = kept
     return kept[1]
 

@@ -20,7 +20,7 @@ class Stage(_Strict):
         share: of the run's steps.
         frames: in a clip; 1 trains on pictures.
         clips: in a step.
-        objects: masklets taken from each clip at most.
+        objects: masklets taken from each clip; an object may come up more than once, with different prompts.
         size: side of the square frames in pixels; None is the run's resolution. A network learns most of what it
             needs on small pictures, in a fraction of the time.
     """
