@@ -38,6 +38,9 @@ def evaluate(
             show_default="mask, or box",
         ),
     ] = "",
+    first_mask: Annotated[
+        bool, typer.Option("--first-mask", help="Track nothing: score the first mask after a box and after clicks.")
+    ] = False,
     policy: Annotated[str, typer.Option(help="Memory policies to compare, with commas.")] = DEFAULT_POLICY,
     policy_option: PolicyOption = None,
     model: Annotated[str, typer.Option(help="Models or weights files to compare, with commas.")] = "nano",
@@ -68,6 +71,8 @@ def evaluate(
 
     `masklet evaluate --data DAVIS --layout davis2016 --prompt box --policy recency,samurai`
 
+    `masklet evaluate --data DAVIS --layout davis2016 --first-mask --model nano,tiny`
+
     `masklet evaluate --data LaSOT --layout lasot --results raw_results/ -o scores/`
     """
     from masklet.evaluation import MaskDataset, open_layout
@@ -77,6 +82,9 @@ def evaluate(
         raise InputError("--plots and --resume need a folder: give one with --output")
     dataset = _narrow(open_layout(layout, data, split), sequences, max_frames)
     console = Console(highlight=False)
+    if first_mask:
+        _first_masks(dataset, _load(_words(model), device, dtype), resolution, output, console)
+        return
     if results:
         evaluations = _score(dataset, results, incomplete, console)
     else:
@@ -191,6 +199,34 @@ def _track(
                 task = bar.add_task(name, total=len(dataset.sequences))
                 evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
     return evaluations
+
+
+def _first_masks(
+    dataset: MaskDataset | BoxDataset,
+    models: dict[str, SAM2],
+    resolution: int | None,
+    output: Path | None,
+    console: Console,
+) -> None:
+    from masklet.evaluation import MaskDataset
+    from masklet.evaluation.first_mask import first_masks
+    from masklet.evaluation.report import Row, first_mask_rows, table_of, write_csv
+
+    if not isinstance(dataset, MaskDataset):
+        raise InputError(f"{dataset.name} has boxes and no masks: --first-mask needs masks to compare with")
+    summary: list[Row] = []
+    details: list[Row] = []
+    with _bar(console) as bar:
+        for name, model in models.items():
+            task = bar.add_task(name, total=len(dataset.sequences))
+            masks = first_masks(dataset, model, resolution=resolution, finished=partial(_step, bar, task))
+            means, rows = first_mask_rows(name, masks)
+            summary.append(means)
+            details += rows
+    console.print(table_of(summary, list(summary[0]), f"{dataset.name}: IoU of the first mask"))
+    if output is not None:
+        write_csv(output / "first_masks.csv", details)
+        console.print(f"{output / 'first_masks.csv'} written", markup=False, soft_wrap=True)
 
 
 def _bar(console: Console) -> Progress:
