@@ -16,12 +16,16 @@ import pytest
 import torch
 from PIL import Image
 
-from masklet.errors import CheckpointError
+from masklet.errors import CheckpointError, InputError
 from masklet.models import get_spec
 from masklet.models.pixels import normalise
 from masklet.models.specs import LITE0, LITE1, LITE2, EfficientNetSpec
 from masklet.models.trunks import make_trunk
 from masklet.training.published_trunks import read_trunk
+from masklet.training.run_folder import RunFolder
+from masklet.training.settings import TrainSettings
+from masklet.training.synthesis import ClipGenerator
+from masklet.training.trainer import Trainer
 
 fill = run_path(str(Path(__file__).parent / "weights.py"))["fill"]
 TRUNKS = {"lite0": LITE0, "lite1": LITE1, "lite2": LITE2}
@@ -81,6 +85,19 @@ def test_levels_equal_the_published_network(
             ours = layout.join(tokens).float()
             assert ours.shape == theirs.shape and layout.height == 16 >> i
             assert (ours - theirs).norm() / theirs.norm() < tolerance
+
+
+def test_a_training_begins_with_it(tmp_path: Path) -> None:
+    source = tmp_path / "lite0.pth"
+    torch.save(published(LITE0), source)
+    settings = TrainSettings(model="nano2", start_trunk=str(source))
+    trainer = Trainer(settings, RunFolder(tmp_path / "run"), lambda stage: ClipGenerator(), workers=0)
+    begun = trainer.model.image_encoder.trunk.state_dict()
+    wanted = read_trunk(str(source), get_spec("nano2"))
+    assert begun.keys() == wanted.keys() and all(torch.equal(begun[key], wanted[key]) for key in wanted)
+    both = settings.model_copy(update={"start": str(source)})
+    with pytest.raises(InputError, match="leave out start_trunk"):
+        Trainer(both, RunFolder(tmp_path / "other"), lambda stage: ClipGenerator(), workers=0)
 
 
 def test_another_member_of_the_family_is_refused(tmp_path: Path) -> None:

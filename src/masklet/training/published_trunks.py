@@ -25,7 +25,7 @@ _IN_A_BLOCK = {
 }
 _NORM = ("weight", "bias", "running_mean", "running_var")
 _NORM_EPSILON = 1e-3
-#: The classifier, which isn't part of a trunk, and counters.
+#: The classifier, which isn't part of a trunk.
 _LEFT_OUT = ("_conv_head.", "_bn1.", "_fc.")
 
 

@@ -382,6 +382,8 @@ def _settle_worker(_: int) -> None:
 
 
 def _begin(settings: TrainSettings, *, going_on: bool) -> SAM2:
+    if settings.start is not None and settings.start_trunk is not None:
+        raise InputError("start brings a trunk already: leave out start_trunk, or start")
     # A run that goes on has all weights in its state; what it began with may be gone.
     if settings.start is None or going_on:
         model = initialise(SAM2(get_spec(settings.model)), settings.seed)
