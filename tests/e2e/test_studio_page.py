@@ -579,3 +579,30 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
     say(number, "12")
     assert page.input_value(number) == "12"
     assert watched.problems == []
+
+
+def test_settings_of_a_policy(studio, context) -> None:
+    """Their form is made from what the policy declares; an emptied field means the policy's own value again."""
+    page = studio.let_in(context)
+    open_clip(page)
+
+    def chosen() -> dict:
+        return studio.project()["settings"]["track"]["policy_options"]
+
+    page.keyboard.press("Shift+S")
+    page.click("summary:has-text('Settings of samurai')")
+    weight = page.get_by_label("Weight of motion", exact=True)
+    assert weight.input_value() == "0.25" and weight.get_attribute("max") == "1"
+    picture(page, "policy")
+    weight.fill("0.4")
+    weight.press("Tab")
+    until(lambda: chosen() == {"kf_score_weight": 0.4})
+    page.get_by_label("Prompt frames").fill("4")
+    page.get_by_label("Prompt frames").press("Tab")
+    until(lambda: chosen() == {"kf_score_weight": 0.4, "max_prompt_frames": 4})
+    weight.fill("")
+    weight.press("Tab")
+    until(lambda: chosen() == {"max_prompt_frames": 4})
+    page.select_option("#set-policy", "recency")
+    until(lambda: studio.project()["settings"]["track"]["policy"] == "recency" and chosen() == {})
+    page.wait_for_selector("summary:has-text('Settings of recency')")
