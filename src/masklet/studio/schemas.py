@@ -59,17 +59,6 @@ class PolicyInfo(BaseModel):
     settings_schema: dict[str, Any] = Field(description="JSON schema of its settings")
 
 
-class MaskSettingInfo(BaseModel):
-    """One mask setting, enough to draw its control."""
-
-    name: str
-    kind: Literal["number", "integer", "flag"]
-    default: Any
-    minimum: float | None = None
-    maximum: float | None = None
-    nullable: bool = False
-
-
 class StudioInfo(BaseModel):
     version: str
     root: str = Field(description="Name of the root folder; paths are relative to it")
@@ -80,7 +69,7 @@ class StudioInfo(BaseModel):
     local: bool = Field(description="Bound to this machine only; folders can be opened from the page")
     upload_limit: int = Field(description="Bytes")
     policies: list[PolicyInfo]
-    mask_settings: list[MaskSettingInfo]
+    mask_settings_schema: dict[str, Any] = Field(description="JSON schema of the mask settings")
     open_at_start: str | None = Field(description="Id of the project that the command line asked for")
 
 

@@ -163,7 +163,7 @@ class OpenProject:
             locked=one.locked,
             position=one.position,
             mask_settings=one.mask_settings,
-            effective_settings=self.project.settings_of(one.id).to_dict(),
+            effective_settings=self.project.settings_of(one.id).model_dump(),
         )
 
     def lane(self, object_id: int) -> schemas.Lane:
