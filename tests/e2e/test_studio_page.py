@@ -312,11 +312,7 @@ def test_killed_while_tracking_and_started_again(studio_process, context, bunny_
     studio.kill()
     page.wait_for_selector(".away")
     studio.start()
-    # A new server means a new key: opening its address in any tab lets this one in again too.
-    page.wait_for_selector("text=Open the address that it printed")
-    other = studio.let_in(context)
-    other.wait_for_selector(".card, .file")
-    page.wait_for_selector(".away", state="detached")
+    page.wait_for_selector(".away", state="detached")  # by itself: the session outlives the server
 
     # Nothing of what was written is lost, and the run goes on where it stopped.
     page.wait_for_selector("button:has-text('Go on')")

@@ -117,6 +117,7 @@ class OpenProject(Given):
     path: RelativePath = Field(description="A video, picture, folder or pattern of pictures, or a .masklet")
     rate: str | None = Field(default=None, max_length=40, description="Frames per second of pictures: 24, 30000/1001")
     sequence: bool | None = Field(default=None, description="Whether one picture stands for its sequence; null decides")
+    source: RelativePath | None = Field(default=None, description="Where the video of a project is now, if it moved")
 
 
 # --- projects --------------------------------------------------------------------------------------------------------

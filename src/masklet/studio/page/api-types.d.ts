@@ -97,6 +97,8 @@ export interface OpenProject {
   rate?: string | null;
   /** Whether one picture stands for its sequence; null decides */
   sequence?: boolean | null;
+  /** Where the video of a project is now, if it moved */
+  source?: string | null;
 }
 
 export interface MediaState {
