@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -89,7 +89,11 @@ class Group:
     def options(cls) -> dict[str, tuple[Any, Any]]:
         """What typer is to make of every option by name: (annotation, default)."""
         hints = get_type_hints(cls, include_extras=True)
-        return {field.name: (hints[field.name], field.default) for field in fields(cls)}  # type: ignore[arg-type]
+        required = inspect.Parameter.empty
+        return {
+            field.name: (hints[field.name], required if field.default is MISSING else field.default)
+            for field in fields(cls)  # type: ignore[arg-type]
+        }
 
 
 @dataclass(frozen=True)
