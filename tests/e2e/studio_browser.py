@@ -193,8 +193,8 @@ def wait_for_mask(page: Page, mask_hw: np.ndarray, share: float) -> None:
     until(lambda: likeness() > share)
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / max(1, (one | other).sum()))
+def overlap(first: np.ndarray, other: np.ndarray) -> float:
+    return float((first & other).sum() / max(1, (first | other).sum()))
 
 
 def picture(page: Page, name: str) -> None:

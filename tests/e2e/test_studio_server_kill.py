@@ -63,8 +63,8 @@ def test_kill_minus_nine_while_tracking(tmp_path: Path) -> None:
         assert f"?token={TOKEN}" not in said[0]  # the address has a token of its own, which works once
         opened = client.ask("GET", "/api/studio")["open_at_start"]
         project = f"/api/projects/{opened}"
-        one = client.ask("POST", f"{project}/objects", name="bunny")["id"]
-        client.ask("POST", f"{project}/prompts", frame=0, object=one, box=[300, 150, 560, 560])
+        object_id = client.ask("POST", f"{project}/objects", name="bunny")["id"]
+        client.ask("POST", f"{project}/prompts", frame=0, object=object_id, box=[300, 150, 560, 560])
         with client.listen(opened) as news:
             client.ask("POST", f"{project}/track", end=30)
             seen = [m for m in until(news, lambda m: m["type"] == "masks" and m["frame"] >= 8) if m["type"] == "masks"]
@@ -76,7 +76,7 @@ def test_kill_minus_nine_while_tracking(tmp_path: Path) -> None:
     with command(root) as (process, client, _):
         [recent] = client.ask("GET", "/api/recent")
         state = client.ask("POST", "/api/projects", path=recent["path"])
-        assert state["id"] == opened and [one["name"] for one in state["objects"]] == ["bunny"]
+        assert state["id"] == opened and [object_["name"] for object_ in state["objects"]] == ["bunny"]
         # Half a second of masks may be on its way to the disk; the run says where it stands.
         kept = {f["frame"]: f["objects"][0]["rle"] for f in client.ask("GET", f"{project}/masks")["frames"]}
         assert kept and set(kept) == set(range(max(kept) + 1))

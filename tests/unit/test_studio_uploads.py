@@ -178,7 +178,7 @@ def test_projects_from_strangers(client: Client, root: Path, tmp_path: Path) -> 
     answer = client.post("/api/projects", json={"path": "evil.masklet"})
     assert answer.status_code == 409 and answer.json()["error"]["kind"] == "source_missing"
     assert f"is outside of {root}" in answer.json()["error"]["message"]  # whether it is there isn't said
-    listed = [one for one in client.ask("GET", "/api/recent") if one["name"] == "evil"]
+    listed = [project for project in client.ask("GET", "/api/recent") if project["name"] == "evil"]
     assert not listed
 
     (root / "inside.png").write_bytes(picture("blue"))
@@ -188,8 +188,10 @@ def test_projects_from_strangers(client: Client, root: Path, tmp_path: Path) -> 
         settings = '{"model": "nano", "checkpoint": "/etc/passwd"}'
         database.execute("UPDATE setting SET value = ? WHERE key = 'track'", (settings,))
     opened = client.ask("POST", "/api/projects", path=opened["path"])
-    one = client.ask("POST", f"/api/projects/{opened['id']}/objects")["id"]
-    refused = client.post(f"/api/projects/{opened['id']}/prompts", json={"frame": 0, "object": one, "points": [[5, 5]]})
+    object_id = client.ask("POST", f"/api/projects/{opened['id']}/objects")["id"]
+    refused = client.post(
+        f"/api/projects/{opened['id']}/prompts", json={"frame": 0, "object": object_id, "points": [[5, 5]]}
+    )
     assert refused.status_code == 403 and refused.json()["error"]["kind"] == "outside_root"
     client.request("DELETE", f"/api/projects/{opened['id']}")
     with sqlite3.connect(root / opened["path"]) as database:

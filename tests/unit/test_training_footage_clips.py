@@ -332,8 +332,8 @@ def test_colours(demo_images: np.ndarray) -> None:
 def test_frames_change_by_as_much_as_is_said(demo_images: np.ndarray) -> None:
     chosen = FootageSettings(grayscale=0)
     drawn = [draw_colours(np.random.default_rng(seed), chosen, 4) for seed in range(50)]
-    shared = np.stack([one.shared_3 for one in drawn])
-    own = np.concatenate([one.factors_t3 for one in drawn])
+    shared = np.stack([looks.shared_3 for looks in drawn])
+    own = np.concatenate([looks.factors_t3 for looks in drawn])
     for found, most in ((shared, (0.1, 0.03, 0.03)), (own, (0.1, 0.05, 0.05))):
         reach = np.abs(found - 1).max(axis=0)
         assert (reach <= most).all() and (reach > 0.9 * np.array(most)).all()
@@ -463,7 +463,7 @@ def test_clips_with_damaged_frames_are_left_out(encoded: Path, tmp_path: Path) -
     footage = Footage(root, SMALL, seed=0)
     with pytest.warns(MaskletWarning, match=r"Frame [26] of wide can't be decoded") as caught:
         clips = [footage.clip(number) for number in range(15)]
-    assert len([one for one in caught if issubclass(one.category, MaskletWarning)]) == 1
+    assert len([warning for warning in caught if issubclass(warning.category, MaskletWarning)]) == 1
     assert footage.damaged.keys() == {"wide"} and footage.damaged["wide"] <= {2, 6}
     assert all(not {2, 6} & set(clip.indices) for clip in clips if clip.video == "wide")
     assert {clip.video for clip in clips} == {"wide", "tall"}

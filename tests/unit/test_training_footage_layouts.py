@@ -189,7 +189,7 @@ def youtube_vis(tmp_path: Path, true_masks: Masks, demo_images: np.ndarray) -> P
     videos, annotations = [], []
     for number, name in enumerate(["aa11", "bb22"], start=1):
         names = write_pictures(root / "train" / "JPEGImages" / name, demo_images)
-        file_names = [f"{name}/{one}" for one in names]
+        file_names = [f"{name}/{frame}" for frame in names]
         videos.append({"id": number, "width": 128, "height": 72, "length": 8, "file_names": file_names})
         for track, of in true_masks.items():
             segmentations: list[Any] = []
@@ -205,8 +205,8 @@ def youtube_vis(tmp_path: Path, true_masks: Masks, demo_images: np.ndarray) -> P
                     segmentations.append({"size": [72, 128], "counts": runs})
                 else:
                     segmentations.append(polygons.to_coco(polygons.to_polygons(mask)))
-            one = {"id": 10 * number + track, "video_id": number, "category_id": track, "iscrowd": 0}
-            annotations.append({**one, "segmentations": segmentations, "bboxes": [], "areas": []})
+            annotation = {"id": 10 * number + track, "video_id": number, "category_id": track, "iscrowd": 0}
+            annotations.append({**annotation, "segmentations": segmentations, "bboxes": [], "areas": []})
         crowd = {"id": 99, "video_id": number, "category_id": 1, "iscrowd": 1}
         annotations.append({**crowd, "segmentations": [None] * 7 + [{"size": [72, 128], "counts": [0, 72 * 128]}]})
     categories = [{"id": 1, "name": "rabbit"}, {"id": 2, "name": "rock"}]

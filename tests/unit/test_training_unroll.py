@@ -95,10 +95,10 @@ def test_a_frozen_encoder_says_the_same_without_gradients(batch: Batch) -> None:
     model.image_encoder.neck.requires_grad_(True)
     learning = unroller.encode(batch.frames_bthwc[:, :2])
     assert not frozen.embedding_bchw.requires_grad and learning.embedding_bchw.requires_grad
-    for one, other in zip(
+    for parameter, other in zip(
         (frozen.embedding_bchw, *frozen.high_res_bchw), (learning.embedding_bchw, *learning.high_res_bchw), strict=True
     ):
-        torch.testing.assert_close(one, other.detach(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(parameter, other.detach(), rtol=1e-3, atol=1e-4)
 
 
 def test_one_step_holds_masks_boxes_and_clicks(batch: Batch) -> None:

@@ -197,7 +197,7 @@ def _track(
     policy_option: list[str],
     **how: Any,
 ) -> list[Evaluation]:
-    from masklet.evaluation.run import Run, evaluate_run
+    from masklet.evaluation.run import EvaluationRun, evaluate_run
 
     evaluations = []
     settings = read_settings(policy_option, "--policy-option")
@@ -206,7 +206,7 @@ def _track(
             for policy in policies:
                 name = " ".join([model_name, policy, prompt, *policy_option])
                 keep = output / "results" / name.replace(" ", "_") if output is not None else None
-                run = Run(name, model, policy, prompt, keep=keep, policy_settings=settings, **how)
+                run = EvaluationRun(name, model, policy, prompt, keep=keep, policy_settings=settings, **how)
                 task = bar.add_task(name, total=len(dataset.sequences))
                 evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
     return evaluations

@@ -17,7 +17,7 @@ from masklet.errors import InputError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from masklet.project import TrackSettings
-    from masklet.studio.app import Options
+    from masklet.studio.app import StudioOptions
     from masklet.studio.server import Server
 
 _LISTENS = "Where it listens"
@@ -83,14 +83,14 @@ def studio(
             f"masklet studio needs {' and '.join(missing)}, which other commands don't: pip install 'masklet[studio]'"
         )
     from masklet.studio import login
-    from masklet.studio.app import Options
+    from masklet.studio.app import StudioOptions
 
     settings = _settings(model, resolution, policy, policy_option, device, dtype)
     folder, wanted = _places(path, root)
     if source is not None and (wanted is None or path is None or path.suffix != ".masklet"):
         raise InputError("--source says where the video of a project is: name the project, a clip.masklet, as well")
     moved = None if source is None else _below(source, folder)
-    options = Options(
+    options = StudioOptions(
         root=folder,
         uploads=uploads,
         upload_limit=int(upload_limit * (1 << 30)),
@@ -121,7 +121,7 @@ def studio(
     server.run(None if no_browser else lambda: _open_browser(link, console))
 
 
-def _serve(options: Options, host: str, ports: list[int], token: str, names: Sequence[str]) -> Server:
+def _serve(options: StudioOptions, host: str, ports: list[int], token: str, names: Sequence[str]) -> Server:
     """A studio at the first port that can be had."""
     from masklet.studio.server import Server
 

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masklet.cli.display import RunDisplay, program, show_outcome
-from masklet.cli.options import POSITION, End, Group, Network, Policy, Prompts, Start, grouped, of_files, of_place
+from masklet.cli.options import (
+    POSITION,
+    End,
+    Group,
+    Network,
+    PolicyOptions,
+    Prompts,
+    Start,
+    grouped,
+    of_files,
+    of_place,
+)
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +75,7 @@ def track(
     prompts: Prompts,
     where: Where,
     network: Network,
-    policy: Policy,
+    policy: PolicyOptions,
     output: Annotated[Path | None, of_files("--output", "-o", help="Folder for the results.")] = None,
     project: Annotated[
         Path | None,

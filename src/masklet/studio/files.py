@@ -118,7 +118,7 @@ class Root:
                 (pictures if found.kind == "image" else shown).append(found)
         shown += _as_sequences(pictures)
         order = {"folder": 0, "project": 1, "video": 2, "sequence": 3, "image": 4}
-        shown.sort(key=lambda one: (order[one.kind], _natural(one.name)))
+        shown.sort(key=lambda entry: (order[entry.kind], _natural(entry.name)))
         parent = None if folder == self.folder else self.relative(folder.parent).removeprefix(".")
         path = "" if folder == self.folder else self.relative(folder)
         return FileList(

@@ -40,7 +40,7 @@ def mask_state(
 
 def is_plain(settings: Iterable[MaskSettings]) -> bool:
     """Whether settings leave the pixels of masks as they are (soft edges aside)."""
-    return all(not one.touches_masks and not one.exclusive for one in settings)
+    return all(not setting.touches_masks and not setting.exclusive for setting in settings)
 
 
 class Overlays:
@@ -76,7 +76,7 @@ class Overlays:
             return [
                 FrameMasksState(
                     frame=frame,
-                    objects=[mask_state(one, None, settings[one.object_id]) for one in records.values()],
+                    objects=[mask_state(record, None, settings[record.object_id]) for record in records.values()],
                 )
                 for frame, records in self.project.frames(sorted(shown), start, end + 1)
             ]
@@ -122,13 +122,13 @@ class Overlays:
         if any(settings[number].smooth_frames for number in records):
             # Smoothing looks at the frames around, as the export does.
             found: dict[int, FinishedMask] = {}
-            for one in objects:
-                if one.id in records:
-                    finishing = Finishing(self.project, [one], settings[one.id])
+            for chosen in objects:
+                if chosen.id in records:
+                    finishing = Finishing(self.project, [chosen], settings[chosen.id])
                     for _, _, layers in finishing.layers([frame], pixels=False):
-                        if one.id in layers:
-                            layer = layers[one.id]
-                            found[one.id] = FinishedMask(layer.mask_hw, layer.opacity_hw)
+                        if chosen.id in layers:
+                            layer = layers[chosen.id]
+                            found[chosen.id] = FinishedMask(layer.mask_hw, layer.opacity_hw)
             return found
         refines = any(settings[number].refine > 0 for number in records)
         return finish_frame(

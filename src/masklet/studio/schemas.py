@@ -113,7 +113,7 @@ class RecentProject(BaseModel):
     open_id: str | None = Field(description="Its id if it is open now")
 
 
-class OpenProject(Given):
+class OpenRequest(Given):
     path: RelativePath = Field(description="A video, picture, folder or pattern of pictures, or a .masklet")
     rate: str | None = Field(default=None, max_length=40, description="Frames per second of pictures: 24, 30000/1001")
     sequence: bool | None = Field(default=None, description="Whether one picture stands for its sequence; null decides")

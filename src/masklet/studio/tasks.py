@@ -33,7 +33,7 @@ State = Literal["waiting", "running", "paused", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 
 
-class Job(ABC):
+class StudioJob(ABC):
     """One job. `snapshot` is what the API says of it."""
 
     kind: Literal["track", "export", "download"]
@@ -119,7 +119,7 @@ class Job(ABC):
         return (marks[-1][1] - marks[0][1]) / max(1e-3, marks[-1][0] - marks[0][0])
 
 
-class TrackJob(Job):
+class TrackJob(StudioJob):
     """Tracking in a project, one frame at a time in the worker."""
 
     kind = "track"
@@ -217,7 +217,7 @@ class TrackJob(Job):
         self.frame = step.frame
         self.progress(step.done, step.total)
         if step.masks:
-            self.project.tell_masks(self.id, step.frame, [one.object_id for one in step.masks])
+            self.project.tell_masks(self.id, step.frame, [mask.object_id for mask in step.masks])
 
     def _finish(self, report: RunReport) -> None:
         self._steps = None
@@ -231,7 +231,7 @@ class TrackJob(Job):
         self.project.changed("masks", "run", "history")
 
 
-class ThreadJob(Job):
+class ThreadJob(StudioJob):
     """A job that runs from beginning to end in a thread of its own."""
 
     def start(self) -> None:
@@ -334,22 +334,22 @@ class Board:
     def __init__(self, hub: Hub, worker: Worker, root: Root, device: str | None) -> None:
         self.hub, self.worker, self.root, self.device = hub, worker, root, device
         self.threads = ThreadPoolExecutor(2, "masklet-job")
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, StudioJob] = {}
         self._numbers = itertools.count(1)
         self._mutex = threading.Lock()
 
     def next_id(self) -> str:
         return str(next(self._numbers))
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[StudioJob]:
         with self._mutex:
             return list(self._jobs.values())
 
-    def of(self, project: OpenProject, *, active: bool = True) -> list[Job]:
+    def of(self, project: OpenProject, *, active: bool = True) -> list[StudioJob]:
         """The jobs of a project that have not ended."""
         return [job for job in self.all() if job.project is project and not (active and job.state in ENDED)]
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> StudioJob:
         with self._mutex:
             found = self._jobs.get(job_id)
         if found is None:
@@ -403,9 +403,9 @@ class Board:
                 job.cancel()
         self.threads.shutdown(wait=True, cancel_futures=True)
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: StudioJob) -> None:
         self._jobs[job.id] = job
-        ended = [one.id for one in self._jobs.values() if one.state in ENDED]
+        ended = [job.id for job in self._jobs.values() if job.state in ENDED]
         for number in ended[: max(0, len(ended) - _JOBS_KEPT)]:
             del self._jobs[number]
 
@@ -418,6 +418,6 @@ def masks_arrived(project: OpenProject, job: str | None, frame: int, object_ids:
         project=project.id,
         job=job,
         frame=frame,
-        objects=[overlays.mask_state(one, None, settings[one.object_id]) for one in records.values()],
+        objects=[overlays.mask_state(mask, None, settings[mask.object_id]) for mask in records.values()],
         plain=overlays.is_plain(settings.values()),
     )

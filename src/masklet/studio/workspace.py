@@ -124,9 +124,9 @@ class OpenProject:
             path=self._root.relative(project.path),
             revision=self._revision,
             media=self.media(),
-            objects=[self.object_state(one) for one in project.objects()],
-            prompts=[prompt_state(one) for one in project.prompts()],
-            lanes=[self.lane(one.id) for one in project.objects()] if lanes else [],
+            objects=[self.object_state(object_) for object_ in project.objects()],
+            prompts=[prompt_state(prompt) for prompt in project.prompts()],
+            lanes=[self.lane(object_.id) for object_ in project.objects()] if lanes else [],
             settings=self.settings(),
             history=self.history(),
             run=self.run(),
@@ -156,16 +156,16 @@ class OpenProject:
             notes=list(info.notes),
         )
 
-    def object_state(self, one: ProjectObject) -> schemas.ObjectState:
+    def object_state(self, object_: ProjectObject) -> schemas.ObjectState:
         return schemas.ObjectState(
-            id=one.id,
-            name=one.name,
-            color="#{:02x}{:02x}{:02x}".format(*one.color),
-            visible=one.visible,
-            locked=one.locked,
-            position=one.position,
-            mask_settings=one.mask_settings,
-            effective_settings=self.project.settings_of(one.id).model_dump(),
+            id=object_.id,
+            name=object_.name,
+            color="#{:02x}{:02x}{:02x}".format(*object_.color),
+            visible=object_.visible,
+            locked=object_.locked,
+            position=object_.position,
+            mask_settings=object_.mask_settings,
+            effective_settings=self.project.settings_of(object_.id).model_dump(),
         )
 
     def lane(self, object_id: int) -> schemas.Lane:
@@ -251,7 +251,7 @@ class Workspace:
             raise NotFoundError(f"No project {project[:40]!r} is open. Open it first: POST /api/projects.")
         return found
 
-    def open(self, given: schemas.OpenProject) -> OpenProject:
+    def open(self, given: schemas.OpenRequest) -> OpenProject:
         """Opens a project, or the one of a source; a source without one gets one beside it.
 
         A project whose source moved is told where it is now by `source`; that may be no other video.
@@ -272,7 +272,7 @@ class Workspace:
         project.close()
         self._hub.tell(schemas.ProjectClosed(project=project.id), project.id)
 
-    def _source(self, given: schemas.OpenProject) -> Path | None:
+    def _source(self, given: schemas.OpenRequest) -> Path | None:
         if given.source is None:
             return None
         place = self.root.path(given.source)
@@ -297,7 +297,7 @@ class Workspace:
         self.recent.add(project.path)
         return opened
 
-    def _of_source(self, path: Path, given: schemas.OpenProject) -> OpenProject:
+    def _of_source(self, path: Path, given: schemas.OpenRequest) -> OpenProject:
         reader = self._reader(path, given)
         try:
             for place in _places(path, self.root.folder):
@@ -316,7 +316,7 @@ class Workspace:
             raise
         raise ProjectError(f"There are too many projects of {path.name} already: open one of them.")
 
-    def _reader(self, path: Path, given: schemas.OpenProject) -> MediaReader:
+    def _reader(self, path: Path, given: schemas.OpenRequest) -> MediaReader:
         if path.is_file():
             files.check_media(path)
         elif path.exists() and not path.is_dir():
@@ -342,15 +342,15 @@ def project_id(path: Path) -> str:
     return hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
 
 
-def prompt_state(one: PromptRecord) -> schemas.PromptState:
+def prompt_state(record: PromptRecord) -> schemas.PromptState:
     return schemas.PromptState(
-        id=one.id,
-        frame=one.frame,
-        object=one.object_id,
-        points=list(one.prompt.points),
-        labels=list(one.prompt.labels),
-        box=one.prompt.box,
-        mask=None if one.prompt.mask is None else one.prompt.origin,  # type: ignore[arg-type]
+        id=record.id,
+        frame=record.frame,
+        object=record.object_id,
+        points=list(record.prompt.points),
+        labels=list(record.prompt.labels),
+        box=record.prompt.box,
+        mask=None if record.prompt.mask is None else record.prompt.origin,  # type: ignore[arg-type]
     )
 
 

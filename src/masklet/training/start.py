@@ -20,7 +20,7 @@ from masklet.training.optimisation import PARTS, frozen_parts
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
 from masklet.training.synthesis import ClipGenerator, ClipSettings, Pictures, Wardrobe
-from masklet.training.trainer import Report, Trainer
+from masklet.training.trainer import TrainReport, Trainer
 
 #: Validation clips come from a seed of their own, far from any that trains.
 _VALIDATION_SEED = 0x5EED
@@ -136,7 +136,7 @@ def train_run(
     workers: int = 1,
     threads: int | None = None,
     validation: int = 6,
-    report: Callable[[Report], None],
+    report: Callable[[TrainReport], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Begin a run in a folder, or go on with the one that is there; return whether it reached its end.

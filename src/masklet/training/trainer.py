@@ -43,7 +43,7 @@ _HOPELESS = 20
 
 
 @dataclass(frozen=True)
-class Report:
+class TrainReport:
     """How a run is doing.
 
     Attributes:
@@ -182,7 +182,7 @@ class Trainer:
 
     # --- the loop --------------------------------------------------------------------------------------------------
 
-    def run(self, report: Callable[[Report], None], stop: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, report: Callable[[TrainReport], None], stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``stop()``; the state is saved either way. Return whether the end was reached.
 
         Raises:
@@ -196,7 +196,7 @@ class Trainer:
         validated: Validation | None = None
         try:
             if not self.step and settings.start is not None and self.validation:
-                said = Report(0, settings.steps, 0, {}, 0.0, 0.0, self._validate(record))
+                said = TrainReport(0, settings.steps, 0, {}, 0.0, 0.0, self._validate(record))
                 record.write(said, 0.0)
                 report(said)
                 since = time.monotonic()
@@ -228,7 +228,7 @@ class Trainer:
                 if due or last or validated is not None:
                     count = max(1, int(sums.pop("steps", 0)))
                     means = {name: value / count for name, value in sums.items()}
-                    said = Report(
+                    said = TrainReport(
                         self.step,
                         settings.steps,
                         settings.stage_at(self.step - 1)[0],

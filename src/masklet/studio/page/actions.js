@@ -40,7 +40,7 @@ async function busy(what, run) {
 
 // --- projects
 
-/** @param {import("./api-types.js").OpenProject} given */
+/** @param {import("./api-types.js").OpenRequest} given */
 export async function open(given) {
   /** @type {state.ProjectState} */
   let opened;

@@ -90,7 +90,7 @@ export interface RecentProject {
   open_id: string | null;
 }
 
-export interface OpenProject {
+export interface OpenRequest {
   /** A video, picture, folder or pattern of pictures, or a .masklet */
   path: string;
   /** Frames per second of pictures: 24, 30000/1001 */

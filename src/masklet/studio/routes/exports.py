@@ -32,14 +32,14 @@ def list_formats() -> list[schemas.FormatState]:
 
     return [
         schemas.FormatState(
-            name=one.name,
-            title=one.title,
-            description=one.description,
-            group=one.group,
-            extensions=list(one.extensions),
-            options_schema=one.options.model_json_schema(),
+            name=exporter.name,
+            title=exporter.title,
+            description=exporter.description,
+            group=exporter.group,
+            extensions=list(exporter.extensions),
+            options_schema=exporter.options.model_json_schema(),
         )
-        for one in registry.formats()
+        for exporter in registry.formats()
     ]
 
 

@@ -108,9 +108,9 @@ def delete_masks(
 ) -> schemas.Done:
     """Removes an object's masks and prompts from frames `start` to `end`, both included."""
     opened = project.project
-    thing = opened.get_object(object)
-    if thing.locked:
-        raise InputError(f"{thing.name} is locked: unlock it to change its masks.")
+    chosen = opened.get_object(object)
+    if chosen.locked:
+        raise InputError(f"{chosen.name} is locked: unlock it to change its masks.")
     last = opened.source.frame_count - 1
     stop = min(last if end is None else end, last) + 1
     with opened.edit("Clear masks"):

@@ -63,7 +63,7 @@ def list_prompts(
     object: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
 ) -> list[schemas.PromptState]:
     """Prompts in the order in which they were made."""
-    return [prompt_state(one) for one in project.project.prompts(frame, object)]
+    return [prompt_state(record) for record in project.project.prompts(frame, object)]
 
 
 @router.post(f"{PROJECT}/prompts")

@@ -170,7 +170,7 @@ class MediaVideo(FootageVideo):
                 yield frame.index, frame.image_hwc
 
 
-class PictureVideo(FootageVideo):
+class PictureFootage(FootageVideo):
     """A video that is stored as one picture per frame."""
 
     def __init__(self, name: str, path: Path, pictures: Sequence[Path]) -> None:
@@ -192,7 +192,7 @@ class PictureVideo(FootageVideo):
         return images
 
 
-class LabelMapVideo(PictureVideo):
+class LabelMapVideo(PictureFootage):
     """DAVIS, YouTube-VOS, MOSE, LVOS: label maps, as the benchmarks' reader finds them."""
 
     def __init__(self, sequence: LabelMapSequence, path: Path) -> None:
@@ -208,7 +208,7 @@ class LabelMapVideo(PictureVideo):
         return {object_id: labels == object_id for object_id in self._sequence.object_ids(index)}
 
 
-class ObjectFolderVideo(PictureVideo):
+class ObjectFolderVideo(PictureFootage):
     """SA-V val and test: a folder of masks per object, which may overlap, as the benchmark's reader finds them."""
 
     exclusive = False

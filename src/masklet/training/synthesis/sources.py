@@ -32,7 +32,7 @@ class _Shelf(Protocol):
     def read(self, index: int, view: int = 0) -> np.ndarray: ...
 
 
-class _Files:
+class _FolderShelf:
     """Picture files of a folder and the folders below it."""
 
     cyclic = False
@@ -95,7 +95,7 @@ class Pictures:
             if packs:
                 self._shelves += [(path.stem, Pack(path)) for path in packs]
             elif not any(place.glob("*.npz")):
-                self._shelves.append((place.name, _Files(place)))
+                self._shelves.append((place.name, _FolderShelf(place)))
         else:
             raise InputError(f"no folder or pack at {place}")
 
