@@ -23,7 +23,7 @@ from masklet.training.optimisation import part_of
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Prompting, Stage
 from masklet.training.start import Clips, train_run
-from masklet.training.trainer import TrainReport, Trainer
+from masklet.training.trainer import Trainer, TrainReport
 from masklet.weights.checkpoints import read_checkpoint
 from masklet.weights.loading import load_model
 

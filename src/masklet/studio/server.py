@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import uvicorn
 
 from masklet.errors import InputError
-from masklet.studio.app import StudioOptions, Studio, make_app
+from masklet.studio.app import Studio, StudioOptions, make_app
 from masklet.studio.schemas import OpenRequest
 from masklet.studio.security import Access
 

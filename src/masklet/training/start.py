@@ -20,7 +20,7 @@ from masklet.training.optimisation import PARTS, frozen_parts
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
 from masklet.training.synthesis import ClipGenerator, ClipSettings, Pictures, Wardrobe
-from masklet.training.trainer import TrainReport, Trainer
+from masklet.training.trainer import Trainer, TrainReport
 
 #: Validation clips come from a seed of their own, far from any that trains.
 _VALIDATION_SEED = 0x5EED

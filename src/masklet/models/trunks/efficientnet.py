@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from masklet.models.products import convolve
 from masklet.models.specs import EfficientNetSpec
-from masklet.models.trunks.levels import TokenLayout, Level
+from masklet.models.trunks.levels import Level, TokenLayout
 
 
 class Convolution(nn.Conv2d):

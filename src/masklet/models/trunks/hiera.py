@@ -15,7 +15,7 @@ from masklet.models.attention import attend
 from masklet.models.layers import MLP
 from masklet.models.products import Linear
 from masklet.models.specs import HieraSpec
-from masklet.models.trunks.levels import TokenLayout, Level
+from masklet.models.trunks.levels import Level, TokenLayout
 
 
 def _pool(x_bhwc: Tensor) -> Tensor:
