@@ -22,10 +22,10 @@ from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks import rle
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
-from masklet.runs import run_sessions, run_steps
-from masklet.runs.project_runs import correct, resume, track
+from masklet.runs import engine, sessions
+from masklet.runs.actions import correct, resume, track
+from masklet.runs.engine import RunReport
 from masklet.runs.request import TrackProgress
-from masklet.runs.run_steps import RunReport
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
 FRAMES = 24
@@ -33,7 +33,7 @@ FRAMES = 24
 # Tracks a project with one thread, which gives the same bits as the test's own process.
 _TRACKER = """
 import sys, torch
-from masklet.runs.project_runs import resume, track
+from masklet.runs.actions import resume, track
 from masklet.project import Project
 torch.set_num_threads(1)
 project = Project.open(sys.argv[1])
@@ -254,9 +254,9 @@ def test_a_correction_of_an_unfinished_run_may_end_too(
 
 def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
     """Keep the tracker's state after every frame, or only where a run begins or is stopped."""
-    monkeypatch.setattr(run_steps, "_STATE_SECONDS", 0 if states == "often" else 1e9)
-    monkeypatch.setattr(run_steps, "_STATE_SHARE", 0)
-    monkeypatch.setattr(run_steps, "_STATE_BYTES_PER_SECOND", 1e12)
+    monkeypatch.setattr(engine, "_STATE_SECONDS", 0 if states == "often" else 1e9)
+    monkeypatch.setattr(engine, "_STATE_SHARE", 0)
+    monkeypatch.setattr(engine, "_STATE_BYTES_PER_SECOND", 1e12)
 
 
 def test_a_run_of_an_older_project_begins_again(make, whole: list[ObjectMask]) -> None:
@@ -292,14 +292,14 @@ def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
     assert [r for r in after if r.frame < 14] == [r for r in before if r.frame < 14]
     assert project.mask(14, 1).is_prompt
     assert [r for r in after if r.frame > 14] != [r for r in before if r.frame > 14]
-    there, clicks = project.prompts(14, 1)
+    there, clicks = project.said(1)[14, 1]
     assert there.origin == "tracked" and there.mask == next(r.rle for r in before if r.frame == 14)
     assert len(clicks.points) == 2
     # One step back takes the prompt and all that followed from it.
     assert project.undo() == "Correct ball on frame 14"
     assert masks_of(project) == before and project.prompts(14, 1) == []
     assert project.redo() == "Correct ball on frame 14"
-    assert masks_of(project) == after and project.prompts(14, 1) == [there, clicks]
+    assert masks_of(project) == after and project.said(1)[14, 1] == (there, clicks)
 
 
 def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch:
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5
     # Also where the last prompt is too far away to track all the way from it.
     project.undo()
-    monkeypatch.setattr(run_sessions, "LEAD_IN", 3)
+    monkeypatch.setattr(sessions, "LEAD_IN", 3)
     correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
     corrected = project.mask(14, 1).mask
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5
@@ -386,7 +386,7 @@ def test_what_can_not_be_tracked_is_said_and_changes_nothing(make) -> None:
     with pytest.raises(InputError, match="no direction"):
         track(project, direction="sideways")
     third = project.add_object(name="third")
-    with pytest.raises(InputError, match="third has no point, box or mask"):
+    with pytest.raises(InputError, match="No point, box or mask shows third"):
         track(project, objects=[third.id])
     project.undo()
     assert (masks_of(project), project.prompts(), project.history()[:-1]) == before

@@ -22,9 +22,9 @@ from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
-from masklet.runs import explain, project_runs
+from masklet.runs import actions, explain
 from masklet.runs.prompting import Prompter
-from masklet.runs.run_sessions import add_prompts, open_session
+from masklet.runs.sessions import add_prompts, open_session
 from masklet.studio.files import Root
 from masklet.studio.frames import ByteCache, FrameStore, Kept
 from masklet.studio.schemas import Missed
@@ -213,7 +213,7 @@ def test_an_empty_mask_says_that_it_is_not_here_whenever_it_was_painted(project:
     prompter = Prompter(project)
     prompter.paint(6, 1, np.zeros(project.source.size, bool))
     prompter.add(2, 1, box=BOX)
-    report = project_runs.track(project, device="cpu")
+    report = actions.track(project, device="cpu")
     assert report.complete and project.tracked_frames(1) == [2, 3, 4, 5, 6, 7]
     assert project.scores(1)[4]["empty"] and project.scores(1)[4]["painted"]
 
@@ -224,13 +224,13 @@ def test_an_empty_mask_says_that_it_is_not_here_whenever_it_was_painted(project:
 def test_explanations_come_and_go_with_their_masks(project: Project) -> None:
     prompter = Prompter(project)
     prompter.add(0, 1, box=BOX)
-    project_runs.track(project, device="cpu")
+    actions.track(project, device="cpu")
     first = explain.explain(project, 5, 1)
     assert first.direction == "forward" and len(first.candidates) == 3
     assert first.memories and all(memory.frame < 5 for memory in first.memories)
     assert {memory.frame for memory in first.memories if memory.used} >= {0, 4}
     prompter.add(7, 1, box=BOX)
-    project_runs.track(project, direction="backward", device="cpu")
+    actions.track(project, direction="backward", device="cpu")
     assert explain.explain(project, 5, 1).direction == "backward"
     project.undo()
     assert explain.explain(project, 5, 1) == first

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from masklet.errors import InputError
+from masklet.masks.settings import MaskSettings
 from masklet.tracking.policies import DEFAULT_POLICY, POLICIES
 
 if TYPE_CHECKING:
@@ -72,14 +73,6 @@ PolicyOption = Annotated[
         f"{_OTHERS}.",
     ),
 ]
-Finish = Annotated[
-    list[str] | None,
-    of_looks(
-        metavar="NAME=VALUE",
-        help="A mask setting, such as feather=2, grow=-1, refine=1; may be repeated.",
-        show_default="those of the project",
-    ),
-]
 
 
 class Group:
@@ -122,6 +115,37 @@ class Network(Group):
     resolution: Resolution = None
     device: Device = None
     dtype: Dtype = None
+
+
+_LOOKS = {
+    "refine": "Let outlines follow the picture: 0 (not at all) to 1.",
+    "refine_radius": "How far they may move, in pixels.",
+    "grow": "Pixels to grow masks by; negative shrinks them.",
+    "feather": "Width of the soft edge in pixels; 0 is a hard edge.",
+    "fill_holes": "Fill holes of up to so many pixels.",
+    "remove_specks": "Remove pieces of up to so many pixels.",
+    "keep_largest": "Keep the largest piece only.",
+    "smooth_frames": "So many frames before and after may overrule flicker.",
+    "border": "Replace so many outermost pixels of the frame by what lies next to them.",
+    "exclusive": "Where objects overlap, only the surest one keeps the pixel.",
+}
+
+
+class Looks(Group):
+    """How masks are finished: every mask setting is an option."""
+
+    def __init__(self, **given: Any) -> None:
+        self.finish = {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def options(cls) -> dict[str, tuple[Any, Any]]:
+        kinds = get_type_hints(MaskSettings)
+        found = {}
+        for name, text in _LOOKS.items():
+            flag = kinds[name] is bool
+            option = of_looks(help=text) if flag else of_looks(metavar="N", help=text)
+            found[name] = (Annotated[kinds[name] | None, option], None)
+        return found
 
 
 class Policy(Group):
