@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,6 +70,11 @@ def _linear_flops(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any
     return 2 * rows * x[-1] * weight[0]
 
 
+def _convolution_flops(x: Any, second: Any, third: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    weight = third if third is not None and len(third) == 4 else second  # what is added, if anything is, comes second
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
 def _attention_flops(q: Any, k: Any, v: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
     batches = q[0] * q[1]
     return 2 * batches * q[2] * k[2] * (q[3] + v[3])
@@ -79,6 +85,7 @@ def count(run: Callable[[], object]) -> Counts:
     formulas: dict[Any, Any] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         formulas[torch.ops.mkldnn._linear_pointwise] = _linear_flops
+        formulas[torch.ops.mkldnn._convolution_pointwise] = _convolution_flops
     with (
         torch.inference_mode(),
         FlopCounterMode(display=False, custom_mapping=formulas) as flops,

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masklet.models import SAM2, ImageFeatures
-from masklet.models.hiera import Hiera, HieraBlock
 from masklet.models.layers import MLP
 from masklet.models.memory_attention import MemoryAttention, RotaryAttention
 from masklet.models.positions import rotary_table
 from masklet.models.products import Linear
+from masklet.models.trunks import Trunk
+from masklet.models.trunks.efficientnet import Convolution, EfficientNet
+from masklet.models.trunks.hiera import Hiera, HieraBlock
 
 
 class Straightforward(SAM2):
@@ -55,7 +57,28 @@ def _plain_mlp(mlp: MLP, x: Tensor) -> Tensor:
     return torch.sigmoid(x) if mlp.sigmoid else x
 
 
-def _plain_trunk(trunk: Hiera, image_bchw: Tensor) -> list[Tensor]:
+def _plain_trunk(trunk: Trunk, image_bchw: Tensor) -> list[Tensor]:
+    return _plain_hiera(trunk, image_bchw) if isinstance(trunk, Hiera) else _plain_efficientnet(trunk, image_bchw)
+
+
+def _plain_efficientnet(trunk: EfficientNet, image_bchw: Tensor) -> list[Tensor]:
+    x = _plain_convolution(trunk.stem, image_bchw)
+    levels = []
+    for i, block in enumerate(trunk.blocks):
+        inner = x if isinstance(block.expand, nn.Identity) else _plain_convolution(block.expand, x)
+        out = _plain_convolution(block.project, _plain_convolution(block.depthwise, inner))
+        x = x + out if block.adds else out
+        if i in trunk.level_ends:
+            levels.append(x)
+    return levels
+
+
+def _plain_convolution(layer: Convolution, x: Tensor) -> Tensor:
+    y = nn.Conv2d.forward(layer, x if layer.edges is None else F.pad(x, layer.edges))
+    return F.relu6(y) if layer.bounded else y
+
+
+def _plain_hiera(trunk: Hiera, image_bchw: Tensor) -> list[Tensor]:
     x = trunk.patch_embed(image_bchw)
     h, w = x.shape[1:3]
     table = F.interpolate(trunk.pos_embed, size=(h, w), mode="bicubic")

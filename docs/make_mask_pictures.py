@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -78,9 +77,9 @@ def main() -> None:
 
     looks = {
         "feather 1": fine,
-        "feather 16": replace(fine, feather=16.0),
-        "grow 8": replace(fine, grow=8.0),
-        "grow −8": replace(fine, grow=-8.0),
+        "feather 16": fine.changed(feather=16.0),
+        "grow 8": fine.changed(grow=8.0),
+        "grow −8": fine.changed(grow=-8.0),
     }
     cuts = []
     for title, settings in looks.items():

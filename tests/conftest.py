@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,9 @@ from PIL import Image
 # The same examples in every run: a change passes or fails by what it does, not by luck.
 settings.register_profile("masklet", derandomize=True, deadline=None)
 settings.load_profile("masklet")
+
+# A shell that runs the suite in the background has it ignore Ctrl-C, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 BITS = 8

@@ -39,7 +39,8 @@ ROOMS = {
     "models": (7, 710, "networks only"),
     "the vocabulary": (8, 490, "naming, prompts, results …"),
     "masks": (9, 490, "run lengths, edges, boxes"),
-    "errors": (10, 490, "MaskletError and its kinds"),
+    "settings": (10, 680, "declared once"),
+    "errors": (11, 490, "MaskletError and its kinds"),
 }
 
 

@@ -62,6 +62,10 @@ class ProjectInUseError(ProjectError):
     """Another process has this project open."""
 
 
+class SourceNotFoundError(ProjectError):
+    """The video or picture of a project isn't where it was, and nobody said where it is now."""
+
+
 class ExportError(MaskletError):
     """An export can't be written, or would be empty."""
 

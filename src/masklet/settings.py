@@ -6,11 +6,14 @@ The JSON schema of such a class is what the command line, the API, the studio's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from masklet.errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: Side of the network's square input in pixels: least, most, and what it has to be a multiple of.
 RESOLUTION_MIN, RESOLUTION_MAX, RESOLUTION_STEP = 64, 4096, 32
@@ -22,9 +25,9 @@ Count = Annotated[int, Field(ge=1)]
 _KINDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}
 
 
-def setting(default: Any, label: str, help: str) -> Any:
-    """A field of `CheckedSettings`, with a label for forms and a sentence about it."""
-    return Field(default, title=label, description=help)
+def setting(default: Any, label: str, help: str, **limits: Any) -> Any:
+    """A field of `CheckedSettings`, with a label for forms, a sentence about it, and limits (`ge`, `le`)."""
+    return Field(default, title=label, description=help, **limits)
 
 
 class CheckedSettings(BaseModel):
@@ -45,6 +48,10 @@ class CheckedSettings(BaseModel):
                 raise InputError(f"There is no {self.noun()} {name!r}. There are: {', '.join(declared)}.") from None
             allowed = in_words(declared[name])
             raise InputError(f"The {self.noun()} {name} must be {allowed}, not {values[name]!r}.") from None
+
+    def changed(self, **changes: Any) -> Self:
+        """A copy with some settings changed. Raises InputError as the class does."""
+        return type(self)(**{**dict(self), **changes})
 
     @classmethod
     def noun(cls) -> str:

@@ -1,4 +1,4 @@
-"""The studio as people run it, a process of its own, and a real browser that looks at its page."""
+"""The studio beside a real browser that looks at its page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import httpx
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from tests.e2e.studio_client import TOKEN
 
 from masklet.masks import rle
 
-TOKEN = "a-token-for-the-browser-tests"
 PICTURES = os.environ.get("MASKLET_PICTURES")
 
 
@@ -38,44 +37,11 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
 
 
-class StudioProcess:
-    """`masklet studio` over a folder, on a port that stays the same when it is started again."""
+class Studio:
+    """A studio over a folder, as a script beside the page sees it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=180)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        home = self.root.parent / "home"
-        environment = {**os.environ, "MASKLET_STUDIO_TOKEN": TOKEN, "MASKLET_HOME": str(home)}
-        command = [sys.executable, "-m", "masklet", "studio", str(self.root), "--no-browser", "--port", str(self.port)]
-        log = (self.root.parent / "studio.log").open("ab")
-        self.process = subprocess.Popen([*command, "--resolution", "256"], env=environment, stdout=log, stderr=log)
-        for _ in range(1800):
-            assert self.process.poll() is None, (self.root.parent / "studio.log").read_text()
-            try:
-                self.http.get("/api/studio")
-                return
-            except httpx.ConnectError:
-                time.sleep(0.1)
-        raise AssertionError("the studio does not answer")
-
-    def kill(self) -> None:
-        """kill -9: no time to tidy up."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(30)
-        self.http.close()
+    def __init__(self, root: Path, http: httpx.Client) -> None:
+        self.root, self.http = root, http
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         answer = self.http.request(method, f"/api{path}", json=body or None)
@@ -96,12 +62,9 @@ class StudioProcess:
                 return rle.decode(mask["rle"])
         return None
 
-    def wait_for_jobs(self) -> list[dict[str, Any]]:
-        while True:
-            jobs = self.ask("GET", "/jobs")
-            if not any(job["state"] in ("waiting", "running") for job in jobs):
-                return jobs
-            time.sleep(0.1)
+    def tracks(self) -> list[dict[str, Any]]:
+        """The tracking jobs, in the order they were begun."""
+        return [job for job in self.ask("GET", "/jobs") if job["kind"] == "track"]
 
     def let_in(self, context: BrowserContext) -> Page:
         page = context.new_page()
@@ -109,14 +72,35 @@ class StudioProcess:
         return page
 
 
-@contextmanager
-def studio_over(root: Path) -> Iterator[StudioProcess]:
-    studio = StudioProcess(root)
-    try:
-        studio.start()
-        yield studio
-    finally:
-        studio.stop()
+class StudioProcess(Studio):
+    """`masklet studio` in a process of its own, on a port that stays the same when it is started again."""
+
+    def __init__(self, root: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        super().__init__(root, httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=180))
+
+    def start(self) -> None:
+        home = self.root.parent / "home"
+        environment = {**os.environ, "MASKLET_STUDIO_TOKEN": TOKEN, "MASKLET_HOME": str(home)}
+        command = [sys.executable, "-m", "masklet", "studio", str(self.root), "--no-browser", "--port", str(self.port)]
+        log = (self.root.parent / "studio.log").open("ab")
+        self.process = subprocess.Popen([*command, "--resolution", "256"], env=environment, stdout=log, stderr=log)
+        for _ in range(3600):
+            assert self.process.poll() is None, (self.root.parent / "studio.log").read_text()
+            try:
+                self.http.get("/api/studio")
+                return
+            except httpx.ConnectError:
+                time.sleep(0.05)
+        raise AssertionError("the studio does not answer")
+
+    def kill(self) -> None:
+        """kill -9: no time to tidy up."""
+        self.process.kill()
+        self.process.wait()
 
 
 class Watched:
@@ -151,23 +135,6 @@ def wait_until(page: Page, condition: str) -> None:
     page.wait_for_function(f"() => {condition}")
 
 
-def settle(page: Page) -> None:
-    """Until nothing was drawn for a quarter of a second."""
-    page.wait_for_function(
-        "() => new Promise(resolve => { let last = ''; let since = performance.now(); const look = () => {"
-        " const now = document.querySelector('#picture').dataset.drawn;"
-        " if (now !== last) { last = now; since = performance.now(); }"
-        " performance.now() - since > 250 ? resolve(true) : requestAnimationFrame(look); }; look(); })"
-    )
-
-
-def canvas_picture(page: Page) -> np.ndarray:
-    """The canvas as uint8 RGB (height, width, 3)."""
-    settle(page)
-    address = page.evaluate("() => document.querySelector('#picture').toDataURL()")
-    return np.array(Image.open(BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
-
-
 class Placement:
     """Where a source of some size lies in the canvas while it is fitted into the view."""
 
@@ -183,21 +150,47 @@ class Placement:
         """A pixel of the source as a place on the page."""
         return self.box["x"] + self.left + x * self.zoom, self.box["y"] + self.top + y * self.zoom
 
-    def source_of(self, canvas: np.ndarray) -> np.ndarray:
-        """What the canvas shows, one value for each pixel of the source."""
-        rows = np.clip((self.top + (np.arange(self.height) + 0.5) * self.zoom).astype(int), 0, canvas.shape[0] - 1)
-        columns = np.clip((self.left + (np.arange(self.width) + 0.5) * self.zoom).astype(int), 0, canvas.shape[1] - 1)
-        return canvas[rows][:, columns]
+    def seen(self, page: Page) -> np.ndarray:
+        """What the canvas shows where the source is, every other pixel of it: integers (height / 2, width / 2, 3)."""
+        address = page.evaluate(
+            "([left, top, width, height, columns, rows]) => { const made = document.createElement('canvas');"
+            " made.width = columns; made.height = rows; const pen = made.getContext('2d');"
+            " pen.imageSmoothingEnabled = false; pen.drawImage(document.querySelector('#picture'),"
+            " left, top, width, height, 0, 0, columns, rows); return made.toDataURL(); }",
+            [self.left, self.top, self.width * self.zoom, self.height * self.zoom, self.width // 2, self.height // 2],
+        )
+        png = base64.b64decode(address.partition(",")[2])
+        return np.array(Image.open(BytesIO(png)).convert("RGB")).astype(int)
 
 
-def changed_where(page: Page) -> np.ndarray:
-    """Where the overlay differs from the plain picture, boolean in pixels of the source."""
+def switch_view(page: Page, key: str) -> None:
+    """Presses the key of another view, until that has been drawn."""
+    drawn = "document.querySelector('#picture').dataset.drawn"
+    before = page.evaluate(f"() => {drawn}")
+    page.keyboard.press(key)
+    page.wait_for_function(f"before => {drawn} !== before", arg=before)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits for something that the server or the page shall come to."""
+    for _ in range(3600):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("this did not come to hold in three minutes")
+
+
+def wait_for_mask(page: Page, mask_hw: np.ndarray, share: float) -> None:
+    """Until the page's overlay differs from the plain picture where the mask is: an IoU above a share."""
     place = Placement(page)
-    page.keyboard.press("6")
-    plain = place.source_of(canvas_picture(page)).astype(int)
-    page.keyboard.press("1")
-    overlay = place.source_of(canvas_picture(page)).astype(int)
-    return np.abs(overlay - plain).max(axis=-1) > 8
+
+    def likeness() -> float:
+        switch_view(page, "6")
+        plain = place.seen(page)
+        switch_view(page, "1")
+        return overlap(np.abs(place.seen(page) - plain).max(axis=-1) > 8, mask_hw[::2, ::2])
+
+    until(lambda: likeness() > share)
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -205,10 +198,10 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def picture(page: Page, name: str) -> None:
-    """A picture for the documentation, where `MASKLET_PICTURES` names a folder; always proof that it can be taken."""
+    """A picture for the documentation, where `MASKLET_PICTURES` names a folder."""
+    if not PICTURES:
+        return
     page.wait_for_selector(".toast", state="detached")
-    shot = page.screenshot()
-    assert len(shot) > 10_000
-    if PICTURES:
-        full = Image.open(BytesIO(shot)).convert("RGB")
-        full.quantize(palette=full.quantize(256)).save(Path(PICTURES) / f"studio-{name}.png", optimize=True)
+    page.wait_for_timeout(600)
+    full = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    full.quantize(palette=full.quantize(256)).save(Path(PICTURES) / f"studio-{name}.png", optimize=True)

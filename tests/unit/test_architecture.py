@@ -15,7 +15,7 @@ _TRACKING = _BASE | {"media", "models", "weights"}
 #: What each room may import from. A room that isn't here needs a row here and a place in docs/architecture.md.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "masks": {"errors"},
+    "masks": {"errors", "settings"},
     "sources": {"errors"},
     "atomic": {"errors", "sources"},
     "settings": {"errors"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pkgutil
 import subprocess
@@ -221,3 +222,11 @@ def test_warnings_are_one_line_and_other_peoples_stay_as_they_are(capsys: pytest
         warnings.warn("something else", UserWarning, stacklevel=1)
     assert capsys.readouterr().err == "note: the CPU is used instead\n"
     assert len(others) == 1
+
+
+def test_commands_are_short() -> None:
+    """Options that belong together are a group (cli/options.py), and work is done elsewhere."""
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                assert node.end_lineno - node.lineno < 80, f"{path.name}: {node.name}"

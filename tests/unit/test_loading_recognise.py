@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from masklet.errors import CheckpointError
-from masklet.models.specs import SPECS, get_spec
+from masklet.models.specs import LITE0, LITE1, LITE2, SPECS, WITHOUT_WEIGHTS, EfficientNetSpec, get_spec
 from masklet.weights.checkpoints import _expected_shapes
+from masklet.weights.loading import find_weights
 from masklet.weights.recognise import Traits, check_keys, looks_like, recognise
 from masklet.weights.registry import RELEASED, packaged_weights
 
@@ -45,8 +47,25 @@ def test_nano_is_recognised() -> None:
     check_keys(_expected_shapes(spec), shapes, "nano")
 
 
+@pytest.mark.parametrize("trunk", [LITE0, LITE1, LITE2])
+def test_a_convolutional_trunk_is_recognised(trunk: EfficientNetSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(get_spec("nano2"), name="cnn", trunk=trunk)
+    monkeypatch.setitem(WITHOUT_WEIGHTS, "nano2", spec)
+    shapes = _expected_shapes(spec)
+    assert recognise(shapes) is spec
+    stranger = {key: shape for key, shape in shapes.items() if ".blocks.15." not in key}
+    with pytest.raises(CheckpointError, match="nearest is cnn, but it has blocks"):
+        recognise(stranger)
+
+
+def test_a_network_without_weights_is_loaded_from_a_file_only() -> None:
+    with pytest.raises(CheckpointError, match=r"no weights of nano2.*--checkpoint"):
+        find_weights("nano2")
+
+
 def test_no_two_models_have_the_same_traits() -> None:
-    assert len({Traits.of_spec(spec) for spec in SPECS.values()}) == len(SPECS)
+    known = (*SPECS.values(), *WITHOUT_WEIGHTS.values())
+    assert len({Traits.of_spec(spec) for spec in known}) == len(known)
 
 
 @settings(deadline=None, max_examples=60)

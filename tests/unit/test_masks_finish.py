@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -51,7 +50,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 @given(any_settings)
 def test_settings_return_from_json(chosen: MaskSettings) -> None:
-    assert MaskSettings.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
+    assert MaskSettings.from_dict(json.loads(json.dumps(chosen.model_dump()))) == chosen
 
 
 @pytest.mark.parametrize(
@@ -136,8 +135,8 @@ def test_holes_specks_and_border() -> None:
     clean = finish(mask, chosen).mask_hw
     assert clean[50, 60]
     assert not clean[5:8, 5:8].any()
-    assert not finish(mask, replace(chosen, remove_specks=8, keep_largest=True)).mask_hw[5:8, 5:8].any()
-    assert finish(mask, replace(chosen, remove_specks=8)).mask_hw[5:8, 5:8].all()
+    assert not finish(mask, chosen.changed(remove_specks=8, keep_largest=True)).mask_hw[5:8, 5:8].any()
+    assert finish(mask, chosen.changed(remove_specks=8)).mask_hw[5:8, 5:8].all()
     cut = np.zeros((100, 120), bool)
     cut[40:60, 30:] = True
     bent = cut.copy()

@@ -8,7 +8,7 @@ from benchmarks.straightforward import Straightforward
 
 from masklet.models import SAM2, Memories, get_spec
 from masklet.models.attention import attend
-from masklet.models.hiera import Layout
+from masklet.models.trunks.levels import Layout
 
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -36,7 +36,7 @@ def memories(model: SAM2, side: int, objects: int = 1) -> Memories:
 
 
 # 1024 pixels are left to the benchmarks; 448 and 224 make windows that reach over the edge in the last two stages.
-@pytest.mark.parametrize(("name", "size"), [("nano", 256), ("nano", 224), ("tiny", 448)])
+@pytest.mark.parametrize(("name", "size"), [("nano", 256), ("nano", 224), ("nano2", 224), ("tiny", 448)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 def test_equal_features(name: str, size: int, dtype: torch.dtype, tolerance: float) -> None:
     model, plain = networks(name, dtype)

@@ -339,7 +339,6 @@ OWN_FILES = {
     "masklet/weights/download.py": "masklet's own folder of weights",
     "masklet/project/database.py": "copies into a folder of its own",
     "masklet/studio/files.py": "uploads only take names that are free",
-    "masklet/studio/routes/exports.py": "a temporary folder of its own for a download",
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ from masklet.runs.sessions import add_prompts, open_session
 from masklet.studio.files import Root
 from masklet.studio.frames import ByteCache, FrameStore, Kept
 from masklet.studio.schemas import Missed
+from masklet.studio.server import _bind
 from masklet.studio.sockets import _WAITING, _Client
 from masklet.studio.workspace import _spans
 
@@ -48,6 +51,29 @@ def project(tmp_path: Path, clip: Path) -> Iterator[Project]:
     with Project.create(tmp_path / "clip.masklet", clip, settings=SETTINGS) as project:
         project.add_object(1, "bunny")
         yield project
+
+
+# --- connections
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Otherwise the second packet of an answer waits for the receipt of the first, which takes some 40 ms."""
+
+    async def delays() -> bool:
+        accepted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            options = writer.get_extra_info("socket")
+            accepted.set_result(not options.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = _bind("127.0.0.1", 0)
+        async with await asyncio.start_server(look, sock=listening):
+            _, client = await asyncio.open_connection(*listening.getsockname())
+            client.close()
+            return await accepted
+
+    assert not asyncio.run(delays())
 
 
 # --- pictures

@@ -63,6 +63,13 @@ def test_every_route_needs_the_token(client: Client, stranger: httpx.Client) -> 
     assert client.get("/api/studio").status_code == 200
 
 
+def test_icons_are_there_for_a_page_that_is_not_let_in(client: Client, stranger: httpx.Client) -> None:
+    for path in ("/icons.svg", "/favicon.svg", "/favicon.ico"):
+        assert stranger.get(path).status_code == 200
+        assert stranger.get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        assert stranger.get(path, headers={"Host": "evil.example"}).status_code == 403
+
+
 def test_an_address_lets_one_browser_in_once(client: Client, stranger: httpx.Client) -> None:
     link = client.post("/api/login-links").json()["address"]
     welcome = stranger.get(link)

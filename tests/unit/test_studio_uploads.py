@@ -176,7 +176,8 @@ def test_projects_from_strangers(client: Client, root: Path, tmp_path: Path) -> 
     Project.create(place, outside).close()
     (root / "evil.masklet").write_bytes(place.read_bytes())
     answer = client.post("/api/projects", json={"path": "evil.masklet"})
-    assert answer.status_code == 400 and answer.json()["error"]["kind"] == "project"
+    assert answer.status_code == 409 and answer.json()["error"]["kind"] == "source_missing"
+    assert f"is outside of {root}" in answer.json()["error"]["message"]  # whether it is there isn't said
     listed = [one for one in client.ask("GET", "/api/recent") if one["name"] == "evil"]
     assert not listed
 

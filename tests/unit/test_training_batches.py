@@ -71,10 +71,18 @@ def test_seen_anew_moves_labels_with_their_pixels() -> None:
 def test_tiny_objects_are_left_out_unless_there_is_nothing_else() -> None:
     labels = np.zeros((100, 100), np.uint8)
     labels[:3, :3] = 1
-    assert list(choose_masklets(np.random.default_rng(0), labels, 3)) == [1]
+    assert list(choose_masklets(np.random.default_rng(0), labels, 1)) == [1]
     labels[50:60, 50:60] = 2
-    assert list(choose_masklets(np.random.default_rng(0), labels, 3)) == [2]
+    assert list(choose_masklets(np.random.default_rng(0), labels, 1)) == [2]
     assert list(choose_masklets(np.random.default_rng(0), labels * 0, 3)) == []
+
+
+def test_where_objects_are_few_they_come_again() -> None:
+    labels = np.repeat(np.arange(4, dtype=np.uint8), 25).reshape(10, 10)
+    for count in (2, 3, 7):
+        chosen = Counter(choose_masklets(np.random.default_rng(count), labels, count))
+        assert chosen.total() == count and set(chosen) <= {1, 2, 3}
+        assert max(chosen.values()) - min(chosen.values() if count > 2 else [1]) <= 1
 
 
 def test_every_weight_belongs_to_one_part(model: SAM2) -> None:

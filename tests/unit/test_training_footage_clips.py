@@ -364,7 +364,7 @@ def test_training_batches_know_what_is_annotated(bunny_project: Path) -> None:
     share = []
     for number in range(4):
         batch = batches[number]
-        assert batch.frames_bthwc.shape == (2, 5, 64, 80, 3) and batch.owner_k.tolist() == [0, 1]
+        assert batch.frames_bthwc.shape == (2, 5, 64, 80, 3) and batch.owner_k.tolist() == [0, 0, 1, 1]
         assert batch.masks_kthw[:, 0].flatten(1).any(1).all() and batch.known_kt[:, 0].all()
         assert not batch.masks_kthw[~batch.known_kt].any()
         share.append(batch.known_kt.float().mean().item())

@@ -101,6 +101,24 @@ def test_a_frozen_encoder_says_the_same_without_gradients(batch: Batch) -> None:
         torch.testing.assert_close(one, other.detach(), rtol=1e-3, atol=1e-4)
 
 
+def test_one_step_holds_masks_boxes_and_clicks(batch: Batch) -> None:
+    many = Batch(
+        batch.frames_bthwc[:, :1],
+        batch.masks_kthw[[0, 1] * 12, :1],
+        batch.owner_k.repeat(12),
+        batch.known_kt[:, :1].repeat(12, 1),
+        batch.shown_bthw[:, :1],
+    )
+    unroller = Unroller(build(read_checkpoint(packaged_weights("nano"))))
+    with torch.no_grad():
+        features = unroller.encode(many.frames_bthwc)
+        said = unroller(features, many, PromptPlan(0.3, 0.3, 0, 0), np.random.default_rng(0))
+    masks, boxes = said.guesses[1]
+    [clicks] = said.guesses[3]
+    assert len(masks.truth_khw) + len(boxes.truth_khw) + len(clicks.truth_khw) == 24
+    assert min(len(guess.truth_khw) for guess in (masks, boxes, clicks)) > 2
+
+
 def test_corrections_add_guesses_and_unknown_frames_none(batch: Batch) -> None:
     model = build(read_checkpoint(packaged_weights("nano")))
     unroller = Unroller(model)

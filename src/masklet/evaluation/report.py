@@ -13,6 +13,7 @@ from rich.table import Table
 from masklet.atomic import atomic_path
 from masklet.errors import ExportError
 from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
+from masklet.evaluation.first_mask import FirstMask
 from masklet.evaluation.masks import MaskSummary, ObjectScores
 from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation
 
@@ -148,13 +149,29 @@ def curve_rows(evaluations: Sequence[BoxEvaluation]) -> list[Row]:
     return rows
 
 
+def first_mask_rows(run: str, masks: Sequence[FirstMask]) -> tuple[Row, list[Row]]:
+    """The means over all first masks, and one row for each of them; IoU in percent."""
+    details: list[Row] = []
+    for mask in masks:
+        row: Row = {"run": run, "sequence": mask.sequence, "frame": mask.frame, "object": mask.object_id}
+        row |= {way: 100 * iou for way, iou in mask.iou.items()}
+        details.append(row)
+    means = {way: 100 * float(np.mean([mask.iou[way] for mask in masks])) for way in masks[0].iou}
+    return {"run": run, **means, "masks": len(masks)}, details
+
+
 def table(evaluations: Sequence[Evaluation], title: str = "", *, details: bool = False) -> Table:
     """Runs side by side; with `details` one line per object or sequence."""
     rows = detail_rows(evaluations) if details else summary_rows(evaluations)
-    result = Table(title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
     columns = _columns(rows)
     if details:
         columns = [name for name in columns if any(row.get(name, "") != "" for row in rows)]
+    return table_of(rows, columns, title)
+
+
+def table_of(rows: Sequence[Row], columns: Sequence[str], title: str = "") -> Table:
+    """These columns of rows, each named by its key."""
+    result = Table(title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
     for name in columns:
         number = any(isinstance(row.get(name), int | float) for row in rows)
         result.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")

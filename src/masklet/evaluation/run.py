@@ -28,6 +28,7 @@ from masklet.evaluation.score import (
     score_box_sequence,
     score_mask_sequence,
 )
+from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.palette import davis_palette_bytes
 from masklet.sources import Sources, refuse_source
@@ -240,27 +241,20 @@ class _Clock:
 
 
 class _PackedMasks:
-    """A sequence's masks, eight pixels to a byte: a long video's masks fit into memory."""
+    """A sequence's masks as run lengths: a long video's masks fit into memory."""
 
     def __init__(self) -> None:
-        self._shape: tuple[int, int] = (0, 0)
-        self._packed: dict[tuple[int, int], np.ndarray] = {}
+        self.shape: tuple[int, int] = (0, 0)
+        self._packed: dict[tuple[int, int], rle.RLE] = {}
 
     def put(self, frame: int, masks: dict[int, np.ndarray]) -> None:
         for object_id, mask in masks.items():
-            self._shape = mask.shape[0], mask.shape[1]
-            self._packed[frame, object_id] = np.packbits(mask)
+            self.shape = mask.shape[0], mask.shape[1]
+            self._packed[frame, object_id] = rle.encode(mask)
 
     def get(self, frame: int, object_id: int) -> np.ndarray:
         packed = self._packed.get((frame, object_id))
-        if packed is None:
-            return np.zeros(self._shape, bool)
-        height, width = self._shape
-        return np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._shape
+        return np.zeros(self.shape, bool) if packed is None else rle.decode(packed)
 
 
 def _keep_masks(folder: Path, sequence: MaskSequence, predicted: _PackedMasks, *, per_object: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,64 +74,56 @@ def score_mask_sequence(sequence: MaskSequence, predicted: PredictedMask) -> lis
     ]
 
 
-def score_mask_results(
-    dataset: MaskDataset,
-    folder: Path,
+def score_results(
+    dataset: MaskDataset | BoxDataset,
+    folder: Path | str,
     *,
     name: str | None = None,
     partial: bool = False,
     finished: Callable[[str], None] | None = None,
-) -> MaskEvaluation:
-    """Scores PNG results: `<folder>/<sequence>/<frame>.png`, or with one more folder per object.
+) -> Evaluation:
+    """Scores a folder of results.
+
+    Masks are PNG files, `<folder>/<sequence>/<frame>.png`, or with one more folder per object. Boxes are text files,
+    `<folder>/<sequence>.txt`, or `<folder>/<sequence>/<sequence>_001.txt` (GOT-10k); several files of one sequence are
+    repetitions and count together.
 
     Args:
+        name: of the run; by default the folder's.
         partial: skip sequences that have no results, instead of refusing.
         finished: called with the name of each sequence that is done.
 
     Raises:
-        InputError: results are missing, or have the wrong size.
+        InputError: no such folder, or results are missing or don't fit.
     """
+    place = Path(folder)
+    if not place.is_dir():
+        raise InputError(f"no folder of results at {place}")
     objects: list[ObjectScores] = []
+    boxes: list[BoxScores] = []
     for sequence in dataset.sequences:
-        if not (partial and not (folder / sequence.name).is_dir()):
-            results = MaskResults(folder, sequence.name, merged=dataset.merged)
+        if isinstance(dataset, BoxDataset):
+            assert isinstance(sequence, BoxSequence)
+            files = find_box_files(place, [sequence.name, *sequence.aliases])
+            if not files and not partial:
+                raise InputError(f"no results for sequence {sequence.name}: there is no {sequence.name}.txt in {place}")
+            boxes += [score_box_sequence(dataset, sequence, read_boxes(path)) for path in files]
+        elif not partial or (place / sequence.name).is_dir():
+            assert isinstance(sequence, MaskSequence)
+            results = MaskResults(place, sequence.name, merged=dataset.merged)
             objects += score_mask_sequence(sequence, by_frame_name(sequence, results))
         if finished:
             finished(sequence.name)
-    _something(objects, folder)
-    return MaskEvaluation(name or folder.name, tuple(objects), summarize_masks(objects))
+    if not objects and not boxes:
+        raise InputError(f"{place} holds no results for any sequence of this data set")
+    if isinstance(dataset, BoxDataset):
+        return BoxEvaluation(name or place.name, tuple(boxes), summarize_boxes(boxes, dataset.protocol))
+    return MaskEvaluation(name or place.name, tuple(objects), summarize_masks(objects))
 
 
 def by_frame_name(sequence: MaskSequence, results: MaskResults) -> PredictedMask:
     """Results from files, asked for by frame index as `score_mask_sequence` does."""
     return lambda frame, object_id: results.mask(sequence.frames[frame], object_id)
-
-
-def score_box_results(
-    dataset: BoxDataset,
-    folder: Path,
-    *,
-    name: str | None = None,
-    partial: bool = False,
-    finished: Callable[[str], None] | None = None,
-) -> BoxEvaluation:
-    """Scores text results: `<folder>/<sequence>.txt`, or `<folder>/<sequence>/<sequence>_001.txt` (GOT-10k).
-
-    Several files of one sequence are repetitions and count together.
-
-    Raises:
-        InputError: results are missing or aren't boxes.
-    """
-    scores: list[BoxScores] = []
-    for sequence in dataset.sequences:
-        files = find_box_files(folder, [sequence.name, *sequence.aliases])
-        if not files and not partial:
-            raise InputError(f"no results for sequence {sequence.name}: there is no {sequence.name}.txt in {folder}")
-        scores += [score_box_sequence(dataset, sequence, read_boxes(path)) for path in files]
-        if finished:
-            finished(sequence.name)
-    _something(scores, folder)
-    return BoxEvaluation(name or folder.name, tuple(scores), summarize_boxes(scores, dataset.protocol))
 
 
 def score_box_sequence(dataset: BoxDataset, sequence: BoxSequence, boxes: np.ndarray) -> BoxScores:
@@ -145,29 +137,3 @@ def score_box_sequence(dataset: BoxDataset, sequence: BoxSequence, boxes: np.nda
         frame_size=sequence.frame_size,
         group=sequence.group,
     )
-
-
-def score_results(
-    dataset: MaskDataset | BoxDataset,
-    folder: Path | str,
-    *,
-    name: str | None = None,
-    partial: bool = False,
-    finished: Callable[[str], None] | None = None,
-) -> Evaluation:
-    """Scores a folder of results of either kind; see `score_mask_results` and `score_box_results`.
-
-    Raises:
-        InputError: no such folder, or results are missing or don't fit.
-    """
-    place = Path(folder)
-    if not place.is_dir():
-        raise InputError(f"no folder of results at {place}")
-    if isinstance(dataset, MaskDataset):
-        return score_mask_results(dataset, place, name=name, partial=partial, finished=finished)
-    return score_box_results(dataset, place, name=name, partial=partial, finished=finished)
-
-
-def _something(scores: Iterable[object], folder: Path) -> None:
-    if not any(True for _ in scores):
-        raise InputError(f"{folder} holds no results for any sequence of this data set")

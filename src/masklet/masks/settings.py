@@ -3,80 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from masklet.errors import InputError
-
-RANGES: dict[str, tuple[float, float]] = {
-    "border": (0, 256),
-    "fill_holes": (0, 1e9),
-    "remove_specks": (0, 1e9),
-    "refine": (0, 1),
-    "refine_radius": (0.5, 512),
-    "grow": (-4096, 4096),
-    "feather": (0, 4096),
-    "smooth_frames": (0, 16),
-}
-"""The smallest and the largest value of every setting that is a number."""
+from masklet.settings import CheckedSettings, Share, setting
 
 
-@dataclass(frozen=True)
-class MaskSettings:
+class MaskSettings(CheckedSettings):
     """Choices for one object; the tracked masks themselves are never changed. Lengths are pixels of the source.
 
-    Attributes:
-        border: outermost pixels of the frame to replace by what lies next to them: masks often bend away from
-            the frame's edge there.
-        fill_holes: holes of up to this many square pixels are filled.
-        remove_specks: separate pieces of up to this many square pixels are removed, except the largest piece.
-        keep_largest: keep only the largest piece.
-        refine: how much the outline follows the picture, from 0 (not at all) to 1.
-        refine_radius: how far in pixels it may move; None takes it from how coarse the mask is.
-        grow: pixels to grow the mask by, or to shrink it if negative; fractions count.
-        feather: width of the soft edge in pixels, centred on the outline; 0 is a hard edge, 1 only antialiased.
-        smooth_frames: frames before and after each frame that may overrule flicker; 0 is off.
-        exclusive: give way to objects with a higher score where masks overlap.
+    Masks often bend away from the frame's edge, which `border` mends. `fill_holes` and `remove_specks` are areas in
+    square pixels; the largest piece is never removed. Fractions of a pixel count in `grow`. A `feather` of 0 is a hard
+    edge, and of 1 an antialiased one. An `exclusive` object gives way to objects with a higher score.
 
-    Raises InputError for a value out of range.
+    Raises InputError for an unknown name or a value out of range.
     """
 
-    border: int = 0
-    fill_holes: float = 0.0
-    remove_specks: float = 0.0
-    keep_largest: bool = False
-    refine: float = 0.0
-    refine_radius: float | None = None
-    grow: float = 0.0
-    feather: float = 1.0
-    smooth_frames: int = 0
-    exclusive: bool = False
+    fill_holes: float = setting(0.0, "Fill holes", "Holes up to this size are closed.", ge=0, le=1e9)
+    remove_specks: float = setting(0.0, "Remove specks", "Loose pieces up to this size go.", ge=0, le=1e9)
+    grow: float = setting(0.0, "Grow or shrink", "Moves the edge out or in.", ge=-4096, le=4096)
+    feather: float = setting(1.0, "Feather", "Width of the soft edge.", ge=0, le=4096)
+    refine: Share = setting(0.0, "Follow the picture", "How much the edge clings to edges in the picture.")
+    smooth_frames: int = setting(0, "Smooth in time", "Frames before and after that calm flicker.", ge=0, le=16)
+    keep_largest: bool = setting(False, "Only the largest piece", "All other pieces go.")
+    exclusive: bool = setting(False, "Give way where objects overlap", "The object of the higher score has the pixel.")
+    refine_radius: float | None = setting(
+        None, "Follow within", "Empty: chosen by how coarse the mask is.", ge=0.5, le=512
+    )
+    border: int = setting(0, "Mend the frame's border", "Masks often bend away from the border.", ge=0, le=256)
 
-    def __post_init__(self) -> None:
-        for choice in fields(self):
-            value, default = getattr(self, choice.name), choice.default
-            kind: Any
-            if value is None and default is None:
-                continue
-            low, high = RANGES.get(choice.name, (0, 1))
-            if isinstance(default, bool):
-                kind, allowed = bool, "true or false"
-            elif isinstance(default, int):
-                kind, allowed = int, f"a whole number from {low:g} to {high:g}"
-            else:
-                kind, allowed = int | float, f"a number from {low:g} to {high:g}"
-            fits = isinstance(value, kind) and isinstance(value, bool) == isinstance(default, bool)
-            if not fits or not low <= value <= high:
-                raise InputError(f"Mask setting {choice.name} must be {allowed}, not {value!r}.")
+    @classmethod
+    def noun(cls) -> str:
+        return "mask setting"
 
     @property
     def touches_masks(self) -> bool:
         """Whether a boolean mask can come out different from how it went in."""
-        return replace(self, feather=0.0, exclusive=False) != PLAIN
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values by name, for JSON."""
-        return asdict(self)
+        return self.changed(feather=0.0, exclusive=False) != PLAIN
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MaskSettings:
@@ -86,10 +49,6 @@ class MaskSettings:
         """
         if not isinstance(values, Mapping):
             raise InputError("Mask settings must be a table of names and values.")
-        known = [choice.name for choice in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise InputError(f"There is no mask setting {name!r}. There are: {', '.join(known)}.")
         return cls(**values)
 
 

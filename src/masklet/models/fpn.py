@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masklet.models.hiera import Hiera, Layout
 from masklet.models.products import linear
 from masklet.models.specs import ModelSpec
+from masklet.models.trunks import make_trunk
+from masklet.models.trunks.levels import Level
 
 
 class Pointwise(nn.Conv2d):
@@ -36,7 +38,7 @@ class _Lateral(nn.Module):
         super().__init__()
         self.conv = Pointwise(in_width, out_width)
 
-    def forward(self, level: tuple[Tensor, Layout], after: Pointwise | None = None) -> Tensor:
+    def forward(self, level: Level, after: Pointwise | None = None) -> Tensor:
         x, layout = level
         return layout.join(self.conv.tokens(x, after)).permute(0, 3, 1, 2)
 
@@ -49,7 +51,7 @@ class Neck(nn.Module):
         self.convs = nn.ModuleList(_Lateral(width, out_width) for width in reversed(widths))
 
     def forward(
-        self, levels: list[tuple[Tensor, Layout]], after_fine: Pointwise, after_middle: Pointwise
+        self, levels: list[Level], after_fine: Pointwise, after_middle: Pointwise
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Map the trunk's levels to ``bchw`` features of strides 4, 8 and 16; the coarsest level is folded in.
 
@@ -65,10 +67,14 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.trunk = Hiera(spec.hiera)
-        self.neck = Neck(spec.hiera.widths, spec.width)
+        self.trunk = make_trunk(spec.trunk)
+        self.neck = Neck(spec.trunk.widths, spec.width)
 
     def forward(
         self, image_bchw: Tensor, after_fine: Pointwise, after_middle: Pointwise
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return self.neck(self.trunk(image_bchw), after_fine, after_middle)
+        # A frozen trunk runs as in use: nothing is kept for gradients.
+        learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.trunk.parameters())
+        with torch.set_grad_enabled(learns):
+            levels = self.trunk(image_bchw)
+        return self.neck(levels, after_fine, after_middle)

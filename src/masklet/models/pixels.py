@@ -13,31 +13,27 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+from masklet.models.specs import ModelSpec
 
 
-def frame_to_input(image_hwc: np.ndarray, size: int, resize: str) -> Tensor:
-    """A video frame (uint8 RGB, ``[h, w, 3]``) as network input ``[1, 3, size, size]``, float32 on the CPU.
-
-    ``resize`` is :attr:`~masklet.models.specs.ModelSpec.frame_resize`.
-    """
+def frame_to_input(image_hwc: np.ndarray, size: int, spec: ModelSpec) -> Tensor:
+    """A video frame (uint8 RGB, ``[h, w, 3]``) as network input ``[1, 3, size, size]``, float32 on the CPU."""
     if image_hwc.shape[:2] != (size, size):
-        if resize == "area":
+        if spec.frame_resize == "area":
             shrinks = min(image_hwc.shape[:2]) >= size
             method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             image_hwc = cv2.resize(image_hwc, (size, size), interpolation=method)
         else:
             image_hwc = np.asarray(Image.fromarray(image_hwc).resize((size, size), Image.Resampling.BICUBIC))
-    return normalise(_unit(image_hwc))
+    return normalise(_unit(image_hwc), spec)
 
 
-def image_to_input(image_hwc: np.ndarray, size: int) -> Tensor:
+def image_to_input(image_hwc: np.ndarray, size: int, spec: ModelSpec) -> Tensor:
     """A single image (uint8 RGB, ``[h, w, 3]``) as network input ``[1, 3, size, size]``, float32 on the CPU."""
     x = _unit(image_hwc)
     if x.shape[-2:] != (size, size):
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-    return normalise(x)
+    return normalise(x, spec)
 
 
 def _unit(image_hwc: np.ndarray) -> Tensor:
@@ -45,8 +41,7 @@ def _unit(image_hwc: np.ndarray) -> Tensor:
     return torch.tensor(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)[None].float() / 255
 
 
-def normalise(rgb_bchw: Tensor) -> Tensor:
-    """Colours in 0…1 as the network expects them."""
-    mean = torch.tensor(_MEAN, device=rgb_bchw.device).reshape(1, 3, 1, 1)
-    std = torch.tensor(_STD, device=rgb_bchw.device).reshape(1, 3, 1, 1)
-    return (rgb_bchw - mean) / std
+def normalise(rgb_bchw: Tensor, spec: ModelSpec) -> Tensor:
+    """Colours in 0…1 as the network's trunk expects them."""
+    mean, deviation = (torch.tensor(t, device=rgb_bchw.device).reshape(1, 3, 1, 1) for t in spec.trunk.PIXELS)
+    return (rgb_bchw - mean) / deviation

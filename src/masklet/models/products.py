@@ -8,6 +8,7 @@ second. Everywhere else, and wherever gradients are wanted, these are the plain 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "no
     if few or x.dtype != weight.dtype or not _quick(x):
         return _ACTIVATIONS[activation](F.linear(x, weight, bias))
     if isinstance(weight, nn.Parameter) and x.dtype == torch.bfloat16:
-        weight = _pack(weight, x.numel() // x.shape[-1])
+        rows = x.numel() // x.shape[-1]
+        weight = _pack(weight, x.dtype, lambda w: torch.ops.mkldnn._reorder_linear_weight(w, rows))
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
 
 
@@ -77,13 +79,35 @@ class RightHandSide:
         return torch.ops.mkldnn._linear_pointwise(a, self._b, None, "none", [], "none") if self._packed else a @ self._b
 
 
-def _pack(weight: nn.Parameter, rows: int) -> Tensor:
+def convolve(x_bchw: Tensor, layer: nn.Conv2d, activation: str = "none", plus: Tensor | None = None) -> Tensor:
+    """``activation(layer(x)) + plus``, channels last, in one go by oneDNN; the activation is ``none`` or ``relu6``.
+
+    ``plus`` goes with ``none`` only. Under autocast it computes in that format, as ``layer`` alone would.
+    """
+    weight, bias, kind = layer.weight, layer.bias, x_bchw.device.type
+    where = (layer.padding, layer.stride, layer.dilation, layer.groups)
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    x_bchw = x_bchw.to(dtype)
+    if not _quick(x_bchw):
+        y = F.conv2d(x_bchw, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        y = F.relu6(y) if activation == "relu6" else y
+        return y if plus is None else y + plus
+    bias = bias if bias is None else bias.to(dtype)
+    weight = _pack(weight, dtype, lambda w: torch.ops.mkldnn._reorder_convolution_weight(w, *where, x_bchw.shape))
+    if plus is not None:
+        added = torch.ops.mkldnn._convolution_pointwise.binary
+        return added(x_bchw, plus, weight, bias, *where, "add", None, None, [], None)
+    how = ("hardtanh", [0.0, 6.0]) if activation == "relu6" else ("none", [])
+    return torch.ops.mkldnn._convolution_pointwise(x_bchw, weight, bias, *where, *how, "")
+
+
+def _pack(weight: Tensor, dtype: torch.dtype, lay_out: Callable[[Tensor], Tensor]) -> Tensor:
     if weight.is_inference():
-        return weight
-    version = (weight._version, weight.data_ptr())
+        return weight.to(dtype)
+    version = (weight._version, weight.data_ptr(), dtype)
     kept = _packed.get(weight)
     if kept is None or kept[0] != version:
-        kept = (version, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows))
+        kept = (version, lay_out(weight.detach().to(dtype)))
         _packed[weight] = kept
     return kept[1]
 

@@ -7,9 +7,17 @@ The released sizes follow the published SAM 2 / SAM 2.1 configurations (arXiv 24
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
 
 from masklet.errors import InputError
 from masklet.settings import RESOLUTION_MAX, RESOLUTION_MIN, RESOLUTION_STEP
+
+
+class Pixels(NamedTuple):
+    """How a trunk wants its input: red, green and blue in 0…1, less their ``mean``, divided by their ``deviation``."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,8 @@ class HieraSpec:
     ``background_size`` is the side of the coarse position table that is stretched over the picture; a table of the
     first stage's window is tiled on top of it.
     """
+
+    PIXELS: ClassVar[Pixels] = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
     embed_dim: int
     heads: int
@@ -33,6 +43,54 @@ class HieraSpec:
         """Channels of the four stages, finest first."""
         return tuple(self.embed_dim * 2**i for i in range(len(self.stages)))
 
+    @property
+    def blocks(self) -> int:
+        return sum(self.stages)
+
+
+class ConvStage(NamedTuple):
+    """Blocks of one width; the first of them has the stride."""
+
+    kernel: int
+    stride: int
+    expansion: int
+    width: int
+    blocks: int
+
+
+@dataclass(frozen=True)
+class EfficientNetSpec:
+    """A convolutional trunk: EfficientNet-Lite (arXiv 1905.11946; its Lite members have ReLU6 and nothing else).
+
+    ``stem`` is the width of the first convolution.
+    """
+
+    PIXELS: ClassVar[Pixels] = Pixels((127 / 255,) * 3, (128 / 255,) * 3)
+    #: The stages whose last block makes a level.
+    LEVELS: ClassVar[tuple[int, ...]] = (1, 2, 4, 6)
+
+    stages: tuple[ConvStage, ...]
+    stem: int = 32
+
+    @classmethod
+    def lite(cls, widths: tuple[int, ...], blocks: tuple[int, ...]) -> EfficientNetSpec:
+        """The member of the family with these widths and numbers of blocks in its seven stages."""
+        kernels, strides = (3, 3, 5, 3, 5, 5, 3), (1, 2, 2, 2, 1, 2, 1)
+        expansions = (1, *(6,) * 6)
+        return cls(tuple(ConvStage(*s) for s in zip(kernels, strides, expansions, widths, blocks, strict=True)))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the four levels, finest first."""
+        return tuple(self.stages[i].width for i in self.LEVELS)
+
+    @property
+    def blocks(self) -> int:
+        return sum(stage.blocks for stage in self.stages)
+
+
+TrunkSpec = HieraSpec | EfficientNetSpec
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -40,6 +98,7 @@ class ModelSpec:
 
     Attributes:
         name: the name used everywhere (``sam2.1-tiny``).
+        trunk: the image encoder's body.
         image_size: side of the square input that the weights were trained at, in pixels.
         width: channels of image features, prompts and decoder.
         memory_width: channels of a memory frame.
@@ -53,7 +112,7 @@ class ModelSpec:
     """
 
     name: str
-    hiera: HieraSpec
+    trunk: TrunkSpec
     image_size: int = 1024
     width: int = 256
     memory_width: int = 64
@@ -121,6 +180,10 @@ _NANO = ModelSpec(
     frame_resize="area",
 )
 
+LITE0 = EfficientNetSpec.lite((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1))
+LITE1 = EfficientNetSpec.lite((16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1))
+LITE2 = EfficientNetSpec.lite((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1))
+
 
 def _version_2_0(spec: ModelSpec) -> ModelSpec:
     name = spec.name.replace("sam2.1", "sam2")
@@ -130,6 +193,8 @@ def _version_2_0(spec: ModelSpec) -> ModelSpec:
 SPECS: dict[str, ModelSpec] = {
     spec.name: spec for spec in (*_RELEASED, *(_version_2_0(spec) for spec in _RELEASED), _NANO)
 }
+#: Networks that masklet knows but has no weights of: they can be trained, and files of them are recognised.
+WITHOUT_WEIGHTS: dict[str, ModelSpec] = {"nano2": replace(_NANO, name="nano2", trunk=LITE0)}
 
 
 def get_spec(name: str) -> ModelSpec:
@@ -141,7 +206,7 @@ def get_spec(name: str) -> ModelSpec:
         InputError: no such model; the message lists the names there are.
     """
     wanted = name.strip().lower().replace("_", "-").replace("hiera-", "").removesuffix(".pt")
-    for spec in SPECS.values():
+    for spec in (*SPECS.values(), *WITHOUT_WEIGHTS.values()):
         if wanted == spec.name or wanted in spec.aliases:
             return spec
     short = [spec.aliases[0] if spec.aliases else spec.name for spec in SPECS.values()]

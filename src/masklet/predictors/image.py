@@ -111,7 +111,7 @@ class ImagePredictor:
             for image in images[part]:
                 image_hwc = as_rgb(image)
                 found.append((image_hwc.shape[1], image_hwc.shape[0]))
-                inputs.append(image_to_input(image_hwc, self.image_size))
+                inputs.append(image_to_input(image_hwc, self.image_size, self.model.spec))
             batch = self._encode(torch.cat(inputs))
             features.extend(batch[i] for i in range(len(found)))
             sizes.extend(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -126,7 +126,7 @@ class Finishing:
             settings = self._project.settings_of(number)
         else:
             settings = override if isinstance(override, MaskSettings) else MaskSettings.from_dict(override)
-        return settings if soft else replace(settings, feather=0.0)
+        return settings if soft else settings.changed(feather=0.0)
 
     def _records(self, plan: Sequence[int]) -> Iterator[dict[int, ObjectMask]]:
         stored = self._project.frames(self._involved, plan[0], plan[-1] + 1)
@@ -155,7 +155,7 @@ class Finishing:
                     records[number],
                     masks[number].mask_hw,
                     masks[number].alpha_hw,
-                    not _changes(replace(self._settings[number], feather=0.0)),
+                    not _changes(self._settings[number].changed(feather=0.0)),
                 )
                 for number, chosen in self._chosen.items()
                 if number in records

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masklet.errors import InputError, MediaError, ProjectError
+from masklet.errors import InputError, MediaError, ProjectError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from masklet.media import MediaReader
@@ -168,7 +168,7 @@ def find(
 
     `given` is where the user says it is. A file counts only when its fingerprint is that of the source. With `within`,
     files outside of that folder are not looked at.
-    Raises ProjectError when the source isn't found or `given` is another video.
+    Raises SourceNotFoundError when the source isn't found, ProjectError when `given` is another video.
     """
     if given is not None:
         reader = _open(Path(given), source)
@@ -177,7 +177,7 @@ def find(
         if reader.fingerprint() != source.fingerprint:
             reader.close()
             raise ProjectError(
-                f"{given} is not the source of {project.name}: its contents differ from {source.path}. "
+                f"{given} is not the source of {project.name}: {_differences(source, reader)}. "
                 "Masks belong to the frames they were made from."
             )
         return reader
@@ -193,11 +193,31 @@ def find(
         if str(candidate) == source.path:
             changed = candidate
         reader.close()
-    reason = f"{changed} has other contents than when it was tracked" if changed else f"{source.path} is not there"
-    raise ProjectError(
-        f"The source of {project.name} was not found: {reason}, and no file beside the project is the same. "
-        "Say where it is with --source FILE."
+    if changed:
+        reason = f"{changed} has other contents than when it was tracked"
+    elif within is not None and not _is_below(Path(source.path), within):
+        reason = f"{source.path} is outside of {within}, where nothing is opened (--root says another folder)"
+    else:
+        reason = f"{source.path} is not there"
+    hint = " Say where it is with --source FILE." if within is None else ""
+    raise SourceNotFoundError(
+        f"The source of {project.name} was not found: {reason}, and no file beside the project is the same.{hint}"
     )
+
+
+def _differences(source: SourceReference, reader: MediaReader) -> str:
+    """Why a reader's frames are not those of the source, in words."""
+    info = reader.info
+    kinds = {"video": "a video", "sequence": "a sequence of pictures", "image": "a picture"}
+    if info.kind != source.kind:
+        return f"it is {kinds[info.kind]}, not {kinds[source.kind]}"
+    pairs = (
+        (f"{info.width}×{info.height}", f"{source.width}×{source.height}", "pixels"),
+        (f"{len(reader)}", f"{source.frame_count}", "frames"),
+        (f"{float(info.rate):g}", f"{float(source.rate):g}", "frames a second"),
+    )
+    found = [f"{own} instead of {expected} {unit}" for own, expected, unit in pairs if own != expected]
+    return f"it has {', '.join(found)}" if found else f"it is as large and as long as {source.path}, but not the same"
 
 
 def moved_to(source: SourceReference, reader: MediaReader, project: Path) -> SourceReference:

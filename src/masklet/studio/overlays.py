@@ -146,10 +146,8 @@ class Overlays:
         return [self.project.get_object(number) for number in dict.fromkeys(object_ids)]
 
     def _settings(self, objects: Sequence[ProjectObject], changes: Mapping[str, Any] | None) -> dict[int, MaskSettings]:
-        given = dict(changes or {})
-        return {
-            one.id: MaskSettings.from_dict({**self.project.settings_of(one.id).to_dict(), **given}) for one in objects
-        }
+        given = changes or {}
+        return {chosen.id: self.project.settings_of(chosen.id).changed(**given) for chosen in objects}
 
     def _check(self, start: int, end: int) -> None:
         last = self.project.source.frame_count - 1

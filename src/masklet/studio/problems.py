@@ -66,6 +66,7 @@ _KINDS: tuple[tuple[type[MaskletError], int, str], ...] = (
     (errors.PromptError, 400, "prompt"),
     (errors.InputError, 400, "input"),
     (errors.ProjectInUseError, 409, "in_use"),
+    (errors.SourceNotFoundError, 409, "source_missing"),
     (errors.ProjectError, 400, "project"),
     (errors.MediaError, 400, "media"),
     (errors.ExportError, 400, "export"),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import platformdirs
-
 from masklet.atomic import atomic_path
 from masklet.errors import MaskletError
 from masklet.project import Project
+from masklet.studio.login import state_folder
 from masklet.studio.problems import NotFoundError
 from masklet.studio.schemas import RecentProject
 
@@ -25,12 +23,10 @@ _KEPT, _SHOWN = 100, 24
 
 
 class Recent:
-    """A short list of paths in the user's state folder (``$MASKLET_HOME`` where that is set)."""
+    """A short list of paths in the user's state folder."""
 
     def __init__(self, file: Path | None = None) -> None:
-        home = os.environ.get("MASKLET_HOME", "").strip()
-        folder = Path(home).expanduser() if home else platformdirs.user_state_path("masklet", appauthor=False)
-        self._file = file or folder / "recent.json"
+        self._file = file or state_folder() / "recent.json"
         self._mutex = threading.Lock()
 
     def add(self, path: Path) -> None:

@@ -59,17 +59,6 @@ class PolicyInfo(BaseModel):
     settings_schema: dict[str, Any] = Field(description="JSON schema of its settings")
 
 
-class MaskSettingInfo(BaseModel):
-    """One mask setting, enough to draw its control."""
-
-    name: str
-    kind: Literal["number", "integer", "flag"]
-    default: Any
-    minimum: float | None = None
-    maximum: float | None = None
-    nullable: bool = False
-
-
 class StudioInfo(BaseModel):
     version: str
     root: str = Field(description="Name of the root folder; paths are relative to it")
@@ -80,7 +69,7 @@ class StudioInfo(BaseModel):
     local: bool = Field(description="Bound to this machine only; folders can be opened from the page")
     upload_limit: int = Field(description="Bytes")
     policies: list[PolicyInfo]
-    mask_settings: list[MaskSettingInfo]
+    mask_settings_schema: dict[str, Any] = Field(description="JSON schema of the mask settings")
     open_at_start: str | None = Field(description="Id of the project that the command line asked for")
 
 
@@ -128,6 +117,7 @@ class OpenProject(Given):
     path: RelativePath = Field(description="A video, picture, folder or pattern of pictures, or a .masklet")
     rate: str | None = Field(default=None, max_length=40, description="Frames per second of pictures: 24, 30000/1001")
     sequence: bool | None = Field(default=None, description="Whether one picture stands for its sequence; null decides")
+    source: RelativePath | None = Field(default=None, description="Where the video of a project is now, if it moved")
 
 
 # --- projects --------------------------------------------------------------------------------------------------------

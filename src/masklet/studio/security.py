@@ -18,10 +18,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from masklet.studio.login import new_token
 from masklet.studio.problems import TooLargeError
 
 JSON_LIMIT = 8 << 20
 UPLOADS = "/api/uploads"
+
+#: The page's icons, which it also shows while it isn't let in.
+_PUBLIC = {"/favicon.ico", "/favicon.svg", "/icons.svg"}
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
@@ -53,15 +57,17 @@ class Access:
 
     Args:
         host, port: what it is bound to.
-        token: for scripts; made up unless given.
+        token: for scripts; made up unless given. Sessions of browsers are made from it, so that a server that is
+            started again with the same token and port goes on with them.
         names: more host names that it may be called by.
     """
 
     def __init__(self, host: str, port: int, token: str | None = None, names: Iterable[str] = ()) -> None:
         self.host, self.port = host, port
-        self.token = token or secrets.token_urlsafe(24)
+        self.token = token or new_token()
         self._names = {name.lower() for name in names}
-        self._session = secrets.token_urlsafe(32)
+        # Of this port alone: a cookie goes to every port of a host, and what listens there may not be ours.
+        self._session = hmac.digest(self.token.encode(), f"session {port}".encode(), "sha256").hex()
         self._links: set[str] = set()
         self._mutex = threading.Lock()
 
@@ -196,7 +202,7 @@ class Guard:
                 return response
             if given and access.knows(headers):
                 return HTMLResponse(_WELCOME)  # a used address, reloaded
-        if access.knows(headers):
+        if access.knows(headers) or scope["path"] in _PUBLIC:
             return None
         if is_page:
             return HTMLResponse(_REFUSED, 401)

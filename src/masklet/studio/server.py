@@ -24,7 +24,7 @@ class Server:
     Args:
         options: see :class:`~masklet.studio.app.Options`.
         host, port: where to listen; port 0 takes a free one.
-        token: for scripts; ``$MASKLET_STUDIO_TOKEN`` or a new one by default.
+        token: for scripts; made up by default. ``$MASKLET_STUDIO_TOKEN``, where it is set, takes its place.
         names: more host names that the server may be called by.
 
     Raises:
@@ -40,7 +40,7 @@ class Server:
         names: Iterable[str] = (),
     ) -> None:
         self._socket = _bind(host, port)
-        token = token or os.environ.get("MASKLET_STUDIO_TOKEN", "").strip() or None
+        token = os.environ.get("MASKLET_STUDIO_TOKEN", "").strip() or token
         if token is not None and len(token) < 16:
             raise InputError("The token must have 16 characters or more: anybody on this machine may try to guess it.")
         self.access = Access(host, self._socket.getsockname()[1], token, names)
@@ -66,9 +66,9 @@ class Server:
         finally:
             self._socket.close()
 
-    def open(self, path: str) -> None:
+    def open(self, path: str, source: str | None = None) -> None:
         """Open a file below the root before anybody asks. Raises what `Workspace.open` does."""
-        self.studio.open_at_start = self.studio.workspace.open(OpenProject(path=path)).id
+        self.studio.open_at_start = self.studio.workspace.open(OpenProject(path=path, source=source)).id
 
     def stop(self) -> None:
         """End `run`, from any thread."""
@@ -85,13 +85,15 @@ class Server:
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        made = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small answers at once (TCP_NODELAY) only where the socket says that it is TCP.
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as problem:
         raise InputError(f"{host} is no address of this machine: {problem.strerror or problem}.") from problem
     try:
         if os.name != "nt":  # there it would let two programs share the port
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
+        made.listen()  # at once, so that no other studio takes the port while this one gets ready
     except (OSError, OverflowError) as problem:
         made.close()
         reason = getattr(problem, "strerror", None) or problem

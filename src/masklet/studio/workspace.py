@@ -32,10 +32,12 @@ _LOST, _PROMPT, _PAINTED, _EMPTY = 1, 2, 4, 8
 class OpenProject:
     """One open project. Its methods may be called from any thread, `prompter` from the worker's alone."""
 
-    def __init__(self, project: Project, root: Root, hub: Hub, device: str | None, kept: Kept) -> None:
+    def __init__(
+        self, project: Project, root: Root, hub: Hub, device: str | None, kept: Kept, source: Path | None = None
+    ) -> None:
         self.project, self._root, self._hub, self._device = project, root, hub, device
         self.id = project_id(project.path)
-        self.reader = project.open_source(within=root.folder)
+        self.reader = project.open_source(source, within=root.folder)
         self.frames = FrameStore(self.reader, kept)
         self.overlays = Overlays(project, self.frames)
         self.fingerprint = self.reader.fingerprint()
@@ -163,7 +165,7 @@ class OpenProject:
             locked=one.locked,
             position=one.position,
             mask_settings=one.mask_settings,
-            effective_settings=self.project.settings_of(one.id).to_dict(),
+            effective_settings=self.project.settings_of(one.id).model_dump(),
         )
 
     def lane(self, object_id: int) -> schemas.Lane:
@@ -252,12 +254,13 @@ class Workspace:
     def open(self, given: schemas.OpenProject) -> OpenProject:
         """Opens a project, or the one of a source; a source without one gets one beside it.
 
+        A project whose source moved is told where it is now by `source`; that may be no other video.
         Raises NotFoundError, OutsideRootError, MediaError, ProjectError, ProjectInUseError, InputError.
         """
         path = self.root.path(given.path)
         with self._mutex:  # two tabs that open the same file get the same project
             if path.suffix.lower() == PROJECT_SUFFIX:
-                return self._opened(self.root.existing(given.path))
+                return self._opened(self.root.existing(given.path), self._source(given))
             if not path.exists() and not is_pattern(path.name):
                 raise NotFoundError(f"There is no {given.path or '.'} in {self.root.folder}.")
             return self._of_source(path, given)
@@ -269,16 +272,24 @@ class Workspace:
         project.close()
         self._hub.tell(schemas.ProjectClosed(project=project.id), project.id)
 
-    def _opened(self, path: Path) -> OpenProject:
+    def _source(self, given: schemas.OpenProject) -> Path | None:
+        if given.source is None:
+            return None
+        place = self.root.path(given.source)
+        if place.is_file():
+            files.check_media(place)
+        return place
+
+    def _opened(self, path: Path, source: Path | None = None) -> OpenProject:
         number = project_id(path)
         if number in self._open:
             return self._open[number]
         project = Project.open(path)
-        return self._take(project)
+        return self._take(project, source)
 
-    def _take(self, project: Project) -> OpenProject:
+    def _take(self, project: Project, source: Path | None = None) -> OpenProject:
         try:
-            opened = OpenProject(project, self.root, self._hub, self._device, self._kept)
+            opened = OpenProject(project, self.root, self._hub, self._device, self._kept, source)
         except BaseException:
             project.close()
             raise

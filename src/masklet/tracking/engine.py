@@ -67,12 +67,12 @@ class Engine:
 
     def threads_beside(self) -> int | None:
         """See :func:`masklet.runtime.threads_beside`."""
-        return threads_beside(self.image_size, self.model.spec.hiera.embed_dim, self.model.device)
+        return threads_beside(self.image_size, self.model.spec.trunk.widths[0], self.model.device)
 
     @torch.inference_mode()
     def encode(self, image_hwc: np.ndarray) -> ImageFeatures:
         """Encode a source frame (uint8 RGB ``[h, w, 3]``)."""
-        pixels = frame_to_input(image_hwc, self.image_size, self.model.spec.frame_resize)
+        pixels = frame_to_input(image_hwc, self.image_size, self.model.spec)
         return self._guarded(lambda: self.model.encode_image(pixels.to(self.model.device)))
 
     # --- prompts -----------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchShape:
-    """Clips in a batch, and masklets taken from each at most."""
+    """Clips in a batch, and masklets taken from each."""
 
     clips: int
     objects: int
@@ -159,9 +159,13 @@ def seen_anew(rng: np.random.Generator, clip: ClipLike) -> tuple[np.ndarray, np.
     return np.ascontiguousarray(images), np.ascontiguousarray(labels), np.ascontiguousarray(annotated)
 
 
-def choose_masklets(rng: np.random.Generator, labels_hw: np.ndarray, most: int) -> Sequence[int]:
-    """Labels of up to ``most`` objects that the first frame shows, by chance."""
+def choose_masklets(rng: np.random.Generator, labels_hw: np.ndarray, count: int) -> Sequence[int]:
+    """Labels of ``count`` objects that the first frame shows, by chance; where it shows fewer, some come again.
+
+    A frame's features cost far more than a prompt on it, and the same object prompted in another way teaches that
+    prompts mean the same.
+    """
     counts = np.bincount(labels_hw.ravel(), minlength=2)
     shown = [label for label in range(1, len(counts)) if counts[label] >= _LEAST_START * labels_hw.size]
     shown = shown or [label for label in range(1, len(counts)) if counts[label]]
-    return rng.permutation(shown)[:most].tolist() if shown else []
+    return np.resize(rng.permutation(shown), count).tolist() if shown else []

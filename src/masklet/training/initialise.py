@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from masklet.models import SAM2
+from masklet.models.trunks.hiera import Hiera
 
 _STD = 0.02
 
@@ -24,16 +25,16 @@ def initialise(model: SAM2, seed: int = 0) -> SAM2:
             reset = getattr(module, "reset_parameters", None)
             if reset is not None:
                 reset()
-        trunk = model.image_encoder.trunk
         own: list[torch.Tensor] = [
-            trunk.pos_embed,
-            trunk.pos_embed_window,
             model.maskmem_tpos_enc,
             model.no_mem_embed,
             model.no_obj_ptr,
         ]
         if model.no_obj_embed_spatial is not None:
             own.append(model.no_obj_embed_spatial)
+        trunk = model.image_encoder.trunk
+        if isinstance(trunk, Hiera):
+            own += [trunk.pos_embed, trunk.pos_embed_window]
         for parameter in own:
             nn.init.trunc_normal_(parameter, std=_STD)
         for layer in model.memory_encoder.fuser.layers:

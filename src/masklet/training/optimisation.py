@@ -96,7 +96,7 @@ class Optimiser:
         encoder_rate: float,
         helper: nn.Module | None = None,
     ) -> None:
-        blocks = len(model.image_encoder.trunk.blocks)
+        blocks = model.spec.trunk.blocks
         inside = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
         groups: dict[str, dict[tuple[float, float], list[Tensor]]] = {"muon": {}, "adamw": {}}
         for key, parameter in model.named_parameters():

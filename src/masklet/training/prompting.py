@@ -12,6 +12,8 @@ from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATI
 #: A box is drawn by hand: its corners miss by this share of its sides (standard deviation), at most so many pixels.
 BOX_NOISE = 0.08
 BOX_NOISE_PIXELS = 20
+#: Some people leave room: this share of the boxes is larger on every side, by up to so much of it.
+LOOSE_BOXES, LOOSE = 0.15, 0.15
 
 
 def click(rng: np.random.Generator, area_hw: np.ndarray, centre_share: float = 0.5) -> tuple[float, float]:
@@ -44,6 +46,8 @@ def boxes(rng: np.random.Generator, truth_khw: np.ndarray) -> tuple[Tensor, Tens
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         reach = np.minimum(BOX_NOISE * np.array([w, h, w, h]), BOX_NOISE_PIXELS)
         box = np.array([x, y, x + w, y + h]) + rng.normal(0, 1, 4).clip(-2, 2) * reach * rng.random()
+        if rng.random() < LOOSE_BOXES:
+            box += np.array([-w, -h, w, h]) * rng.uniform(0, LOOSE)
         box = box.clip(0, [width, height, width, height])
         corners.append([[box[0], box[1]], [box[2], box[3]]])
     labels = torch.tensor([[BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]]).expand(len(corners), -1)

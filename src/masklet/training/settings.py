@@ -20,7 +20,7 @@ class Stage(_Strict):
         share: of the run's steps.
         frames: in a clip; 1 trains on pictures.
         clips: in a step.
-        objects: masklets taken from each clip at most.
+        objects: masklets taken from each clip; an object may come up more than once, with different prompts.
         size: side of the square frames in pixels; None is the run's resolution. A network learns most of what it
             needs on small pictures, in a fraction of the time.
     """
@@ -63,6 +63,8 @@ class TrainSettings(_Strict):
     Attributes:
         model: name of the network's spec.
         start: weights to begin with; None begins from nothing.
+        start_trunk: published weights that the trunk of a network from nothing begins with, see
+            :mod:`masklet.training.published_trunks`.
         resolution: side of the network's square input; None is the model's own.
         steps: how long.
         stages: one after the other.
@@ -84,6 +86,7 @@ class TrainSettings(_Strict):
 
     model: str = "nano"
     start: str | None = None
+    start_trunk: str | None = None
     resolution: int | None = None
     steps: int = Field(default=5_000, ge=1)
     stages: tuple[Stage, ...] = (

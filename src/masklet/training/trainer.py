@@ -26,6 +26,7 @@ from masklet.training.batches import Batch, Batches, BatchShape, ClipSource
 from masklet.training.initialise import initialise
 from masklet.training.losses import LossWeights, balanced_loss, total_loss
 from masklet.training.optimisation import Average, Optimiser, cosine, freeze
+from masklet.training.published_trunks import read_trunk
 from masklet.training.record import Record
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
@@ -381,9 +382,14 @@ def _settle_worker(_: int) -> None:
 
 
 def _begin(settings: TrainSettings, *, going_on: bool) -> SAM2:
+    if settings.start is not None and settings.start_trunk is not None:
+        raise InputError("start brings a trunk already: leave out start_trunk, or start")
     # A run that goes on has all weights in its state; what it began with may be gone.
     if settings.start is None or going_on:
-        return initialise(SAM2(get_spec(settings.model)), settings.seed)
+        model = initialise(SAM2(get_spec(settings.model)), settings.seed)
+        if settings.start_trunk is not None and not going_on:
+            model.image_encoder.trunk.load_state_dict(read_trunk(settings.start_trunk, model.spec))
+        return model
     checkpoint = read_checkpoint(settings.start)
     wanted = get_spec(settings.model).name
     if checkpoint.spec.name != wanted:

@@ -140,7 +140,7 @@ class Unroller:
 
     def _encode(self, frames_nhwc: Tensor) -> ImageFeatures:
         rgb = frames_nhwc.permute(0, 3, 1, 2).contiguous().float() / 255
-        return self.model.encode_image(normalise(rgb))
+        return self.model.encode_image(normalise(rgb, self.model.spec))
 
     def __call__(self, features: ImageFeatures, batch: Batch, plan: PromptPlan, rng: np.random.Generator) -> Unrolled:
         """Prompt every masklet on frame 0 and track it to the end of its clip."""
@@ -179,22 +179,23 @@ class Unroller:
         rng: np.random.Generator,
         said: Unrolled,
     ) -> tuple[_Answer, Tensor]:
-        """Frame 0: some masklets get their mask, the others a click or a box and perhaps corrections."""
-        k = len(truth)
-        by_hand = torch.from_numpy(rng.random(k) < plan.mask).to(truth.device)
+        """Frame 0: each masklet gets its mask, a box or a click; boxes and clicks perhaps corrections."""
+        chance = torch.from_numpy(rng.random(len(truth))).to(truth.device)
+        by_hand = chance < plan.mask
+        boxed = ~by_hand & (chance < plan.mask + plan.box)
         parts: list[tuple[Tensor, _Answer]] = []
         rows = by_hand.nonzero()[:, 0]
         if len(rows):
             parts.append((rows, self._painted(_rows_of(own, rows), truth[rows], known[rows], said)))
-        rows = (~by_hand).nonzero()[:, 0]
-        if len(rows):
+        for chosen, draw in ((boxed, prompting.boxes), (~by_hand & ~boxed, prompting.first_clicks)):
+            rows = chosen.nonzero()[:, 0]
+            if not len(rows):
+                continue
             features, mask = _rows_of(own, rows), truth[rows]
-            as_box = rng.random() * (1 - plan.mask) < plan.box
-            draw = prompting.boxes if as_box else prompting.first_clicks
             prompt = draw(rng, mask.cpu().numpy())
             embedding = self.model.without_memory(features.embedding_bchw)
             candidates = self.model.decode_masks(
-                features, embedding, *prompt, multimask=not as_box, stability_fallback=False
+                features, embedding, *prompt, multimask=prompt[0].shape[1] == 1, stability_fallback=False
             )
             said.add(candidates, mask, known[rows])
             answer = _best(candidates)

@@ -56,7 +56,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     weights.
     """
     path = Path(path).expanduser()
-    state = _without_prefix(_read_tensors(path), "module.")
+    state = _without_prefix(read_tensors(path), "module.")
     try:
         shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
         spec = recognise(shapes)
@@ -153,7 +153,8 @@ def _without_weights(spec: ModelSpec) -> SAM2:
         return SAM2(spec)
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, whatever network they are of. Raises as `read_checkpoint`."""
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -211,7 +212,8 @@ def _state_in(content: Any, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} holds no state dict: {strangers[0]!r} isn't a tensor, and there is no entry called 'model'."
         )
-    whole = [key for key, value in state.items() if not value.is_floating_point()]
+    # A batch norm counts its batches in whole numbers.
+    whole = [k for k, v in state.items() if not v.is_floating_point() and not k.endswith(".num_batches_tracked")]
     if whole:
         raise CheckpointError(
             f"{path} can't be used: {whole[0]} holds {state[whole[0]].dtype}. Quantised weights don't load; "

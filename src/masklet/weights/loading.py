@@ -14,6 +14,7 @@ import torch
 from masklet.errors import CheckpointError, DeviceMemoryError
 from masklet.models import SAM2, get_spec
 from masklet.models.positions import rotary_table, sine_table
+from masklet.models.specs import WITHOUT_WEIGHTS
 from masklet.runtime import drop_caches, is_out_of_memory, pick_device, pick_dtype
 from masklet.weights.cache import find_cached, how_to_get
 from masklet.weights.checkpoints import build, read_checkpoint
@@ -83,6 +84,8 @@ def find_weights(name: str, *, download: bool = True) -> Path:
     be downloaded, `DownloadError` for one that could not be fetched.
     """
     spec = get_spec(name)
+    if spec.name in WITHOUT_WEIGHTS:
+        raise CheckpointError(f"There are no weights of {spec.name} to be had: name a file with --checkpoint FILE.")
     if spec.name not in RELEASED:
         return packaged_weights(spec.name)
     released = RELEASED[spec.name]

@@ -7,11 +7,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass, fields
 
 from masklet.errors import CheckpointError
-from masklet.models.specs import SPECS, ModelSpec
+from masklet.models.specs import SPECS, WITHOUT_WEIGHTS, ModelSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _TRUNK = "image_encoder.trunk."
+#: The weights that each kind of trunk begins with.
+_FIRST = {"patch_embed.proj.weight": "Hiera", "stem.weight": "EfficientNet"}
+_LATERAL = "image_encoder.neck.convs.{}.conv.weight"
 _BLOCK = re.compile(re.escape(_TRUNK) + r"blocks\.(\d+)\.")
 
 # Keys that give other people's networks away, the more special ones first.
@@ -37,9 +40,9 @@ _FOREIGN = (
 class Traits:
     """What the shapes say about a SAM 2 network. Together these tell all known sizes apart."""
 
-    embed_dim: int
+    trunk: str
+    trunk_widths: tuple[int, ...]
     blocks: int
-    background_size: int
     width: int
     memory_width: int
     num_memories: int
@@ -49,9 +52,9 @@ class Traits:
     @classmethod
     def of_spec(cls, spec: ModelSpec) -> Traits:
         return cls(
-            embed_dim=spec.hiera.embed_dim,
-            blocks=sum(spec.hiera.stages),
-            background_size=spec.hiera.background_size,
+            trunk=type(spec.trunk).__name__.removesuffix("Spec"),
+            trunk_widths=spec.trunk.widths,
+            blocks=spec.trunk.blocks,
             width=spec.width,
             memory_width=spec.memory_width,
             num_memories=spec.num_memories,
@@ -62,17 +65,16 @@ class Traits:
     @classmethod
     def of_shapes(cls, shapes: Shapes) -> Traits | None:
         """Read the traits off a state dict; None where it isn't SAM 2 at all."""
-        patch = shapes.get(_TRUNK + "patch_embed.proj.weight", ())
-        background = shapes.get(_TRUNK + "pos_embed", ())
+        trunk = next((name for key, name in _FIRST.items() if len(shapes.get(_TRUNK + key, ())) == 4), None)
         memory = shapes.get("maskmem_tpos_enc", ())
         pointer = shapes.get("no_obj_ptr", ())
-        if len(patch) != 4 or len(background) != 4 or len(memory) != 4 or len(pointer) != 2:
+        if trunk is None or len(memory) != 4 or len(pointer) != 2:
             return None
         blocks = {int(match[1]) for key in shapes if (match := _BLOCK.match(key))}
         return cls(
-            embed_dim=patch[0],
+            trunk=trunk,
+            trunk_widths=tuple(shape[1] for i in range(4) if len(shape := shapes.get(_LATERAL.format(3 - i), ())) == 4),
             blocks=len(blocks),
-            background_size=background[-1],
             width=pointer[-1],
             memory_width=memory[-1],
             num_memories=memory[0],
@@ -91,7 +93,7 @@ def recognise(shapes: Shapes) -> ModelSpec:
     if traits is None:
         raise CheckpointError(_not_sam2(shapes))
     nearest, differences = None, []
-    for spec in SPECS.values():
+    for spec in (*SPECS.values(), *WITHOUT_WEIGHTS.values()):
         theirs = Traits.of_spec(spec)
         differing = [
             f"{field.name} {mine!r} instead of {other!r}"

@@ -42,8 +42,17 @@ async function busy(what, run) {
 
 /** @param {import("./api-types.js").OpenProject} given */
 export async function open(given) {
-  const opened = await attempt(() => busy("Opening", () => api.openProject(given)));
-  if (!opened) return false;
+  /** @type {state.ProjectState} */
+  let opened;
+  try {
+    opened = await busy("Opening", () => api.openProject(given));
+  } catch (problem) {
+    if (problem instanceof api.ApiError && (problem.kind === "source_missing" || given.source)) {
+      state.missing.value = { path: given.path, why: problem.message };
+      state.dialog.value = "relink";
+    } else complain(problem);
+    return false;
+  }
   batch(() => {
     forgetPictures();
     forgetMasks();

@@ -24,15 +24,6 @@ export interface PolicyInfo {
   settings_schema: Record<string, any>;
 }
 
-export interface MaskSettingInfo {
-  name: string;
-  kind: "number" | "integer" | "flag";
-  default: any;
-  minimum: number | null;
-  maximum: number | null;
-  nullable: boolean;
-}
-
 export interface StudioInfo {
   version: string;
   /** Name of the root folder; paths are relative to it */
@@ -46,7 +37,8 @@ export interface StudioInfo {
   /** Bytes */
   upload_limit: number;
   policies: PolicyInfo[];
-  mask_settings: MaskSettingInfo[];
+  /** JSON schema of the mask settings */
+  mask_settings_schema: Record<string, any>;
   /** Id of the project that the command line asked for */
   open_at_start: string | null;
 }
@@ -105,6 +97,8 @@ export interface OpenProject {
   rate?: string | null;
   /** Whether one picture stands for its sequence; null decides */
   sequence?: boolean | null;
+  /** Where the video of a project is now, if it moved */
+  source?: string | null;
 }
 
 export interface MediaState {

@@ -6,7 +6,7 @@ import { Inspector } from "./inspector.js";
 import { KeySheet } from "./keyboard.js";
 import { Notices } from "./notices.js";
 import { Objects } from "./objects.js";
-import { OpenScreen } from "./open.js";
+import { OpenScreen, RelinkDialog } from "./open.js";
 import { SettingsDialog } from "./settings.js";
 import * as state from "./state.js";
 import { refused } from "./sync.js";
@@ -22,6 +22,7 @@ export function App() {
     ${state.dialog.value === "export" && open && html`<${ExportDialog} />`}
     ${state.dialog.value === "settings" && html`<${SettingsDialog} />`}
     ${state.dialog.value === "keys" && html`<${KeySheet} />`}
+    ${state.dialog.value === "relink" && html`<${RelinkDialog} />`}
     ${!state.online.value && html`<${Away} />`}
     <${Notices} />
   `;
@@ -32,7 +33,7 @@ function Away() {
     ${refused.value ? html`<${Icon} name="warning" />` : html`<span class="spinner"></span>`}
     <span>
       ${refused.value
-        ? "The studio was started anew. Open the address that it printed; this page goes on by itself then."
+        ? "The studio was started with a new token. Open the address that it printed; this page goes on by itself then."
         : "The studio doesn't answer. Everything up to here is saved; the page goes on when it is back."}
     </span>
   </div>`;

@@ -1,47 +1,45 @@
 /** Mask settings: sliders that show at once what they do. The tracked masks themselves are never changed. */
 import * as actions from "./actions.js";
 import { changeSettings } from "./api.js";
-import { words } from "./format.js";
 import { staleMasks, wantMasks } from "./masks.js";
 import { attempt } from "./notices.js";
 import { endTrial, trial } from "./preview.js";
+import { fieldsOf } from "./schemaform.js";
 import * as state from "./state.js";
 import { refreshProject } from "./sync.js";
 import { Draft, classes, html, signal } from "./ui.js";
 
-/** @typedef {import("./api-types.js").MaskSettingInfo} Info */
+/** @typedef {import("./schemaform.js").Field} Field */
 
 /** Whether the sliders are for the selected object or for all of the project. */
 const scope = signal(/** @type {"object" | "project"} */ ("object"));
 
 /**
- * What people want to set first, how far a slider goes (the number field takes all that the server does), and what it
- * is for.
- * @type {Record<string, {label: string, most?: number, least?: number, step?: number, curve?: number, unit?: string, hint: string}>}
+ * How far a slider goes (the number field takes all that the server does), and how.
+ * @type {Record<string, {most?: number, least?: number, step?: number, curve?: number, unit?: string}>}
  */
-const ABOUT = {
-  fill_holes: { label: "Fill holes", most: 5000, curve: 2, unit: "px²", hint: "Holes up to this size are closed." },
-  remove_specks: { label: "Remove specks", most: 5000, curve: 2, unit: "px²", hint: "Loose pieces up to this size go." },
-  grow: { label: "Grow or shrink", least: -20, most: 20, step: 0.5, unit: "px", hint: "Moves the edge out or in." },
-  feather: { label: "Feather", most: 40, step: 0.5, curve: 2, unit: "px", hint: "Width of the soft edge." },
-  refine: { label: "Follow the picture", step: 0.05, hint: "How much the edge clings to edges in the picture." },
-  smooth_frames: { label: "Smooth in time", most: 8, unit: "frames", hint: "Neighbours that calm flicker." },
-  keep_largest: { label: "Only the largest piece", hint: "" },
-  exclusive: { label: "Give way where objects overlap", hint: "" },
-  refine_radius: { label: "Follow within", most: 64, step: 0.5, unit: "px", hint: "Empty: chosen by how coarse the mask is." },
-  border: { label: "Mend the frame's border", most: 32, unit: "px", hint: "Masks often bend away from the border." },
+const SLIDERS = {
+  fill_holes: { most: 5000, curve: 2, unit: "px²" },
+  remove_specks: { most: 5000, curve: 2, unit: "px²" },
+  grow: { least: -20, most: 20, step: 0.5, unit: "px" },
+  feather: { most: 40, step: 0.5, curve: 2, unit: "px" },
+  refine: { step: 0.05 },
+  smooth_frames: { most: 8, unit: "frames" },
+  refine_radius: { most: 64, step: 0.5, unit: "px" },
+  border: { most: 32, unit: "px" },
 };
-const FIRST = ["fill_holes", "remove_specks", "grow", "feather", "refine", "smooth_frames", "keep_largest", "exclusive"];
+/** What people seldom set. */
+const SELDOM = ["refine_radius", "border"];
 
 /** Settings that hold, with what a slider stands at right now. */
 function holding() {
   const object = scope.value === "object" ? state.selected.value : null;
-  const infos = state.studio.value?.mask_settings ?? [];
-  const defaults = Object.fromEntries(infos.map((info) => [info.name, info.default]));
+  const fields = fieldsOf(state.studio.value?.mask_settings_schema ?? {});
+  const defaults = Object.fromEntries(fields.map((field) => [field.name, field.initial]));
   const project = state.project.value?.settings.masks ?? {};
   const own = object?.mask_settings ?? {};
   const tried = trial.value?.settings ?? {};
-  return { object, infos, base: { ...defaults, ...(object ? project : {}) }, own: object ? own : project, tried };
+  return { object, fields, base: { ...defaults, ...(object ? project : {}) }, own: object ? own : project, tried };
 }
 
 /** @param {string} name @param {any} value */
@@ -85,15 +83,12 @@ async function reset(name) {
 }
 
 export function Edges() {
-  const { object, infos, base, own, tried } = holding();
-  const known = new Map(infos.map((info) => [info.name, info]));
-  const rest = infos.map((info) => info.name).filter((name) => !FIRST.includes(name));
-  /** @param {string} name */
-  const control = (name) => {
-    const info = known.get(name);
-    if (!info) return null;
+  const { object, fields, base, own, tried } = holding();
+  /** @param {Field} field */
+  const control = (field) => {
+    const { name } = field;
     const value = name in tried ? tried[name] : name in own ? own[name] : base[name];
-    return html`<${Control} key=${name} info=${info} value=${value} own=${name in own} />`;
+    return html`<${Control} key=${name} info=${field} value=${value} own=${name in own} />`;
   };
   return html`
     <div class="segments" role="group" aria-label="Whose settings" style=${{ marginBottom: "0.75rem" }}>
@@ -115,10 +110,10 @@ export function Edges() {
     ${scope.value === "object" && !object
       ? html`<p class="dim">Select an object, or set them for all objects.</p>`
       : html`
-          <div class="section">${FIRST.map(control)}</div>
+          <div class="section">${fields.filter((field) => !SELDOM.includes(field.name)).map(control)}</div>
           <details class="section">
             <summary>More</summary>
-            <div style=${{ marginTop: "0.5rem" }}>${rest.map(control)}</div>
+            <div style=${{ marginTop: "0.5rem" }}>${fields.filter((field) => SELDOM.includes(field.name)).map(control)}</div>
           </details>
           <div class="row">
             <button type="button" class="button" disabled=${Object.keys(own).length === 0} onClick=${() => reset()}>Back to ${object ? "those of the project" : "the defaults"}</button>
@@ -128,9 +123,9 @@ export function Edges() {
   `;
 }
 
-/** @param {{info: Info, value: any, own: boolean}} props */
+/** @param {{info: Field, value: any, own: boolean}} props */
 function Control({ info, value, own }) {
-  const about = ABOUT[info.name] ?? { label: words(info.name), hint: "" };
+  const about = SLIDERS[info.name] ?? {};
   const id = `mask-${info.name}`;
   const mark = own && html`<button type="button" class="link small" title="Back to what holds otherwise" onClick=${() => reset(info.name)}>reset</button>`;
   if (info.kind === "flag") {
@@ -144,7 +139,7 @@ function Control({ info, value, own }) {
           void keep();
         }}
       />
-      <span class="grow">${about.label}</span>${mark}
+      <span class="grow">${info.label}</span>${mark}
     </label>`;
   }
   const least = Math.max(info.minimum ?? -1e9, about.least ?? info.minimum ?? 0);
@@ -156,7 +151,7 @@ function Control({ info, value, own }) {
   /** @param {number} share */
   const valueAt = (share) => Number((Math.round((least + (most - least) * share ** curve) / step) * step).toFixed(4));
   return html`<div class="slider">
-    <div class="label"><label for=${id} title=${about.hint}>${about.label}${about.unit ? html` <span class="dim">${about.unit}</span>` : ""}</label>${mark}</div>
+    <div class="label"><label for=${id} title=${info.hint}>${info.label}${about.unit ? html` <span class="dim">${about.unit}</span>` : ""}</label>${mark}</div>
     <input
       type="range"
       id=${id}
@@ -178,7 +173,7 @@ function Control({ info, value, own }) {
     />
     <${Draft}
       type="number"
-      aria-label=${about.label}
+      aria-label=${info.label}
       min=${info.minimum}
       max=${info.maximum}
       step=${step}

@@ -1,6 +1,7 @@
 /** The first screen: recent projects, files below the root, uploads. */
 import * as actions from "./actions.js";
 import * as api from "./api.js";
+import { Dialog, close } from "./dialog.js";
 import { ago, plural, size } from "./format.js";
 import { attempt, complain, notify } from "./notices.js";
 import * as state from "./state.js";
@@ -69,6 +70,27 @@ async function send(given) {
   if (!done) return;
   const path = pictures ? done.path.split("/").slice(0, -1).join("/") : done.path;
   await actions.open(pictures ? { path, sequence: true } : { path });
+}
+
+/** @param {FileEntry} entry */
+const openFile = (entry) => actions.open(entry.kind === "sequence" ? { path: entry.path, sequence: true } : { path: entry.path });
+
+/** Asks where the video of a project went. A wrong one is refused, and the dialog says why. */
+export function RelinkDialog() {
+  const missing = state.missing.value;
+  if (!missing) return null;
+  /** @param {FileEntry} entry */
+  const choose = async (entry) => {
+    if (await actions.open({ path: missing.path, source: entry.path })) close();
+  };
+  return html`<${Dialog}
+    title="Where is the video?"
+    foot=${html`<button type="button" class="button" onClick=${close}>Cancel</button>`}
+  >
+    <p role="alert">${missing.why}</p>
+    <p class="dim">Choose it here, whatever it is called now. Another video won't do: masks belong to the frames they were made from.</p>
+    <${Files} id="relink-title" kinds=${["folder", "video", "image", "sequence"]} onChoose=${choose} />
+  </${Dialog}>`;
 }
 
 export function OpenScreen() {
@@ -142,7 +164,7 @@ export function OpenScreen() {
           ${(recent.value ?? []).map((entry) => html`<${Recent} key=${entry.path} entry=${entry} />`)}
         </ul>
       </section>
-      <${Files} />
+      <${Files} id="files-title" onChoose=${openFile} />
     </div>
   </main>`;
 }
@@ -159,7 +181,7 @@ function Recent({ entry }) {
         <span class="dim small ellipsis">
           ${entry.source_there
             ? `${plural(entry.objects, "object")} · ${entry.frame_count > 1 ? `${entry.tracked_frames} of ${plural(entry.frame_count, "frame")}` : "picture"}`
-            : "its video is not there any more"}
+            : "its video was not found"}
         </span>
         <span class="dim small">${ago(entry.modified)}${entry.open_id ? " · open" : ""}</span>
       </span>
@@ -167,15 +189,20 @@ function Recent({ entry }) {
   </li>`;
 }
 
-function Files() {
+/**
+ * What there is below the root.
+ * @param {{onChoose: (entry: FileEntry) => void, id: string, kinds?: FileEntry["kind"][]}} props
+ */
+function Files({ onChoose, id, kinds }) {
   const list = files.value;
   if (!list) return html`<section></section>`;
   const wanted = search.value.toLowerCase();
-  const entries = list.entries.filter((entry) => entry.name.toLowerCase().includes(wanted));
+  const shown = kinds ? list.entries.filter((entry) => kinds.includes(entry.kind)) : list.entries;
+  const entries = shown.filter((entry) => entry.name.toLowerCase().includes(wanted));
   const parts = list.path ? list.path.split("/") : [];
-  return html`<section aria-labelledby="files-title">
+  return html`<section aria-labelledby=${id}>
     <div class="row files-head">
-      <h2 id="files-title">Files</h2>
+      <h2 id=${id}>Files</h2>
       <nav class="crumbs grow ellipsis" aria-label="Folder">
         <button type="button" class="link" onClick=${() => show("")}>${state.studio.value?.root ?? "Root"}</button>
         ${parts.map(
@@ -187,21 +214,17 @@ function Files() {
     <ul class="files">
       ${list.parent !== null &&
       html`<li><button type="button" class="file" onClick=${() => show(list.parent ?? "")}><${Icon} name="folder-up" /><span class="grow">Up</span></button></li>`}
-      ${entries.map((entry) => html`<${File} key=${entry.path} entry=${entry} />`)}
-      ${entries.length === 0 && html`<li class="dim empty">${list.entries.length ? "Nothing here has that in its name." : "No videos, pictures or projects here."}</li>`}
+      ${entries.map((entry) => html`<${File} key=${entry.path} entry=${entry} onChoose=${onChoose} />`)}
+      ${entries.length === 0 && html`<li class="dim empty">${shown.length ? "Nothing here has that in its name." : "No videos, pictures or projects here."}</li>`}
       ${list.truncated && html`<li class="dim empty">There are more than can be listed.</li>`}
     </ul>
   </section>`;
 }
 
-/** @param {{entry: FileEntry}} props */
-function File({ entry }) {
-  const opens = () => {
-    if (entry.kind === "folder") void show(entry.path);
-    else void actions.open(entry.kind === "sequence" ? { path: entry.path, sequence: true } : { path: entry.path });
-  };
+/** @param {{entry: FileEntry, onChoose: (entry: FileEntry) => void}} props */
+function File({ entry, onChoose }) {
   return html`<li>
-    <button type="button" class="file" onClick=${opens}>
+    <button type="button" class="file" onClick=${() => (entry.kind === "folder" ? show(entry.path) : onChoose(entry))}>
       <${Icon} name=${ICONS[entry.kind]} />
       <span class="grow ellipsis">${entry.name}</span>
       <span class="dim small">${entry.count ? plural(entry.count, "picture") : size(entry.size)}</span>

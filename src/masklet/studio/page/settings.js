@@ -81,7 +81,7 @@ export function SettingsDialog() {
             <select id="set-policy" onChange=${(/** @type {any} */ event) => change({ policy: event.target.value, policy_options: {} })}>
               ${(studio?.policies ?? []).map((entry) => html`<option value=${entry.name} selected=${entry.name === track.policy}>${entry.name}</option>`)}
             </select>
-            <div class="hint">How masks and memories are chosen${policy ? `: ${policy.description}` : ""}.</div>
+            <div class="hint">How masks and memories are chosen${policy ? `: ${policy.name} ${policy.description}` : ""}.</div>
           </div>
           ${policy &&
           html`<details>

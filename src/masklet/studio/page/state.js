@@ -10,7 +10,7 @@ import { computed, signal } from "./ui.js";
 /** @typedef {"overlay" | "outline" | "matte" | "cutout" | "screen" | "original"} View */
 /** @typedef {"point" | "box" | "brush" | "eraser" | "hand"} Tool */
 /** @typedef {"objects" | "edges" | "why"} Tab */
-/** @typedef {"export" | "settings" | "keys"} DialogName */
+/** @typedef {"export" | "settings" | "keys" | "relink"} DialogName */
 
 /** @type {{name: View, label: string, icon: string}[]} */
 export const VIEWS = [
@@ -37,6 +37,8 @@ export const online = signal(true);
 /** The project is open at the server that answers now: not so from its end until it has opened the project again. */
 export const inStep = signal(true);
 export const dialog = signal(/** @type {DialogName | null} */ (null));
+/** The project that can't be opened because its video moved, and why. */
+export const missing = signal(/** @type {{path: string, why: string} | null} */ (null));
 export const jobs = signal(/** @type {Record<string, JobState>} */ ({}));
 
 // The open project, without its lanes

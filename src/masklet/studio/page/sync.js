@@ -192,6 +192,15 @@ export function download(job) {
 
 /** Opens the socket; the state is asked for again whenever it comes back. */
 export function listen() {
+  let turn = 0;
+  /** @param {boolean} open */
+  const tell = (open) => {
+    state.inStep.value = open;
+    if (state.online.peek() !== open) {
+      state.online.value = open;
+      announce(open ? "Connected to the studio" : "Connection to the studio lost");
+    }
+  };
   return new Socket({
     onNews: (news) => {
       try {
@@ -201,15 +210,14 @@ export function listen() {
       }
     },
     onState: (open, again) => {
-      if (state.online.peek() !== open) {
-        state.online.value = open;
-        announce(open ? "Connected to the studio" : "Connection to the studio lost");
+      const now = ++turn;
+      if (open) {
+        refused.value = false;
+        void (again ? reload() : Promise.resolve()).finally(() => now === turn && tell(true));
+      } else {
+        tell(false);
+        void api.getStudio().then(() => {}, (problem) => (refused.value = problem.status === 401));
       }
-      if (open) refused.value = false;
-      else void api.getStudio().then(() => {}, (problem) => (refused.value = problem.status === 401));
-      if (!open) state.inStep.value = false;
-      else if (!again) state.inStep.value = true;
-      else void reload().finally(() => (state.inStep.value = true));
     },
   });
 }

@@ -33,7 +33,7 @@ function thumb(address) {
 
 /** Two at a time, so that clicks and frames never wait behind thumbnails. */
 function pumpThumbs() {
-  while (thumbsGoing < 2 && thumbQueue.length) {
+  while (state.inStep.peek() && thumbsGoing < 2 && thumbQueue.length) {
     const address = /** @type {string} */ (thumbQueue.shift());
     const image = new Image();
     thumbsGoing++;
@@ -93,7 +93,7 @@ function start(canvas) {
     effect(() => {
       for (const source of [
         state.frame, state.objects, state.lanesChanged, state.lanes, state.prompts, state.markIn, state.markOut,
-        state.currentObject, state.solo, state.theme, range, thumbsArrived, stripShown,
+        state.currentObject, state.solo, state.theme, state.inStep, range, thumbsArrived, stripShown,
       ]) source.value;
       ask();
     }),

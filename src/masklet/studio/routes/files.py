@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from masklet import __version__
-from masklet.masks.settings import RANGES, MaskSettings
+from masklet.masks.settings import MaskSettings
 from masklet.studio import schemas
 from masklet.studio.routes.common import PROBLEMS, StudioOf
 
@@ -37,7 +37,7 @@ def get_studio(studio: StudioOf) -> schemas.StudioInfo:
             schemas.PolicyInfo(name=name, description=kind.description, settings_schema=kind.model_json_schema())
             for name, kind in POLICIES.items()
         ],
-        mask_settings=[_mask_setting(name, value) for name, value in MaskSettings().to_dict().items()],
+        mask_settings_schema=MaskSettings.model_json_schema(),
         open_at_start=studio.open_at_start,
     )
 
@@ -116,16 +116,6 @@ def docs(request: Request) -> HTMLResponse:
         "td{padding:.2rem .6rem;vertical-align:top}</style><h1>The studio's API</h1>"
         '<p>As a document for programs: <a href="/api/openapi.json">openapi.json</a>'
         f"<table>{''.join(rows)}</table><h2>Bodies and answers</h2>{models}</html>"
-    )
-
-
-def _mask_setting(name: str, default: Any) -> schemas.MaskSettingInfo:
-    if isinstance(default, bool):
-        return schemas.MaskSettingInfo(name=name, kind="flag", default=default)
-    low, high = RANGES[name]
-    kind: Literal["integer", "number"] = "integer" if isinstance(default, int) else "number"
-    return schemas.MaskSettingInfo(
-        name=name, kind=kind, default=default, minimum=low, maximum=high, nullable=default is None
     )
 
 

@@ -7,8 +7,6 @@ stages, where most tokens are, need no reordering at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,53 +15,13 @@ from masklet.models.attention import attend
 from masklet.models.layers import MLP
 from masklet.models.products import Linear
 from masklet.models.specs import HieraSpec
+from masklet.models.trunks.levels import Layout, Level
 
 
 def _pool(x_bhwc: Tensor) -> Tensor:
     """Maximum over 2 x 2 tokens."""
     rows = torch.maximum(x_bhwc[:, 0::2], x_bhwc[:, 1::2])
     return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How tokens of a ``height`` x ``width`` grid are laid out: in windows, or (``window`` 0) row by row."""
-
-    height: int
-    width: int
-    window: int = 0
-
-    def with_window(self, window: int) -> Layout:
-        """The same grid in windows of this side (0: row by row)."""
-        return Layout(self.height, self.width, window)
-
-    @property
-    def pads(self) -> bool:
-        """Whether windows reach over the edge of the grid."""
-        return self.window > 0 and bool(self.height % self.window or self.width % self.window)
-
-    def cut(self, x_bhwc: Tensor) -> Tensor:
-        """Rows of tokens ``[b, h, w, c]`` into this layout; cells beyond the grid are zero."""
-        if not self.window:
-            return x_bhwc
-        side = self.window
-        if self.pads:
-            x_bhwc = F.pad(x_bhwc, (0, 0, 0, -self.width % side, 0, -self.height % side))
-        b, h, w, c = x_bhwc.shape
-        x = x_bhwc.reshape(b, h // side, side, w // side, side, c).transpose(2, 3)
-        return x.reshape(-1, side, side, c)
-
-    def join(self, x: Tensor) -> Tensor:
-        """Undo :meth:`cut`."""
-        if not self.window:
-            return x
-        side, c = self.window, x.shape[-1]
-        rows, columns = -(-self.height // side), -(-self.width // side)
-        x = x.reshape(-1, rows, columns, side, side, c).transpose(2, 3)
-        return x.reshape(-1, rows * side, columns * side, c)[:, : self.height, : self.width]
-
-    def pooled(self) -> Layout:
-        return Layout(self.height // 2, self.width // 2, self.window // 2)
 
 
 class HieraAttention(nn.Module):
@@ -192,12 +150,12 @@ class Hiera(nn.Module):
             self._positions = (state, table)
         return table
 
-    def forward(self, image_bchw: Tensor) -> list[tuple[Tensor, Layout]]:
+    def forward(self, image_bchw: Tensor) -> list[Level]:
         """Return the last tokens of each stage and their layout, finest first."""
         x = self.patch_embed(image_bchw)
         x = x + self.positions(*x.shape[1:3])
         layout = Layout(*x.shape[1:3])
-        levels = []
+        levels: list[Level] = []
         for i, block in enumerate(self.blocks):
             x, layout = block(x, layout)
             if i in self.stage_ends:

@@ -1,0 +1,85 @@
+"""The studio's page when things moved: the video of a project, or the server under the page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from masklet.project import Project
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+from tests.e2e.studio_browser import (  # noqa: E402
+    StudioProcess,
+    Watched,
+    find_chromium,
+    launch,
+    picture,
+    studio_over,
+    wait_for_frame,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="needs chromium")]
+
+DEMO = Path(__file__).parents[2] / "src" / "masklet" / "data" / "bunny.mp4"
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioProcess]:
+    """Over a project `dog.masklet` whose video went to `archive/7.mp4`, and `archive/other.mp4`, another video."""
+    root = tmp_path_factory.mktemp("studio") / "footage"
+    (root / "archive").mkdir(parents=True)
+    shutil.copy(DEMO, root / "dog.mp4")
+    with Project.create(root / "dog.masklet", root / "dog.mp4") as project:
+        project.add_object(1, "bunny")
+    (root / "dog.mp4").rename(root / "archive" / "7.mp4")
+    (root / "archive" / "other.mp4").write_bytes(DEMO.read_bytes() + b"\0\0\0\x08free")
+    with studio_over(root) as studio:
+        yield studio
+
+
+@pytest.fixture
+def page(studio: StudioProcess):
+    with sync_api.sync_playwright() as playwright:
+        browser = launch(playwright)
+        context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
+        context.set_default_timeout(180_000)
+        yield studio.let_in(context)
+        browser.close()
+
+
+def test_a_moved_video_is_chosen_anew(studio: StudioProcess, page) -> None:
+    page.click(".file:has-text('dog.masklet')")
+    dialog = page.locator("dialog[aria-label='Where is the video?']")
+    assert "dog.mp4 is not there" in dialog.locator("[role=alert]").inner_text()
+    assert dialog.locator(".file:has-text('dog.masklet')").count() == 0
+    dialog.locator(".file:has-text('archive')").click()
+    dialog.locator(".file:has-text('other.mp4')").click()
+    dialog.locator("[role=alert]:has-text('is not the source of dog.masklet')").wait_for()
+    picture(page, "relink")
+    dialog.locator(".file:has-text('7.mp4')").click()
+    wait_for_frame(page, 0)
+    page.wait_for_selector(".object:has-text('bunny')")
+    assert page.locator("dialog").count() == 0
+    assert studio.project()["media"]["path"] == "archive/7.mp4"
+
+
+def test_the_page_goes_on_by_itself_after_a_restart(studio: StudioProcess, page) -> None:
+    watched = Watched(page)
+    page.goto(f"{studio.address}/#/dog.masklet")
+    wait_for_frame(page, 0)
+    studio.kill()
+    page.wait_for_selector(".away")
+    studio.start()
+    page.wait_for_selector(".away", state="detached")
+    page.wait_for_selector("text=Open the address that it printed", state="detached")
+    page.keyboard.press("ArrowRight")
+    wait_for_frame(page, 1)
+    # And the page itself is let in again, with its icon.
+    page.reload()
+    wait_for_frame(page, 0)
+    assert page.evaluate("fetch('favicon.svg').then((answer) => answer.status)") == 200
+    assert watched.problems == []
