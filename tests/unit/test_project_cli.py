@@ -163,10 +163,8 @@ def test_a_project_is_begun_stopped_resumed_and_corrected(ball_clip: Path, tmp_p
     ).stdout
     assert said.startswith("4 frames tracked with nano")
     with Project.open(path) as project:
-        there, prompt = project.said(1)[6, 1]  # the mask that was there, and the clicks that correct it
-        assert there.origin == "tracked" and there.mask == next(
-            r.rle for r in before if (r.frame, r.object_id) == (6, 1)
-        )
+        there, prompt = project.said(1)[6, 1]
+        assert there.origin == "tracked"
         assert prompt.points == ((44.0, 40.0), (90.0, 20.0)) and prompt.labels == (1, 0)
         assert [r for r in project.masks() if r.frame < 6 or r.object_id == 2] == [
             r for r in before if r.frame < 6 or r.object_id == 2

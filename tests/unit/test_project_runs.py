@@ -117,14 +117,8 @@ def test_tracking_fills_the_project(whole: list[ObjectMask]) -> None:
     assert frames == {1: list(range(2, FRAMES)), 2: list(range(2, FRAMES))}
     prompts = {(r.frame, r.object_id) for r in whole if r.is_prompt}
     assert prompts == {(6, 1), (4, 2)}
-    y, x = np.mgrid[:72, :128]
-    overlaps = []
-    for record in whole:
-        if record.object_id == 1:
-            ball = ((x - 16 - 4 * record.frame) ** 2 + (y - 40) ** 2) < 121
-            mask = record.mask
-            overlaps.append((mask & ball).sum() / (mask | ball).sum())
-    assert np.mean(overlaps) > 0.5
+    found = [(record.mask, ball(record.frame)) for record in whole if record.object_id == 1]
+    assert np.mean([(mask & true).sum() / (mask | true).sum() for mask, true in found]) > 0.5
 
 
 def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[ObjectMask]) -> None:
@@ -292,14 +286,71 @@ def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
     assert [r for r in after if r.frame < 14] == [r for r in before if r.frame < 14]
     assert project.mask(14, 1).is_prompt
     assert [r for r in after if r.frame > 14] != [r for r in before if r.frame > 14]
-    there, clicks = project.said(1)[14, 1]
-    assert there.origin == "tracked" and there.mask == next(r.rle for r in before if r.frame == 14)
-    assert len(clicks.points) == 2
+    said = project.prompts(14, 1)
+    assert [kept.prompt.origin for kept in said] == ["tracked", "painted"], "the mask that was there, and the clicks"
+    assert said[0].prompt.mask == next(r.rle for r in before if r.frame == 14)
     # One step back takes the prompt and all that followed from it.
     assert project.undo() == "Correct ball on frame 14"
     assert masks_of(project) == before and project.prompts(14, 1) == []
     assert project.redo() == "Correct ball on frame 14"
-    assert masks_of(project) == after and project.said(1)[14, 1] == (there, clicks)
+    assert masks_of(project) == after and project.prompts(14, 1) == said
+
+
+def ball(frame: int) -> np.ndarray:
+    """Where the ball of the clip is, bool (72, 128)."""
+    y, x = np.mgrid[:72, :128]
+    return ((x - 16 - 4 * frame) ** 2 + (y - 40) ** 2) < 121
+
+
+def overlap(project: Project) -> list[float]:
+    """J with the ball on every tracked frame."""
+    found = [(record.mask, ball(record.frame)) for record in project.masks([1])]
+    return [(mask & true).sum() / (mask | true).sum() for mask, true in found]
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [
+        {"points": [(110, 10)], "labels": [0]},
+        {"points": [(72, 40)]},
+        {"points": [(72, 40), (72, 20)], "labels": [1, 0]},
+        {"box": (61, 29, 84, 52)},
+        {"mask": ball(14)},
+    ],
+    ids=["a negative click alone", "a click", "clicks", "a box", "a mask"],
+)
+def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, correction: dict[str, Any]) -> None:
+    """What is stored is the mask that was there and the clicks, so that it says the same to a new run."""
+    project = make()
+    track(project, objects=[1], device="cpu")
+    before = overlap(project)
+    correct(project, 14, 1, **correction, device="cpu")
+    mask, corrected = project.mask(14, 1), overlap(project)
+    track(project, objects=[1], device="cpu")
+    after = overlap(project)
+    assert project.mask(14, 1) == mask
+    assert len(before) == len(after) == FRAMES - 6
+    assert after[14 - 6] > (0.99 if "mask" in correction else 0.65)
+    assert np.mean(after) == pytest.approx(np.mean(corrected), abs=0.02)
+    assert np.mean(after) > np.mean(before) - 0.06
+
+
+def test_a_click_typed_ahead_that_only_takes_away_corrects_what_tracking_finds(make) -> None:
+    """It is stored as what it came to: the mask that was found, and the click."""
+    typed, corrected = make("typed.masklet"), make("corrected.masklet")
+    typed.add_prompt(14, 1, points=[(72, 24)], labels=[0])
+    track(typed, objects=[1], device="cpu")
+    track(corrected, objects=[1], device="cpu", end=14)
+    found = corrected.mask(14, 1)
+    correct(corrected, 14, 1, points=[(72, 24)], labels=[0], device="cpu")
+    assert [kept.prompt for kept in typed.prompts(14, 1)] == [kept.prompt for kept in corrected.prompts(14, 1)]
+    assert typed.prompts(14, 1)[0].prompt.mask == found.rle
+    assert typed.mask(14, 1) == corrected.mask(14, 1) and typed.mask(14, 1).is_prompt
+    again = masks_of(typed)
+    assert typed.undo() == "Track" and len(typed.prompts(14, 1)) == 1
+    assert typed.redo() == "Track" and masks_of(typed) == again
+    with pytest.raises(PromptError, match="shows nothing of ball"):
+        correct(corrected, 20, 1, points=[(72, 24)], labels=[0], device="cpu")
 
 
 def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +437,7 @@ def test_what_can_not_be_tracked_is_said_and_changes_nothing(make) -> None:
     with pytest.raises(InputError, match="no direction"):
         track(project, direction="sideways")
     third = project.add_object(name="third")
-    with pytest.raises(InputError, match="No point, box or mask shows third"):
+    with pytest.raises(InputError, match="third has no point, box or mask"):
         track(project, objects=[third.id])
     project.undo()
     assert (masks_of(project), project.prompts(), project.history()[:-1]) == before

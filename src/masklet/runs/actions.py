@@ -475,7 +475,7 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
         elif said.starts:
             found.append(said)
         else:
-            notes.append(f"No point, box or mask shows {thing.name} on any frame, so it was not tracked.")
+            notes.append(f"{thing.name} has no point, box or mask that shows it on any frame, so it was not tracked.")
     if not found:
         reason = " ".join(notes) or "There are no objects."
         raise InputError(f"There is nothing to track in {project.path.name}. {reason}")
