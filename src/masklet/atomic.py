@@ -27,21 +27,29 @@ def temporary_name(path: Path, error: type[MaskletError] = MediaError) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
-def publish(temporary: Path, path: Path, overwrite: bool = True, error: type[MaskletError] = MediaError) -> None:
-    """Make a finished temporary file durable and give it its real name, in one step.
+def publish(
+    temporary: Path,
+    path: Path,
+    overwrite: bool = True,
+    error: type[MaskletError] = MediaError,
+    durable: bool = True,
+) -> None:
+    """Make a finished temporary file durable (unless that isn't worth the wait) and give it its real name, in one step.
 
     Raises `SourceError` where `path` is a source, `error` where it can't be flushed to disk or renamed, or where `path`
     exists and may not be overwritten. The temporary file is removed then.
     """
     try:
         refuse_source(path)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         if overwrite:
             temporary.replace(path)
         else:
             _claim(temporary, path, error)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as problem:
         raise error(f"{path} can't be written: {problem.strerror or problem}.") from problem
     finally:
@@ -50,9 +58,14 @@ def publish(temporary: Path, path: Path, overwrite: bool = True, error: type[Mas
 
 @contextmanager
 def atomic_path(
-    path: str | os.PathLike[str], overwrite: bool = True, error: type[MaskletError] = MediaError
+    path: str | os.PathLike[str],
+    overwrite: bool = True,
+    error: type[MaskletError] = MediaError,
+    durable: bool = True,
 ) -> Iterator[Path]:
     """A temporary path to write to; it becomes `path` if the block ends well and is deleted if not.
+
+    Without `durable` nobody waits for the disk: a power cut may take the file, or some of it.
 
     Raises `SourceError` where `path` is a source, `error` where the place can't be written to, the disk is full, or the
     file exists and may not be overwritten.
@@ -62,7 +75,7 @@ def atomic_path(
     temporary = temporary_name(final, error)
     try:
         yield temporary
-        publish(temporary, final, overwrite, error)
+        publish(temporary, final, overwrite, error, durable)
     except OSError as problem:
         raise error(f"{final} can't be written: {problem.strerror or problem}.") from problem
     finally:

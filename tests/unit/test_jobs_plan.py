@@ -7,19 +7,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from masklet.errors import InputError
-from masklet.project.run import Leg
-from masklet.runs.objects import FramePrompt, TrackedObject
-from masklet.runs.plan import ascending, make_legs, resume_legs
+from masklet.project.run import Leg, RunPlace, TrackingRun
+from masklet.prompts import Prompt
+from masklet.runs.objects import TrackedObject
+from masklet.runs.plan import ascending, legs_left, make_legs, moved_to
 
 LAST = 14
 frames = st.integers(0, LAST)
 ranges = st.tuples(frames, frames).map(lambda ends: range(min(ends), max(ends) + 1))
 objects = st.lists(st.sets(frames, min_size=1, max_size=3), min_size=1, max_size=3).map(
     lambda prompts: [
-        TrackedObject(number, f"object {number}", {frame: FramePrompt([(1, 1)], [1]) for frame in sorted(where)})
+        TrackedObject(number, f"object {number}", dict.fromkeys(sorted(where), SHOWN))
         for number, where in enumerate(prompts, 1)
     ]
 )
+
+SHOWN = (Prompt(points=((1, 1),), labels=(1,)),)
 
 
 def walk(legs: list[Leg]) -> list[tuple[int, int]]:
@@ -67,23 +70,26 @@ def test_a_run_that_was_stopped_anywhere_goes_on_without_a_gap(
     steps = [(leg, frame) for leg in legs for frame in leg.frames]
     stopped = data.draw(st.integers(0, len(steps)))
     done = {(frame, i) for leg, frame in steps[:stopped] if leg.keeps(frame) for i in leg.object_ids}
-
-    def last_seen(leg: Leg, frame: int, object_id: int) -> int:
-        back = data.draw(st.integers(0, 3))
-        seen = frame - leg.step * back
-        return seen if (seen - leg.first) * leg.step >= 0 else leg.first
-
-    left = resume_legs(legs, lambda frame, i: (frame, i) in done, last_seen)
+    left = legs_left(legs, {thing.id: {frame for frame, i in done if i == thing.id} for thing in things})
     assert set(walk(left)) | done == set(walk(legs))
     assert not set(walk(left)) & done
     if stopped == len(steps):
         assert not left
 
 
+def test_a_stopped_run_can_end_elsewhere() -> None:
+    things = [TrackedObject(1, "a", {2: SHOWN}), TrackedObject(2, "b", {5: SHOWN})]
+    run = TrackingRun(legs=tuple(make_legs(things, range(10), "forward")), place=RunPlace(1, 7))
+    longer = moved_to(run, make_legs(things, range(13), "forward"))
+    assert longer is not None and longer.place == run.place and longer.frames_left == 6
+    assert moved_to(run, make_legs(things, range(7), "forward")) is None
+    assert moved_to(run, make_legs(things[:1], range(10), "forward")) is None
+
+
 def test_later_prompts_join_on_the_way() -> None:
     things = [
-        TrackedObject(1, "a", {2: FramePrompt(), 9: FramePrompt()}),
-        TrackedObject(2, "b", {5: FramePrompt()}),
+        TrackedObject(1, "a", {2: SHOWN, 9: SHOWN}),
+        TrackedObject(2, "b", {5: SHOWN}),
     ]
     assert make_legs(things, range(10), "both") == [
         Leg(1, 2, 4, (1,), 0),
@@ -94,9 +100,17 @@ def test_later_prompts_join_on_the_way() -> None:
 
 
 def test_tracking_starts_at_a_prompt_before_the_range() -> None:
-    thing = TrackedObject(1, "a", {0: FramePrompt(), 3: FramePrompt(), 8: FramePrompt()})
+    thing = TrackedObject(1, "a", {0: SHOWN, 3: SHOWN, 8: SHOWN})
     [leg] = make_legs([thing], range(5, 10), "forward")
     assert (leg.first, leg.last, leg.keep_from) == (3, 9, 5)
     assert [frame for frame in leg.frames if leg.keeps(frame)] == [5, 6, 7, 8, 9]
     with pytest.raises(InputError, match="no direction"):
         make_legs([thing], range(10), "sideways")
+
+
+def test_no_leg_starts_where_clicks_wait_for_a_mask() -> None:
+    waiting = (Prompt(points=((1, 1),), labels=(0,)),)
+    tracked = TrackedObject(1, "a", {2: waiting, 5: SHOWN, 8: waiting})
+    assert tracked.starts == [5]
+    assert [(leg.first, leg.last) for leg in make_legs([tracked], range(10), "forward")] == [(5, 9)]
+    assert [(leg.first, leg.last) for leg in make_legs([tracked], range(10), "backward")] == [(5, 0)]

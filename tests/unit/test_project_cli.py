@@ -19,7 +19,7 @@ from masklet.errors import InputError, ProjectError, PromptError
 from masklet.masks import rle
 from masklet.project import Project
 from masklet.results import ObjectMask
-from masklet.runs.project_runs import begin
+from masklet.runs.actions import begin
 from masklet.runs.prompt_text import parse_box, parse_point
 from masklet.runs.request import TrackRequest
 
@@ -58,7 +58,7 @@ def test_export_writes_what_was_asked_for(make_project, true_masks, tmp_path: Pa
     out = tmp_path / "masks"
     said = run(
         *("export", project.path, "-f", "png-mask", "-o", out, "--object", "rock", "--start", "0.04s", "--end", "2"),
-        *("--finish", "feather=0", "-O", "every=1", "--template", "{object}-{frame}"),
+        *("--feather", "0", "-O", "every=1", "--template", "{object}-{frame}"),
     )
     assert said.stdout.strip() == f"2 files in {out}"
     with Image.open(out / "rock-1.png") as image:
@@ -84,7 +84,7 @@ def test_export_writes_what_was_asked_for(make_project, true_masks, tmp_path: Pa
         (("-f", "coco", "-O", "every"), "takes NAME=VALUE"),
         (("-f", "coco", "-O", "every=x"), "Option 'every'"),
         (("-f", "mot", "-O", "classes={"), "is not JSON"),
-        (("-f", "csv", "--finish", "grow=much"), "must be a number"),
+        (("-f", "csv", "--grow", "9999"), "must be a number"),
         (("-f", "csv", "--start", "99"), "not all in the source"),
         (("-f", "csv", "--object", "cat"), "no object 'cat'"),
         (("-f", "csv", "--source", "other.mp4"), "can't be read"),
@@ -163,10 +163,8 @@ def test_a_project_is_begun_stopped_resumed_and_corrected(ball_clip: Path, tmp_p
     ).stdout
     assert said.startswith("4 frames tracked with nano")
     with Project.open(path) as project:
-        there, prompt = project.prompts(6, 1)  # the mask that was there, and the clicks that correct it
-        assert there.origin == "tracked" and there.mask == next(
-            r.rle for r in before if (r.frame, r.object_id) == (6, 1)
-        )
+        there, prompt = project.said(1)[6, 1]
+        assert there.origin == "tracked"
         assert prompt.points == ((44.0, 40.0), (90.0, 20.0)) and prompt.labels == (1, 0)
         assert [r for r in project.masks() if r.frame < 6 or r.object_id == 2] == [
             r for r in before if r.frame < 6 or r.object_id == 2

@@ -412,7 +412,7 @@ def test_a_run_and_its_state_are_kept_until_they_no_longer_fit(make_project) -> 
     on = run.model_copy(update={"place": RunPlace(0, 4)})
     step = project.record_run(on, run.undo_step, [])  # without a state, the run still stands where it stood
     assert project.run == run and project.tracker_state == {1: b"one", 2: b"two"}
-    assert project.record_run(on, step, [], {2: b"two", 3: b"three"}) == step
+    assert project.record_run(on, step, state={2: b"two", 3: b"three"}) == step
     project.close()
     with Project.open(project.path) as again:
         assert again.run == on and again.run.frames_left == 6 and again.run.frames_total == 8

@@ -22,10 +22,10 @@ from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks import rle
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
-from masklet.runs import run_sessions, run_steps
-from masklet.runs.project_runs import correct, resume, track
+from masklet.runs import engine, sessions
+from masklet.runs.actions import correct, resume, track
+from masklet.runs.engine import RunReport
 from masklet.runs.request import TrackProgress
-from masklet.runs.run_steps import RunReport
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
 FRAMES = 24
@@ -33,7 +33,7 @@ FRAMES = 24
 # Tracks a project with one thread, which gives the same bits as the test's own process.
 _TRACKER = """
 import sys, torch
-from masklet.runs.project_runs import resume, track
+from masklet.runs.actions import resume, track
 from masklet.project import Project
 torch.set_num_threads(1)
 project = Project.open(sys.argv[1])
@@ -117,14 +117,8 @@ def test_tracking_fills_the_project(whole: list[ObjectMask]) -> None:
     assert frames == {1: list(range(2, FRAMES)), 2: list(range(2, FRAMES))}
     prompts = {(r.frame, r.object_id) for r in whole if r.is_prompt}
     assert prompts == {(6, 1), (4, 2)}
-    y, x = np.mgrid[:72, :128]
-    overlaps = []
-    for record in whole:
-        if record.object_id == 1:
-            ball = ((x - 16 - 4 * record.frame) ** 2 + (y - 40) ** 2) < 121
-            mask = record.mask
-            overlaps.append((mask & ball).sum() / (mask | ball).sum())
-    assert np.mean(overlaps) > 0.5
+    found = [(record.mask, ball(record.frame)) for record in whole if record.object_id == 1]
+    assert np.mean([(mask & true).sum() / (mask | true).sum() for mask, true in found]) > 0.5
 
 
 def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[ObjectMask]) -> None:
@@ -254,9 +248,9 @@ def test_a_correction_of_an_unfinished_run_may_end_too(
 
 def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
     """Keep the tracker's state after every frame, or only where a run begins or is stopped."""
-    monkeypatch.setattr(run_steps, "_STATE_SECONDS", 0 if states == "often" else 1e9)
-    monkeypatch.setattr(run_steps, "_STATE_SHARE", 0)
-    monkeypatch.setattr(run_steps, "_STATE_BYTES_PER_SECOND", 1e12)
+    monkeypatch.setattr(engine, "_STATE_SECONDS", 0 if states == "often" else 1e9)
+    monkeypatch.setattr(engine, "_STATE_SHARE", 0)
+    monkeypatch.setattr(engine, "_STATE_BYTES_PER_SECOND", 1e12)
 
 
 def test_a_run_of_an_older_project_begins_again(make, whole: list[ObjectMask]) -> None:
@@ -292,14 +286,71 @@ def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
     assert [r for r in after if r.frame < 14] == [r for r in before if r.frame < 14]
     assert project.mask(14, 1).is_prompt
     assert [r for r in after if r.frame > 14] != [r for r in before if r.frame > 14]
-    there, clicks = project.prompts(14, 1)
-    assert there.origin == "tracked" and there.mask == next(r.rle for r in before if r.frame == 14)
-    assert len(clicks.points) == 2
+    said = project.prompts(14, 1)
+    assert [kept.prompt.origin for kept in said] == ["tracked", "painted"], "the mask that was there, and the clicks"
+    assert said[0].prompt.mask == next(r.rle for r in before if r.frame == 14)
     # One step back takes the prompt and all that followed from it.
     assert project.undo() == "Correct ball on frame 14"
     assert masks_of(project) == before and project.prompts(14, 1) == []
     assert project.redo() == "Correct ball on frame 14"
-    assert masks_of(project) == after and project.prompts(14, 1) == [there, clicks]
+    assert masks_of(project) == after and project.prompts(14, 1) == said
+
+
+def ball(frame: int) -> np.ndarray:
+    """Where the ball of the clip is, bool (72, 128)."""
+    y, x = np.mgrid[:72, :128]
+    return ((x - 16 - 4 * frame) ** 2 + (y - 40) ** 2) < 121
+
+
+def overlap(project: Project) -> list[float]:
+    """J with the ball on every tracked frame."""
+    found = [(record.mask, ball(record.frame)) for record in project.masks([1])]
+    return [(mask & true).sum() / (mask | true).sum() for mask, true in found]
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [
+        {"points": [(110, 10)], "labels": [0]},
+        {"points": [(72, 40)]},
+        {"points": [(72, 40), (72, 20)], "labels": [1, 0]},
+        {"box": (61, 29, 84, 52)},
+        {"mask": ball(14)},
+    ],
+    ids=["a negative click alone", "a click", "clicks", "a box", "a mask"],
+)
+def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, correction: dict[str, Any]) -> None:
+    """What is stored is the mask that was there and the clicks, so that it says the same to a new run."""
+    project = make()
+    track(project, objects=[1], device="cpu")
+    before = overlap(project)
+    correct(project, 14, 1, **correction, device="cpu")
+    mask, corrected = project.mask(14, 1), overlap(project)
+    track(project, objects=[1], device="cpu")
+    after = overlap(project)
+    assert project.mask(14, 1) == mask
+    assert len(before) == len(after) == FRAMES - 6
+    assert after[14 - 6] > (0.99 if "mask" in correction else 0.65)
+    assert np.mean(after) == pytest.approx(np.mean(corrected), abs=0.02)
+    assert np.mean(after) > np.mean(before) - 0.06
+
+
+def test_a_click_typed_ahead_that_only_takes_away_corrects_what_tracking_finds(make) -> None:
+    """It is stored as what it came to: the mask that was found, and the click."""
+    typed, corrected = make("typed.masklet"), make("corrected.masklet")
+    typed.add_prompt(14, 1, points=[(72, 24)], labels=[0])
+    track(typed, objects=[1], device="cpu")
+    track(corrected, objects=[1], device="cpu", end=14)
+    found = corrected.mask(14, 1)
+    correct(corrected, 14, 1, points=[(72, 24)], labels=[0], device="cpu")
+    assert [kept.prompt for kept in typed.prompts(14, 1)] == [kept.prompt for kept in corrected.prompts(14, 1)]
+    assert typed.prompts(14, 1)[0].prompt.mask == found.rle
+    assert typed.mask(14, 1) == corrected.mask(14, 1) and typed.mask(14, 1).is_prompt
+    again = masks_of(typed)
+    assert typed.undo() == "Track" and len(typed.prompts(14, 1)) == 1
+    assert typed.redo() == "Track" and masks_of(typed) == again
+    with pytest.raises(PromptError, match="shows nothing of ball"):
+        correct(corrected, 20, 1, points=[(72, 24)], labels=[0], device="cpu")
 
 
 def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +363,7 @@ def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch:
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5
     # Also where the last prompt is too far away to track all the way from it.
     project.undo()
-    monkeypatch.setattr(run_sessions, "LEAD_IN", 3)
+    monkeypatch.setattr(sessions, "LEAD_IN", 3)
     correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
     corrected = project.mask(14, 1).mask
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5

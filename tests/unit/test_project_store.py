@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project, SourceReference, TrackSettings, history
+from masklet.prompts import Prompt
 from masklet.results import ObjectMask, Scores
 
 
@@ -260,6 +263,51 @@ def test_bad_edits_are_refused_and_change_nothing(make_project, change, message:
     with pytest.raises(InputError, match=message):
         change(project)
     assert contents(project) == before
+
+
+def test_prompts_of_older_projects_are_read_and_undone(make_project) -> None:
+    """Up to version 3 a row called the box `box` and the mask `mask`."""
+    project = make_project()
+    mask = project.mask(2, 1).rle
+    older = [{"box": [1, 2, 30, 40], "points": [[5, 6]], "labels": [1]}, {"mask": mask, "origin": "tracked"}]
+    project.set_prompts(2, 1, [Prompt(box=(0, 0, 9, 9)), Prompt(mask=mask)])
+    project.set_prompts(2, 1, [])
+    project.close()
+    with sqlite3.connect(project.path) as connection:
+        for number, data in enumerate(older):
+            connection.execute("INSERT INTO prompt VALUES (?, 3, 1, ?)", (100 + number, json.dumps(data)))
+        (texts,) = zip(*connection.execute("SELECT row FROM change WHERE row LIKE '%box_xyxy%'"), strict=True)
+        for text in texts:
+            connection.execute("UPDATE change SET row = ? WHERE row = ?", (text.replace("box_xyxy", "box"), text))
+    connection.close()
+    with Project.open(project.path) as again:
+        expected = (Prompt(((5.0, 6.0),), (1,), (1.0, 2.0, 30.0, 40.0)), Prompt(mask=mask, origin="tracked"))
+        assert again.said(1)[3, 1] == expected
+        again.undo()
+        assert again.said(1)[2, 1] == (Prompt(box=(0, 0, 9, 9)), Prompt(mask=mask))
+
+
+def test_prompts_that_stay_keep_their_rows(make_project) -> None:
+    project = make_project()
+    first, second, third = (Prompt(points=((x, 3.0),), labels=(1,)) for x in (1.0, 2.0, 3.0))
+    project.set_prompts(5, 1, [first, second])
+    kept = project.prompts(5, 1)
+    steps = len(project.history())
+    project.set_prompts(5, 1, [first, second])
+    assert len(project.history()) == steps, "nothing changed"
+    project.set_prompts(5, 1, [first, third])
+    assert project.prompts(5, 1)[0] == kept[0]
+    assert project.said(1)[5, 1] == (first, third)
+    project.undo()
+    assert project.prompts(5, 1) == kept
+
+
+def test_a_further_prompt_corrects_the_mask_that_is_there(make_project) -> None:
+    project = make_project()
+    there = project.mask(4, 1)
+    clicked = project.add_prompt(4, 1, points=[(3, 3)], labels=[0], clear_old=False)
+    assert clicked == (Prompt(mask=there.rle, origin="tracked"), Prompt(((3.0, 3.0),), (0,)))
+    assert project.add_prompt(4, 1, points=[(3, 3)]) == (Prompt(((3.0, 3.0),), (1,)),)
 
 
 def test_unknown_objects_are_named(make_project) -> None:

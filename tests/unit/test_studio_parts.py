@@ -24,9 +24,9 @@ from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
-from masklet.runs import explain, project_runs
+from masklet.runs import actions, explain, prompting
 from masklet.runs.prompting import Prompter
-from masklet.runs.run_sessions import add_prompts, open_session
+from masklet.runs.sessions import add_prompts, open_session
 from masklet.studio.files import Root
 from masklet.studio.frames import ByteCache, FrameStore, Kept
 from masklet.studio.schemas import Missed
@@ -232,14 +232,54 @@ def test_features_are_bounded(project: Project) -> None:
     prompter = Prompter(project, feature_bytes=1)
     for frame in range(4):
         prompter.encode(frame)
-    assert list(prompter._features) == [3]
+    assert list(prompter.session._features) == [2, 3]
+
+
+def test_no_more_answers_are_remembered_than_a_few(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompting, "_ANSWERS_KEPT", 2)
+    prompter = Prompter(project)
+    for frame in range(4):
+        prompter.add(frame, 1, box=BOX)
+    assert prompter.session.prompt_frames(1) == [2, 3]
+    wanted = Prompter(project).preview(0, 1, points=[(60, 30)])
+    again = prompter.add(0, 1, points=[(60, 30)]).mask
+    assert again is not None and again.rle == wanted.rle
+
+
+def test_the_tracked_mask_comes_back_whatever_was_said_on_top_of_it(project: Project) -> None:
+    prompter = Prompter(project)
+    prompter.add(0, 1, box=BOX)
+    actions.track(project, device="cpu")
+    tracked = project.mask(4, 1)
+    assert tracked is not None and tracked.area
+    everything = np.ones(project.source.size, bool)
+    for say in (
+        lambda: prompter.paint(4, 1, everything),
+        lambda: prompter.add(4, 1, points=[(10, 10)], labels=[0]),
+        lambda: (prompter.add(4, 1, points=[(10, 10)]), prompter.paint(4, 1, ~everything)),
+    ):
+        say()
+        assert project.mask(4, 1) != tracked
+        prompter.clear(4, 1)
+        found = project.mask(4, 1)
+        assert found is not None and (found.rle, found.lost, found.painted) == (tracked.rle, False, False)
+        assert project.prompts(4, 1) == []
+
+
+def test_a_preview_on_a_tracked_frame_is_what_the_click_gives(project: Project) -> None:
+    prompter = Prompter(project)
+    prompter.add(0, 1, box=BOX)
+    actions.track(project, device="cpu")
+    shown = prompter.preview(4, 1, points=[(10, 10)], labels=[0])
+    given_ = prompter.add(4, 1, points=[(10, 10)], labels=[0]).mask
+    assert given_ is not None and given_.rle == shown.rle
 
 
 def test_an_empty_mask_says_that_it_is_not_here_whenever_it_was_painted(project: Project) -> None:
     prompter = Prompter(project)
     prompter.paint(6, 1, np.zeros(project.source.size, bool))
     prompter.add(2, 1, box=BOX)
-    report = project_runs.track(project, device="cpu")
+    report = actions.track(project, device="cpu")
     assert report.complete and project.tracked_frames(1) == [2, 3, 4, 5, 6, 7]
     assert project.scores(1)[4]["empty"] and project.scores(1)[4]["painted"]
 
@@ -250,13 +290,13 @@ def test_an_empty_mask_says_that_it_is_not_here_whenever_it_was_painted(project:
 def test_explanations_come_and_go_with_their_masks(project: Project) -> None:
     prompter = Prompter(project)
     prompter.add(0, 1, box=BOX)
-    project_runs.track(project, device="cpu")
+    actions.track(project, device="cpu")
     first = explain.explain(project, 5, 1)
     assert first.direction == "forward" and len(first.candidates) == 3
     assert first.memories and all(memory.frame < 5 for memory in first.memories)
     assert {memory.frame for memory in first.memories if memory.used} >= {0, 4}
     prompter.add(7, 1, box=BOX)
-    project_runs.track(project, direction="backward", device="cpu")
+    actions.track(project, direction="backward", device="cpu")
     assert explain.explain(project, 5, 1).direction == "backward"
     project.undo()
     assert explain.explain(project, 5, 1) == first
@@ -269,8 +309,6 @@ def test_a_mask_that_came_from_elsewhere_has_no_explanation(project: Project) ->
     record = ObjectMask(1, 2, rle.encode(np.ones(project.source.size, bool)))
     project.put_masks([record])
     assert explain.explain(project, 2, 1).direction == "unknown"
-    with pytest.raises(InputError):
-        ObjectMask(1, 2, record.rle, explanation="x" * 100_000)
 
 
 # --- the source stays below the root

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -17,7 +17,11 @@ from rich.text import Text
 from masklet.cli.interrupt import GentleStop
 
 if TYPE_CHECKING:
-    from masklet.runs.request import ObjectReport, TrackProgress
+    from masklet.runs.request import RunReport, TrackProgress
+
+
+#: What is shown of a stage of a run.
+_STAGES = {"track": "tracking", "png-mask": "writing masks", "overlay": "drawing overlay.mp4"}
 
 
 class RunDisplay:
@@ -53,7 +57,7 @@ class RunDisplay:
 
     def show(self, state: TrackProgress) -> None:
         if state.stage not in self._tasks:
-            name = {"track": "tracking", "overlay": "drawing overlay.mp4"}.get(state.stage, state.stage)
+            name = _STAGES.get(state.stage, state.stage)
             self._tasks[state.stage] = self._bar.add_task(name, total=state.total, lost="")
             if state.stage == "track":
                 self._interrupt.listen()
@@ -81,18 +85,7 @@ def program() -> str:
     return shlex.quote(str(called.relative_to(Path.cwd()) if near else called))
 
 
-class Outcome(Protocol):
-    """What reports of runs have in common."""
-
-    model: str
-    frames: int
-    seconds: float
-    complete: bool
-    objects: dict[int, ObjectReport]
-    notes: list[str]
-
-
-def show_outcome(report: Outcome, files: Iterable[str] = ()) -> None:
+def show_outcome(report: RunReport, files: Iterable[str] = ()) -> None:
     """Say how a run went: frames, speed, files, where objects were lost, and notes."""
     details = [f"{report.frames / report.seconds:.1f} frames/s"] if report.seconds > 0 else []
     if len(report.objects) > 1:

@@ -15,16 +15,16 @@ from rich.table import Table
 from masklet.cli.options import (
     AsJson,
     End,
-    Finish,
+    Looks,
     Overwrite,
     ProjectFile,
     Source,
     Start,
+    grouped,
     of_files,
     of_looks,
     of_object,
     read_pairs,
-    read_settings,
 )
 from masklet.errors import InputError
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from masklet.project import Project
 
 
+@grouped
 def export(
     project: ProjectFile,
     *,
@@ -61,7 +62,7 @@ def export(
             help="An option of the format (`masklet formats NAME` lists them); may be repeated.",
         ),
     ] = None,
-    finish: Finish = None,
+    looks: Looks,
 ) -> None:
     """Write a project's masks as video, sequence, data set or still.
 
@@ -73,7 +74,7 @@ def export(
     A data set, every tenth frame, polygons:
       masklet export clip.masklet --format coco -O every=10 -O segmentation=polygons -o coco/
     One object before a green screen, with a softer edge:
-      masklet export clip.masklet --format screen --object bunny --finish feather=3 -o green.mp4
+      masklet export clip.masklet --format screen --object bunny --feather 3 -o green.mp4
     """
     from masklet.export import get, write
     from masklet.project import Project
@@ -92,7 +93,7 @@ def export(
             objects=objects,
             start=_frame(start, opened),
             end=_frame(end, opened),
-            settings=read_settings(finish, "--finish") or None,
+            settings=looks.finish or None,
             template=template,
             overwrite=overwrite,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from masklet.errors import InputError
+from masklet.masks.settings import MaskSettings
+from masklet.settings import CheckedSettings
 from masklet.tracking.policies import DEFAULT_POLICY, POLICIES
 
 if TYPE_CHECKING:
@@ -72,14 +74,6 @@ PolicyOption = Annotated[
         f"{_OTHERS}.",
     ),
 ]
-Finish = Annotated[
-    list[str] | None,
-    of_looks(
-        metavar="NAME=VALUE",
-        help="A mask setting, such as feather=2, grow=-1, refine=1; may be repeated.",
-        show_default="those of the project",
-    ),
-]
 
 
 class Group:
@@ -128,6 +122,17 @@ class Network(Group):
     dtype: Dtype = None
 
 
+class Looks(Group):
+    """How masks are finished: every mask setting is an option, made from its declaration."""
+
+    def __init__(self, **given: Any) -> None:
+        self.finish = {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def options(cls) -> dict[str, tuple[Any, Any]]:
+        return _declared(MaskSettings, of_looks)
+
+
 class PolicyOptions(Group):
     """The policy and its settings. Those of the usual policy have options of their own, made from their declaration."""
 
@@ -138,15 +143,20 @@ class PolicyOptions(Group):
 
     @classmethod
     def options(cls) -> dict[str, tuple[Any, Any]]:
-        usual = POLICIES[DEFAULT_POLICY]
-        own = {}
-        for name, declared in usual.declared().items():
-            default = declared["default"]
-            shown = False if default is None else f"{default:g}"
-            option = of_policy(metavar="N", help=declared["description"], show_default=shown)
-            annotation: Any = usual.model_fields[name].annotation
-            own[name] = (Annotated[annotation | None, option], None)
+        own = _declared(POLICIES[DEFAULT_POLICY], of_policy, defaults=True)
         return {"policy": (PolicyName, None), "policy_option": (PolicyOption, None), **own}
+
+
+def _declared(kind: type[CheckedSettings], option: Callable[..., Any], defaults: bool = False) -> dict[str, Any]:
+    """An option for every setting that a class declares."""
+    found = {}
+    for name, declared in kind.declared().items():
+        default, flag = declared["default"], declared.get("type") == "boolean"
+        shown = f"{default:g}" if defaults and default is not None else False
+        made = option(metavar=None if flag else "N", help=declared["description"], show_default=shown)
+        annotation: Any = kind.model_fields[name].annotation
+        found[name] = (Annotated[annotation | None, made], None)
+    return found
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -28,7 +28,7 @@ from masklet.errors import InputError, PromptError
 
 if TYPE_CHECKING:
     from masklet.project import Project
-    from masklet.runs.project_runs import RunReport
+    from masklet.runs.request import RunReport
 
 
 def status(project: ProjectFile, as_json: AsJson = False) -> None:
@@ -82,7 +82,7 @@ def resume(project: ProjectFile, source: Source = None, device: Device = None) -
     """
     from masklet.cli.display import RunDisplay
     from masklet.project import Project
-    from masklet.runs.project_runs import resume as go_on
+    from masklet.runs.actions import resume as go_on
 
     with Project.open(project) as opened:
         if source is not None:
@@ -123,7 +123,7 @@ def correct(
     from masklet.cli.display import RunDisplay
     from masklet.media import parse_position, read_mask
     from masklet.project import Project
-    from masklet.runs.project_runs import correct as put_right
+    from masklet.runs.actions import correct as put_right
     from masklet.runs.prompt_text import parse_box, parse_point
 
     clicks = [*map(parse_point, point or ()), *(parse_point(text, positive=False) for text in negative or ())]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from masklet.cli.options import (
     POSITION,
     End,
     Group,
+    Looks,
     Network,
     PolicyOptions,
     Prompts,
@@ -26,10 +29,12 @@ from masklet.cli.options import (
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.runs.request import TrackReport, TrackRequest
+    from masklet.runs.request import TrackRequest
 
-#: What a command that goes on with a run has to repeat; the rest is in masklets.json.
-_REPEATED = ("video", "output", "device", "rate", "masks", "overlay")
+#: What a command that goes on with a run has to repeat; the rest is in its project.
+_REPEATED = ("video", "device", "masks", "overlay")
+#: What stands for digits at the end of a pattern's name.
+_WILD = re.compile(r"[._-]?(#+|@+|%0?\d*d|[*?]+)$")
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,6 @@ class Files(Group):
     masks: Annotated[bool, of_files("--masks/--no-masks", help="Write a PNG a frame and object.")] = True
     overlay: Annotated[bool, of_files("--overlay/--no-overlay", help="Write overlay.mp4.")] = True
     overwrite: Annotated[bool, of_files("--overwrite", help="Replace earlier results.")] = False
-    resume: Annotated[
-        bool,
-        of_files("--resume", help="Go on with a run that was stopped; with --start, track again from there."),
-    ] = False
 
 
 @grouped
@@ -76,12 +77,20 @@ def track(
     where: Where,
     network: Network,
     policy: PolicyOptions,
-    output: Annotated[Path | None, of_files("--output", "-o", help="Folder for the results.")] = None,
+    looks: Looks,
+    output: Annotated[
+        Path | None,
+        of_files("--output", "-o", help="Folder for the results.", show_default="beside the video"),
+    ] = None,
     project: Annotated[
         Path | None,
         of_files(metavar="FILE.masklet", help="Keep everything in a project instead, to correct and export it."),
     ] = None,
     files: Files,
+    resume: Annotated[
+        bool,
+        of_files("--resume", help="Go on with a run that was stopped; with --start, track again from there."),
+    ] = False,
 ) -> None:
     """Track objects through a video. Writes masks/<object>/00000.png, overlay.mp4 and masklets.json.
 
@@ -100,7 +109,7 @@ def track(
     From the middle in both directions:
       masklet track clip.mp4 --box 190,40,610,620 --frame 45 --direction both -o out/
 
-    Ctrl-C keeps what is done, and says how to go on.
+    Without -o the results go into clip_masklets/ beside the video. Ctrl-C keeps what is done, and says how to go on.
     """
     from masklet.runs.request import TrackRequest
 
@@ -108,36 +117,38 @@ def track(
         raise InputError("give -o or --project, not both: `masklet export` writes files from a project")
     request = TrackRequest(
         source=video,
-        output=output or Path(),
         prompts=prompts.read(),
         **vars(where),
         **vars(network),
         **vars(policy),
+        **vars(looks),
         **vars(files),
     )
-    if project is not None:
-        _into_project(project, request)
-    elif output is not None:
-        _into_folder(context, request)
+    if project is None:
+        _into_folder(context, output or _beside(video, resume or files.overwrite), request, resume)
+    elif resume:
+        raise InputError(f"to go on with a project: masklet resume {project}")
     else:
-        raise InputError("say where the results go: -o FOLDER, or --project clip.masklet")
+        _into_project(project, request)
 
 
-def _into_folder(context: typer.Context, request: TrackRequest) -> None:
+def _into_folder(context: typer.Context, folder: Path, request: TrackRequest, resume: bool) -> None:
     """Track into a folder of files."""
-    from masklet.runs.track import track as run
+    from masklet.runs import folder as runs
 
+    run = runs.resume if resume else runs.track
     with RunDisplay() as display:
-        report = run(request, progress=display.show, stopped=lambda: display.stopped)
+        report = run(folder, request, progress=display.show, stopped=lambda: display.stopped)
     if not report.kept:
         typer.echo("Stopped before the first frame was done; nothing was written.")
         raise typer.Exit(130)
-    show_outcome(report, _files_of(report, request.masks))
-    if report.model == "nano" and report.complete and not request.resume:
-        _point_to_sharper(context)
+    *files, last = [_shown(file) for file in report.files] or [str(folder)]
+    show_outcome(report, [*files, f"{last}  ({report.kept} frames)"])
+    if report.model == "nano" and report.complete and not resume:
+        _point_to_sharper(context, folder)
     if not report.complete:
-        again = [] if report.go_on_at is None else ["--start", str(report.go_on_at)]
-        typer.echo(f"Go on from there:\n  {_command(context, only=_REPEATED, add=['--resume', *again])}")
+        again = _command(context, only=_REPEATED, add=["--output", str(folder), "--resume"])
+        typer.echo(f"Go on from there:\n  {again}")
     if report.problem is not None:
         raise report.problem
     if not report.complete:
@@ -146,9 +157,7 @@ def _into_folder(context: typer.Context, request: TrackRequest) -> None:
 
 def _into_project(project: Path, request: TrackRequest) -> None:
     """Track into a project file instead of a folder of files."""
-    if request.resume:
-        raise InputError(f"to go on with a project: masklet resume {project}")
-    from masklet.runs.project_runs import begin
+    from masklet.runs.actions import begin
 
     with RunDisplay() as display:
         report = begin(project, request, progress=display.show, stopped=lambda: display.stopped)
@@ -160,22 +169,31 @@ def _into_project(project: Path, request: TrackRequest) -> None:
     raise typer.Exit(130)
 
 
-def _files_of(report: TrackReport, masks: bool) -> list[str]:
-    from masklet.runs.track_files import MASKLETS, OVERLAY
+def _beside(video: str, there: bool) -> Path:
+    """A folder for the results beside the clip: the last one that is `there`, or the first one that is not."""
+    place = Path(video)
+    name = _WILD.sub("", place.stem) or "masklet"
+    folders = (place.with_name(f"{name}_masklets" + ("" if number == 1 else f"_{number}")) for number in count(1))
+    taken = [*takewhile(lambda folder: folder.exists(), folders)]
+    if there and taken:
+        return taken[-1]
+    return place.with_name(f"{name}_masklets" + (f"_{len(taken) + 1}" if taken else ""))
 
-    files = [f"{report.folder / tracked.folder}/" for tracked in report.objects.values()] if masks else []
-    if (report.folder / OVERLAY).is_file():
-        files.append(str(report.folder / OVERLAY))
-    return [*files, f"{report.folder / MASKLETS}  ({report.kept} frames)"]
+
+def _shown(file: Path) -> str:
+    """A path as it is said: from here, if it lies below."""
+    here = Path.cwd()
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}{'/' if file.is_dir() else ''}"
 
 
-def _point_to_sharper(context: typer.Context) -> None:
+def _point_to_sharper(context: typer.Context, folder: Path) -> None:
     from masklet.weights.cache import find_cached
     from masklet.weights.registry import RELEASED
 
     tiny = RELEASED["sam2.1-tiny"]
     price = "" if find_cached(tiny) or not tiny.size else f" (fetches {round(tiny.size / 1e6)} MB once)"
-    command = _command(context, but=("model", "overwrite"), add=["--model", "tiny", "--overwrite"])
+    again = ["--output", str(folder), "--model", "tiny", "--overwrite"]
+    command = _command(context, but=("output", "model", "overwrite"), add=again)
     typer.echo(f"nano is the small model inside the package. Sharper masks{price}:\n  {command}")
 
 

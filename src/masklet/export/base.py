@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from masklet.export.job import Job, Picture
 
 Group = Literal["video", "sequence", "dataset", "still", "animation"]
+Put = Callable[["Picture"], None]
 
 
 class Options(BaseModel):
@@ -79,6 +81,25 @@ class Exporter(ABC):
             if error["type"] == "extra_forbidden":
                 raise ExportError(f"The format {cls.name} has no option {name!r}; it has: {known}.") from None
             raise ExportError(f"Option {name!r} of the format {cls.name}: {error['msg']}.") from None
+
+
+class StreamExporter(Exporter):
+    """A format that takes finished frames one by one: out of a project, or of a run while it goes on."""
+
+    @abstractmethod
+    def stream(self, job: Job, options: Any) -> AbstractContextManager[Put]:
+        """Gives the function that takes the frames, in order. Files are complete when the block ends well; when it
+        doesn't, those that aren't are removed.
+        """
+
+    def needs_pixels(self, options: Any) -> bool:
+        """Whether it looks at the source's pictures."""
+        return True
+
+    def write(self, job: Job, options: Any) -> None:
+        with self.stream(job, options) as put:
+            for picture in job.pictures(job.indices(getattr(options, "every", 1)), pixels=self.needs_pixels(options)):
+                put(picture)
 
 
 class DatasetExporter(Exporter):

@@ -73,7 +73,7 @@ class Job:
         progress: Progress | None,
         cancel: Cancel | None,
     ) -> None:
-        """Raises ExportError where there is nothing to export, saying why."""
+        """Raises ExportError for objects or frames that don't exist."""
         self.project = project
         self.format_name = format_name
         self.source: SourceReference = project.source
@@ -87,7 +87,6 @@ class Job:
         self._template = NameTemplate(template)
         self._progress = progress
         self._cancel = cancel
-        _require_masks(self)
 
     @property
     def ids(self) -> list[int]:
@@ -130,12 +129,7 @@ class Job:
                 self._progress(number + 1, len(wanted))
         self.check_cancelled()
         if pixels:
-            damaged = sorted(set(self.reader.damaged) & set(wanted))
-            if damaged:
-                self.notes.append(
-                    f"{len(damaged)} frames could not be decoded, the first is {damaged[0]}: "
-                    "the picture before stands in for each."
-                )
+            self.notes += self.reader.damage_notes(set(wanted))
 
     def check_cancelled(self) -> None:
         """Raises CancelledError when the caller asked to stop."""
@@ -198,7 +192,8 @@ def _range(source: SourceReference, start: int | None, end: int | None) -> tuple
     return first, last + 1
 
 
-def _require_masks(job: Job) -> None:
+def require_masks(job: Job) -> None:
+    """Raises ExportError where there is nothing to export, saying why."""
     names = ", ".join(f"{chosen.id} ({chosen.name})" for chosen in job.objects)
     seen = 0
     for record in job.project.masks(job.ids, job.start, job.stop):

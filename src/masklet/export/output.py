@@ -100,6 +100,17 @@ class Output:
                 os.fsync(file.fileno())
 
 
+class InPlace(Output):
+    """A folder whose files are where they belong as soon as they are complete, which their writers see to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.target, self.folder = folder, True
+
+    def file(self, name: str | PurePosixPath | None = None) -> Path:
+        assert name is not None
+        return self.target / name
+
+
 def check_free(place: Path, *, folder: bool, overwrite: bool) -> None:
     """Raises SourceError for a source, ExportError where a file, or a folder, can't be written."""
     refuse_source(place)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from masklet.errors import ExportError, MediaError
 from masklet.export.base import Exporter, Options
-from masklet.export.job import Cancel, Job, Progress, choose_objects
+from masklet.export.job import Cancel, Job, Progress, choose_objects, require_masks
 from masklet.export.output import Output
 from masklet.naming import NameTemplate, sanitize
 from masklet.project.finishing import Finishing
@@ -45,6 +45,7 @@ REGISTRY: dict[str, str] = {
     "youtube-vos": "youtube_vos:YouTubeVos",
     "mot": "mot:Mot",
     "mots": "mot:Mots",
+    "masklets-json": "masklets:MaskletsJson",
     "label-studio": "label_studio:LabelStudio",
     "cvat": "cvat:Cvat",
     "csv": "table:Csv",
@@ -125,6 +126,7 @@ def write(
             progress=progress,
             cancel=cancel,
         )
+        require_masks(job)
         exporter.write(job, parsed)
         written = output.commit()
         if notes is not None:

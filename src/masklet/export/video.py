@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from masklet.export.base import Exporter, Options
+from masklet.export.base import Options, Put, StreamExporter
 from masklet.export.job import Job, Picture
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _open_writer(job: Job, path: Path, codec: str, options: VideoOptions, *, alp
     )
 
 
-class VideoExporter(Exporter):
+class VideoExporter(StreamExporter):
     """A video of finished pictures: one file for all objects or, where the options split it, one for each."""
 
     group = "video"
@@ -63,7 +63,11 @@ class VideoExporter(Exporter):
     alpha: ClassVar[bool] = False
     pixels: ClassVar[bool] = True
 
-    def write(self, job: Job, options: Any) -> None:
+    def needs_pixels(self, options: Any) -> bool:
+        return self.pixels
+
+    @contextmanager
+    def stream(self, job: Job, options: Any) -> Iterator[Put]:
         targets: list[tuple[PurePosixPath | None, list[int]]] = [(None, job.ids)]
         if self.splits(options) and len(job.objects) > 1:
             targets = [(job.path(None, chosen, self.extensions[0]), [chosen.id]) for chosen in job.objects]
@@ -76,11 +80,14 @@ class VideoExporter(Exporter):
                 )
                 stack.callback(writer.abort)
                 writers.append((writer, ids))
-            for picture in job.pictures(pixels=self.pixels):
+
+            def put(picture: Picture) -> None:
                 # Frames have times of their own where they don't simply follow each other.
                 time = picture.time if job.source.variable_rate else None
                 for writer, ids in writers:
                     writer.write(make(picture, ids), time)
+
+            yield put
             for writer, _ in writers:
                 writer.commit()
                 job.notes.extend(note for note in writer.notes if note not in job.notes)

@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -129,6 +129,14 @@ class MediaReader(ABC):
         so counts and times stay right.
         """
         return dict(sorted(self._damaged.items()))
+
+    def damage_notes(self, among: Collection[int] | None = None) -> list[str]:
+        """What to tell a user about damaged frames, of all or `among` some: one sentence, or none."""
+        damaged = [frame for frame in self.damaged if among is None or frame in among]
+        if not damaged:
+            return []
+        shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
+        return [f"{len(damaged)} frames could not be decoded and were replaced by their neighbours: {shown}"]
 
     def read(self, index: int) -> Frame:
         """Frame `index`, decoded exactly. Recently decoded frames are kept, so stepping back is quick.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,9 @@ from torch.nn import functional as F
 
 from masklet.models.layers import LayerNorm2d
 from masklet.models.positions import FourierPositions
-from masklet.prompts import Prompt
+
+if TYPE_CHECKING:
+    from masklet.prompts import Prompt
 
 #: What the label of a point says. A box is two points.
 PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3

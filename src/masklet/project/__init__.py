@@ -10,7 +10,7 @@
 | `source` | which video the project is about, and where it went when it moved |
 | `schema`, `database`, `lock` | tables and their versions, durable commits, one writer at a time |
 
-Tracking into a project is `masklet.runs.project_runs`.
+Tracking into a project is `masklet.runs.actions`.
 """
 
 from __future__ import annotations

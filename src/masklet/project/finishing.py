@@ -75,6 +75,13 @@ class Finishing:
             self._involved += others
             self._settings |= {number: self._resolve(number, override, soft) for number in others}
         self._plain = not any(_changes(settings) for settings in self._settings.values())
+        self._finisher: ClipFinisher | None = None
+        self._waiting: dict[int, tuple[np.ndarray | None, Mapping[int, ObjectMask]]] = {}
+
+    @property
+    def alone(self) -> bool:
+        """Whether every mask is finished by itself, so that frames may come one object at a time, in any order."""
+        return not any(settings.smooth_frames or settings.exclusive for settings in self._settings.values())
 
     def layers(self, indices: Sequence[int], pixels: bool) -> Iterator[Finished]:
         """(frame, its picture where `pixels`, layers by object id) for every index, which must rise."""
@@ -85,28 +92,34 @@ class Finishing:
             plan = list(range(max(0, plan[0] - reach), min(last, plan[-1] + reach) + 1))
         looks = any(settings.refine > 0 or settings.smooth_frames for settings in self._settings.values())
         reader = self._project.open_source() if pixels or looks else None
-        frames = zip(plan, self._records(plan), _images(reader, plan), strict=True)
-        if self._plain:
-            for index, records, image in frames:
-                yield index, image if pixels else None, self._untouched(records)
-            return
-        # How coarse the network's outlines are matters to refinement only; finding out takes PyTorch's import.
-        refines = any(settings.refine > 0 for settings in self._settings.values())
-        cells = network_cells(self._project) if refines else None
-        finisher = ClipFinisher(self._settings, self._project.source.size, cells)
-        waiting: dict[int, tuple[np.ndarray | None, dict[int, ObjectMask]]] = {}
         wanted = set(indices)
-        for index, records, image in frames:
-            waiting[index] = (image if pixels else None, records)
-            done = finisher.push(
-                index,
-                {number: record.mask for number, record in records.items()},
-                image if looks else None,
-                {number: record.precedence for number, record in records.items()},
-                {number for number, record in records.items() if record.painted or record.is_prompt},
-            )
-            yield from self._hand_out(done, waiting, wanted)
-        yield from self._hand_out(finisher.flush(), waiting, wanted)
+        for index, records, image in zip(plan, self._records(plan), _images(reader, plan), strict=True):
+            yield from (found for found in self.push(index, records, image) if found[0] in wanted)
+        yield from (found for found in self.flush() if found[0] in wanted)
+
+    def push(self, index: int, records: Mapping[int, ObjectMask], image_hwc: np.ndarray | None) -> list[Finished]:
+        """Takes the masks of the next frame, and its picture; gives the frames that are finished now, in order."""
+        if self._plain:
+            return [(index, image_hwc, self._untouched(records))]
+        if self._finisher is None:
+            # How coarse the network's outlines are matters to refinement only; finding out takes PyTorch's import.
+            refines = any(settings.refine > 0 for settings in self._settings.values())
+            cells = network_cells(self._project) if refines else None
+            self._finisher = ClipFinisher(self._settings, self._project.source.size, cells)
+        self._waiting[index] = image_hwc, records
+        done = self._finisher.push(
+            index,
+            {number: record.mask for number, record in records.items()},
+            image_hwc,
+            {number: record.precedence for number, record in records.items()},
+            {number for number, record in records.items() if record.painted or record.is_prompt},
+        )
+        return self._hand_out(done)
+
+    def flush(self) -> list[Finished]:
+        """The frames that waited for others; what is pushed after it begins anew."""
+        finisher, self._finisher = self._finisher, None
+        return [] if finisher is None else self._hand_out(finisher.flush())
 
     def _resolve(self, number: int, override: Mapping[str, Any] | MaskSettings | None, soft: bool) -> MaskSettings:
         if override is None:
@@ -132,27 +145,23 @@ class Finishing:
             if number in records
         }
 
-    def _hand_out(
-        self,
-        done: Sequence[tuple[int, dict[int, FinishedMask]]],
-        waiting: dict[int, tuple[np.ndarray | None, dict[int, ObjectMask]]],
-        wanted: set[int],
-    ) -> Iterator[Finished]:
+    def _hand_out(self, done: Sequence[tuple[int, dict[int, FinishedMask]]]) -> list[Finished]:
+        finished: list[Finished] = []
         for index, masks in done:
-            image, records = waiting.pop(index)
-            if index in wanted:
-                layers = {
-                    number: Layer(
-                        chosen,
-                        records[number],
-                        masks[number].mask_hw,
-                        masks[number].alpha_hw,
-                        not _changes(self._settings[number].changed(feather=0.0)),
-                    )
-                    for number, chosen in self._chosen.items()
-                    if number in records
-                }
-                yield index, image, layers
+            image, records = self._waiting.pop(index)
+            layers = {
+                number: Layer(
+                    chosen,
+                    records[number],
+                    masks[number].mask_hw,
+                    masks[number].alpha_hw,
+                    not _changes(self._settings[number].changed(feather=0.0)),
+                )
+                for number, chosen in self._chosen.items()
+                if number in records
+            }
+            finished.append((index, image, layers))
+        return finished
 
 
 def network_cells(project: Project) -> int | None:

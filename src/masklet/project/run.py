@@ -41,6 +41,19 @@ class RunPlace:
     frame: int = Field(ge=0, lt=_INTEGER)
 
 
+class Asked(BaseModel):
+    """What was asked to be tracked last: frames `first` to `last`, both included, in a direction (forward, backward,
+    both). `dtype` is what the network computed in, `resolution` the side of its input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: int = Field(ge=0, lt=_INTEGER)
+    last: int = Field(ge=0, lt=_INTEGER)
+    direction: str = Field(max_length=20)
+    dtype: str | None = Field(default=None, max_length=20)
+    resolution: int | None = Field(default=None, ge=1, lt=_INTEGER)
+
+
 class TrackingRun(BaseModel):
     """A tracking run that is going on, or was interrupted and can be gone on with.
 

@@ -29,7 +29,7 @@ from masklet.project.records import (
     mask_row,
     parse,
 )
-from masklet.project.run import TrackingRun
+from masklet.project.run import Asked, TrackingRun
 from masklet.prompts import Prompt, prompts_after
 from masklet.results import Explanation, ObjectMask
 
@@ -379,6 +379,18 @@ class Project(ProjectFile):
         """The tracking run that is not finished, if there is one."""
         rows = self._database.query("SELECT data FROM run")
         return parse(TrackingRun, rows[0][0], "unfinished run") if rows else None
+
+    @property
+    def asked(self) -> Asked | None:
+        """Which frames were asked to be tracked last; None where nothing was tracked yet."""
+        text = self._setting("asked")
+        return None if text is None else parse(Asked, text, "range to track")
+
+    def note_asked(self, asked: Asked) -> None:
+        """Keeps what was asked to be tracked. That is no edit: nothing takes it back."""
+        with self._database.writing():
+            value = asked.model_dump_json()
+            self._database.execute("INSERT OR REPLACE INTO setting (key, value) VALUES ('asked', ?)", (value,))
 
     @property
     def tracker_state(self) -> dict[int, bytes]:

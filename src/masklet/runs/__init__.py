@@ -4,13 +4,13 @@
 | --- | --- |
 | `prompt_text` | `bunny@120:640,300` and the like, as people type them |
 | `objects` | from such texts to objects with checked prompts on frames |
-| `plan` | which frames are tracked in which direction, and which of them are done already |
 | `request` | what can be asked of a run, and what it reports |
-| `masklets_file` | `masklets.json`: every mask as run lengths with its scores |
-| `track_files` | the files of a run, written by a thread beside the network |
-| `earlier` | a run that was stopped, read back to be gone on with |
-| `track` | tracking into a folder of files |
-| `project_runs`, `run_sessions`, `run_steps` | tracking into a project, which can be corrected |
+| `plan` | which frames are tracked in which direction, and which of them are done already |
+| `sessions` | a session as a project wants it, brought to where a run stands |
+| `engine` | the one engine: goes through the frames, keeps masks and the tracker's state, and hands the frames on |
+| `actions` | what starts it: begin, track, resume, track again, follow, correct |
+| `folder` | `masklet track -o out/`: a run with its project hidden in the folder, and files |
+| `live` | those files, written by a thread beside the network |
 | `prompting` | prompts of a project answered at once |
 | `explain` | why a frame looks as it does |
 | `segment` | pictures |

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from masklet.errors import InputError, MediaError, PromptError
 from masklet.media import MediaReader, parse_position, read_mask
 from masklet.prompts import Prompt, prompts_after, waits
+from masklet.results import ObjectMask
 from masklet.runs.prompt_text import PromptText
 
 _LARGEST_ID = 2**31 - 1
@@ -61,7 +62,11 @@ class TrackedObject:
 
 
 def collect_objects(
-    texts: Sequence[PromptText], reader: MediaReader, frame: int | None, known: Iterable[TrackedObject] = ()
+    texts: Sequence[PromptText],
+    reader: MediaReader,
+    frame: int | None,
+    known: Iterable[TrackedObject] = (),
+    mask_there: Callable[[int, int], ObjectMask | None] = lambda frame, object_id: None,
 ) -> list[TrackedObject]:
     """Objects of a run from the prompts that were typed, in the order in which they first appear.
 
@@ -70,6 +75,7 @@ def collect_objects(
     Args:
         frame: where prompts belong that say no frame; None makes those an error.
         known: objects that exist already; prompts of the same name or number are added to theirs.
+        mask_there: the mask that an object has on a frame already, which clicks and boxes correct.
 
     Raises:
         PromptError: a prompt that can't be used on this video, or an object without anything that shows it.
@@ -99,7 +105,9 @@ def collect_objects(
             new = Prompt.make(**given, width=reader.info.width, height=reader.info.height)
         except PromptError as error:
             raise PromptError(f"{known_object.name}, frame {where}: {error}") from error
-        known_object.prompts[where] = prompts_after(known_object.prompts.get(where, ()), None, new)
+        there = known_object.prompts.get(where, ())
+        if new not in there:  # who goes on with a run may give the whole command again
+            known_object.prompts[where] = prompts_after(there, mask_there(where, number), new)
     for tracked in found.values():
         _check(tracked)
         tracked.prompts = dict(sorted(tracked.prompts.items()))

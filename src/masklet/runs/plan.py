@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
 from masklet.errors import InputError
-from masklet.project.run import Leg
+from masklet.project.run import Leg, RunPlace, TrackingRun
 from masklet.runs.objects import TrackedObject
-
-#: Whether an object has its mask on a frame already.
-IsDone = Callable[[int, int], bool]
-#: See `resume_legs`.
-LastSeen = Callable[[Leg, int, int], int]
 
 
 def make_legs(objects: Sequence[TrackedObject], kept: range, direction: str) -> list[Leg]:
@@ -41,26 +36,24 @@ def make_legs(objects: Sequence[TrackedObject], kept: range, direction: str) -> 
     return legs
 
 
-def resume_legs(legs: Sequence[Leg], is_done: IsDone, last_seen: LastSeen) -> list[Leg]:
-    """What is left of legs that were stopped, or are to be gone through again from some frame on.
-
-    Args:
-        is_done: whether `(frame, object)` has a mask that stays.
-        last_seen: the frame, at or behind the given one in the leg's direction, from which an object can be tracked on
-            (it was seen or prompted there). Tracking starts from it; the frames up to the gap are not kept again.
-    """
+def legs_left(legs: Sequence[Leg], tracked: Mapping[int, Container[int]]) -> list[Leg]:
+    """What is left of legs: every object from its first frame on that is not one of those `tracked`, by id."""
     left = []
     for leg in legs:
-        missing = (f for f in leg.frames if leg.keeps(f) and not all(is_done(f, i) for i in leg.object_ids))
-        gap = next(missing, None)
-        if gap is None:
-            continue
-        if gap == leg.first:
-            left.append(leg)
-        else:
-            starts = {i: last_seen(leg, gap - leg.step, i) for i in leg.object_ids}
-            left += _split(starts, leg.last, gap, leg.step)
+        kept = [frame for frame in leg.frames if leg.keeps(frame)]
+        gaps = {i: next((t for t in kept if t not in tracked[i]), None) for i in leg.object_ids}
+        starts = {i: leg.first if gap == kept[0] else gap for i, gap in gaps.items() if gap is not None}
+        left += _split(starts, leg.last, leg.keep_from, leg.step)
     return left
+
+
+def moved_to(run: TrackingRun, legs: Sequence[Leg]) -> TrackingRun | None:
+    """A run at the place where it stands, on legs that end elsewhere; None where it isn't on them in the same way."""
+    here, place = run.legs[run.place.leg], run.place
+    for number, leg in enumerate(legs):
+        if leg.step == here.step and leg.object_ids == here.object_ids and place.frame in leg.frames:
+            return run.model_copy(update={"legs": tuple(legs), "place": RunPlace(number, place.frame)})
+    return None
 
 
 def ascending(legs: Sequence[Leg]) -> bool:

@@ -1,4 +1,4 @@
-"""What can be asked of a tracking run, and what it says when it is over."""
+"""What can be asked of a tracking run, and what it says while it goes on and when it is over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from masklet.media import MediaInfo
 from masklet.runs.prompt_text import PromptText
 
 DEFAULT_MODEL, DEFAULT_DIRECTION = "nano", "forward"
@@ -15,24 +14,22 @@ DEFAULT_MODEL, DEFAULT_DIRECTION = "nano", "forward"
 
 @dataclass(frozen=True)
 class TrackRequest:
-    """What to track, how, and where to write it. Positions are texts such as `120`, `4.8s` or `00:00:04:20`.
+    """What to track, and how. Positions are texts such as `120`, `4.8s` or `00:00:04:20`.
 
     Attributes:
         source: a video, a folder or pattern of pictures.
-        output: the folder for `masks/`, `overlay.mp4` and `masklets.json`.
         prompts: at least one, unless a run is gone on with.
         frame: where prompts belong that name no frame; by default where tracking starts.
-        start, end: first and last frame to keep (all by default). With `resume`: track again from `start` on.
+        start, end: first and last frame to keep (all by default); a run that is gone on with tracks again from `start`.
         direction: `forward` (default), `backward` or `both`, from the prompts.
         model, checkpoint, device, dtype, resolution, policy, policy_settings: see `masklet.Session`.
         rate: frames per second of an image sequence.
-        masks, overlay: whether to write them; masklets.json is always written.
-        overwrite: replace what an earlier run wrote to `output`.
-        resume: go on with a run that was stopped; what is not given here is taken from its masklets.json.
+        finish: how masks are finished (fields of `masklet.masks.settings.MaskSettings`).
+        masks, overlay: whether to write them into a folder; masklets.json is always written there.
+        overwrite: replace what an earlier run wrote.
     """
 
     source: str
-    output: Path
     prompts: Sequence[PromptText] = ()
     frame: str | None = None
     start: str | None = None
@@ -46,10 +43,10 @@ class TrackRequest:
     device: str | None = None
     dtype: str | None = None
     rate: str | None = None
+    finish: Mapping[str, Any] = field(default_factory=dict)
     masks: bool = True
     overlay: bool = True
     overwrite: bool = False
-    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,6 @@ class ObjectReport:
     """What became of an object: `lost` are first and last frame of every stretch on which it could not be seen."""
 
     name: str
-    folder: str
     lost: list[tuple[int, int]] = field(default_factory=list)
 
     def add_lost(self, frame: int) -> None:
@@ -83,30 +79,26 @@ class ObjectReport:
 
 
 @dataclass
-class TrackReport:
+class RunReport:
     """What a run did.
 
     Attributes:
-        folder: where the files are.
-        info: what was tracked in.
         model: name of the network.
         frames: frames that went through the network in this run, in `seconds`.
-        kept: frames that masklets.json holds.
         objects: by id.
-        complete: whether all frames that were asked for are there. If not, `go_on_at` is the next one, unless the run
-            was on its way backwards.
+        complete: whether nothing is left of the run.
         problem: what ended the run early, if it wasn't the caller.
         notes: what a user should know about source and files.
+        kept: frames that have a mask now, where files were written.
+        files: those files, and folders with one file a frame.
     """
 
-    folder: Path
-    info: MediaInfo
     model: str
     frames: int = 0
     seconds: float = 0.0
-    kept: int = 0
     objects: dict[int, ObjectReport] = field(default_factory=dict)
     complete: bool = False
-    go_on_at: int | None = None
     problem: Exception | None = None
     notes: list[str] = field(default_factory=list)
+    kept: int = 0
+    files: list[Path] = field(default_factory=list)

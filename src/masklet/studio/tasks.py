@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from masklet.errors import CancelledError, MaskletError, ProjectError
-from masklet.runs.run_steps import RunReport, RunStep, RunSteps
+from masklet.runs.engine import RunStep, RunSteps
+from masklet.runs.request import RunReport
 from masklet.studio import overlays
 from masklet.studio.problems import BusyError, NotFoundError, describe
 from masklet.studio.schemas import JobChanged, JobState, MasksArrived, Problem
@@ -152,7 +153,7 @@ class TrackJob(StudioJob):
             self.start()
 
     def resume(self) -> None:
-        from masklet.runs.project_runs import resume_steps
+        from masklet.runs.actions import resume_steps
 
         assert self.project is not None
         with self._mutex:
@@ -223,7 +224,10 @@ class TrackJob(StudioJob):
         self._steps = None
         self.model = report.model
         self.notes += report.notes
-        self.become("done" if report.complete else "paused")
+        if report.problem is not None:
+            self.become("failed", report.problem)
+        else:
+            self.become("done" if report.complete else "paused")
         self._changed()
 
     def _changed(self) -> None:

@@ -103,6 +103,7 @@ class Session:
         self._picture = picture or (lambda frame: self.video.read(frame).image_hwc)
         self._correct_from_memory = correct_from_memory
         self._previewed: tuple[int, FrameRecord] | None = None
+        self._frame: Frame | None = None
 
     # --- what there is -----------------------------------------------------------------------------------------
 
@@ -118,6 +119,11 @@ class Session:
     @property
     def policy(self) -> Policy:
         return self.engine.policy
+
+    @property
+    def frame(self) -> Frame | None:
+        """The frame, with its picture, whose masks :meth:`propagate` gave last."""
+        return self._frame
 
     def prompts(self, frame: int, object_id: int) -> tuple[Prompt, ...]:
         """What is said about an object on a frame, in order. :meth:`set_prompts` takes it back, in any session."""
@@ -339,6 +345,7 @@ class Session:
                     self._keep(frame.index, features)
                 with threads(few):
                     masks = self._advance(frame, step, tracks)
+                self._frame = frame
                 yield masks
 
     def _frames(

@@ -75,7 +75,7 @@ def import_state(session: Session, states: Iterable[bytes]) -> None:
     try:
         found = [_track(session, *part) for data in states for part in _parts(data)]
         found.sort(key=lambda entry: entry[0])
-        if not found or [rank for rank, *_ in found] != list(range(found[0][1])):
+        if not found or [entry[:2] for entry in found] != [(rank, len(found)) for rank in range(len(found))]:
             raise ValueError("an object is missing")
     except InputError:
         raise

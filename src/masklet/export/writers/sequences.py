@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from masklet.export.base import Exporter, FrameOptions
-from masklet.export.imaging import to_16_bit, write_picture
+from masklet.export.base import FrameOptions, Put, StreamExporter
+from masklet.export.imaging import to_16_bit, write_mask, write_picture
 from masklet.export.job import Job, Picture
 from masklet.masks import render
 
 
 class SequenceOptions(FrameOptions):
     merge: bool = Field(default=False, description="All objects in one picture instead of one file per object")
+    blank: bool = Field(default=True, description="A picture also where an object was not tracked; off: no file")
 
 
 class PngRgbaOptions(SequenceOptions):
@@ -33,7 +37,7 @@ class TiffOptions(SequenceOptions):
     )
 
 
-class _Sequence(Exporter):
+class _Sequence(StreamExporter):
     """Black or clear where an object has no mask, so that no frame is missing."""
 
     group = "sequence"
@@ -41,16 +45,23 @@ class _Sequence(Exporter):
     suffix: ClassVar[str] = ".png"
     options: ClassVar[type[SequenceOptions]] = SequenceOptions
 
-    def write(self, job: Job, options: SequenceOptions) -> None:
-        for picture in job.pictures(job.indices(options.every), pixels=self.needs_pixels(options)):
+    @contextmanager
+    def stream(self, job: Job, options: SequenceOptions) -> Iterator[Put]:
+        def put(picture: Picture) -> None:
             for chosen in [None] if options.merge else job.objects:
-                alpha_hw = picture.alpha_hw(None if chosen is None else [chosen.id])
-                place = job.output.file(job.path(picture, chosen, self.suffix))
-                write_picture(place, self.image(picture, alpha_hw, options))
+                ids = job.ids if chosen is None else [chosen.id]
+                if options.blank or not picture.layers.keys().isdisjoint(ids):
+                    place = job.output.file(job.path(picture, chosen, self.suffix))
+                    self.save(place, self.image(picture, picture.alpha_hw(ids), options))
+
+        yield put
+
+    def needs_pixels(self, options: Any) -> bool:
+        return False
 
     @staticmethod
-    def needs_pixels(options: Any) -> bool:
-        return False
+    def save(path: Path, image: np.ndarray) -> None:
+        write_picture(path, image)
 
     @staticmethod
     @abstractmethod
@@ -62,6 +73,10 @@ class PngMask(_Sequence):
     name = "png-mask"
     title = "PNG masks"
     description = "8-bit grey PNG per object and frame: white inside, black outside, grey on soft edges"
+
+    @staticmethod
+    def save(path: Path, image: np.ndarray) -> None:
+        write_mask(path, image)
 
     @staticmethod
     def image(picture: Picture, alpha_hw: np.ndarray, options: SequenceOptions) -> np.ndarray:
@@ -84,8 +99,7 @@ class PngRgba(_Sequence):
     description = "RGBA PNG per frame, straight or premultiplied, with 8 or 16 bits"
     options: ClassVar[type[PngRgbaOptions]] = PngRgbaOptions
 
-    @staticmethod
-    def needs_pixels(options: PngRgbaOptions) -> bool:
+    def needs_pixels(self, options: PngRgbaOptions) -> bool:
         return True
 
     @staticmethod
@@ -109,8 +123,7 @@ class Tiff(_Sequence):
     suffix = ".tiff"
     options: ClassVar[type[TiffOptions]] = TiffOptions
 
-    @staticmethod
-    def needs_pixels(options: TiffOptions) -> bool:
+    def needs_pixels(self, options: TiffOptions) -> bool:
         return options.content == "cutout"
 
     @staticmethod

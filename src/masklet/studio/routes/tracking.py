@@ -7,7 +7,7 @@ import dataclasses
 from fastapi import APIRouter
 
 from masklet.errors import InputError, ProjectError
-from masklet.runs import explain, project_runs
+from masklet.runs import actions, explain
 from masklet.studio import schemas
 from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ObjectOf, ProjectOf, StudioOf
 
@@ -25,17 +25,17 @@ def track(studio: StudioOf, project: ProjectOf, given: schemas.StartTracking) ->
         if given.start is None:
             raise InputError("Say which frame: start.")
         frame = given.start
-        project_runs.check_frame(opened, frame, given.objects)
+        actions.check_frame(opened, frame, given.objects)
         job = studio.board.track(
-            f"Track frame {frame}", project, lambda: project_runs.frame_steps(opened, frame, given.objects, device)
+            f"Track frame {frame}", project, lambda: actions.frame_steps(opened, frame, given.objects, device)
         )
         return job.snapshot()
     direction = given.direction
-    project_runs.check_track(opened, given.objects, given.start, given.end, direction)
+    actions.check_track(opened, given.objects, given.start, given.end, direction)
     job = studio.board.track(
         {"forward": "Track forwards", "backward": "Track backwards", "both": "Track both ways"}[direction],
         project,
-        lambda: project_runs.track_steps(opened, given.objects, given.start, given.end, direction, device),
+        lambda: actions.track_steps(opened, given.objects, given.start, given.end, direction, device),
     )
     return job.snapshot()
 
@@ -53,7 +53,7 @@ def correct(studio: StudioOf, project: ProjectOf, given: schemas.Correct) -> sch
     job = studio.board.track(
         f"Correct {chosen.name}",
         project,
-        lambda: project_runs.follow_steps(opened, given.frame, given.object, given.direction, device),
+        lambda: actions.follow_steps(opened, given.frame, given.object, given.direction, device),
     )
     return job.snapshot()
 
@@ -65,7 +65,7 @@ def resume(studio: StudioOf, project: ProjectOf) -> schemas.JobState:
     if opened.run is None:
         raise ProjectError("There is no unfinished run: there is nothing to go on with.")
     project.require_model()
-    job = studio.board.track("Go on tracking", project, lambda: project_runs.resume_steps(opened, device))
+    job = studio.board.track("Go on tracking", project, lambda: actions.resume_steps(opened, device))
     return job.snapshot()
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from masklet.project.records import TrackSettings
 from masklet.project.run import TrackingRun
 from masklet.prompts import Prompt
 from masklet.results import ObjectMask
-from masklet.runs.run_steps import RunStep
+from masklet.runs.engine import RunStep
 from masklet.tracking.state import import_state
 
 if TYPE_CHECKING:
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 LEAD_IN = 16
 
 
-def open_session(project: Project, device: str | None, dtype: str | None = None) -> Session:
+def open_session(
+    project: Project, device: str | None, dtype: str | None = None, settings: TrackSettings | None = None
+) -> Session:
+    """A session about the project's source, by its settings or by others."""
     from masklet.tracking import Session
 
-    settings = project.track_settings
+    settings = settings or project.track_settings
     options: dict[str, Any] = dict(settings.policy_options)
     session = Session(
         project.open_source(),
@@ -34,7 +38,7 @@ def open_session(project: Project, device: str | None, dtype: str | None = None)
         checkpoint=settings.checkpoint,
         **options,
     )
-    if settings.checkpoint is not None:
+    if settings == project.track_settings and settings.checkpoint is not None:
         project.note_model(session.model.spec.name)
     return session
 

@@ -7,33 +7,124 @@ killed gives the masks that it would have given.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from masklet.errors import InputError, ProjectError, PromptError
+from masklet.masks.settings import MaskSettings
+from masklet.media import MediaReader, open_media, parse_position
+from masklet.models import get_spec
 from masklet.project.records import TrackSettings
-from masklet.project.run import Leg, RunPlace, TrackingRun
+from masklet.project.run import Asked, Leg, RunPlace, TrackingRun
 from masklet.prompts import Prompt, prompts_after, waits
+from masklet.runs.engine import Progress, Runner, RunStep, RunSteps, Stopped
 from masklet.runs.objects import TrackedObject, collect_objects
-from masklet.runs.plan import make_legs
+from masklet.runs.plan import legs_left, make_legs, moved_to
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
     ObjectReport,
-    TrackProgress,
+    RunReport,
     TrackRequest,
 )
-from masklet.runs.run_sessions import add_prompts, lead_in, open_session, prompt_steps, restore
-from masklet.runs.run_steps import Progress, Runner, RunReport, RunStep, RunSteps, Stopped
+from masklet.runs.sessions import add_prompts, lead_in, open_session, prompt_steps, restore
+from masklet.tracking import make_policy
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
     from masklet.tracking import Session
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Plan:
+    """What `masklet track` was asked for, checked against the video before a model is fetched or anything written."""
+
+    settings: TrackSettings
+    objects: list[TrackedObject]
+    kept: range
+    direction: str
+
+
+def make_plan(request: TrackRequest, reader: MediaReader) -> Plan:
+    """Raises MaskletError for what can't be used."""
+    settings = settings_of(request)
+    start, end = (None if text is None else parse_position(text, reader) for text in (request.start, request.end))
+    kept = frames_between(start or 0, len(reader) - 1 if end is None else end)
+    direction = request.direction or DEFAULT_DIRECTION
+    place = kept[-1] if direction == "backward" else kept[0]
+    if request.frame is not None:
+        place = parse_position(request.frame, reader)
+    if not request.prompts:
+        raise InputError(
+            "say what to track: a point on it (--point 640,300), a box around it (--box 153,219,571,558) or a "
+            "picture of its mask (--mask first.png)"
+        )
+    objects = collect_objects(request.prompts, reader, place)
+    make_legs(objects, kept, direction)
+    return Plan(settings, objects, kept, direction)
+
+
+def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> TrackSettings:
+    """The settings that a request asks for; what it leaves open is as `before`.
+
+    Raises InputError for what model, policy or mask settings can't take.
+    """
+    settings = before or TrackSettings()
+    given: dict[str, Any] = {name: getattr(request, name) for name in ("resolution", "dtype") if getattr(request, name)}
+    if request.model is not None or request.checkpoint is not None:
+        checkpoint = None if request.checkpoint is None else str(request.checkpoint.absolute())
+        given = {"resolution": None, "dtype": None, **given, "checkpoint": checkpoint}
+        same = checkpoint is not None and checkpoint == settings.checkpoint
+        given["model"] = request.model or (settings.model if same else DEFAULT_MODEL)
+    if request.policy in (None, settings.policy):
+        given["policy_options"] = {**settings.policy_options, **request.policy_settings}
+    else:
+        given |= {"policy": request.policy, "policy_options": dict(request.policy_settings)}
+    settings = settings.model_copy(update=given)
+    spec = get_spec(settings.model)
+    make_policy(settings.policy, spec, **settings.policy_options)
+    if settings.resolution is not None:
+        spec.check_resolution(settings.resolution)
+    MaskSettings.from_dict(request.finish)
+    return settings
+
+
+def frames_between(first: int, last: int) -> range:
+    """Both included. Raises InputError where the last one comes first."""
+    if last < first:
+        raise InputError(f"the last frame to track, {last}, lies before the first, {first}")
+    return range(first, last + 1)
+
+
+@contextmanager
+def new_project(path: Path, plan: Plan, reader: MediaReader, request: TrackRequest) -> Iterator[Project]:
+    """A project that holds a plan. It stays hidden, and is removed, until its first mask is there.
+
+    Raises ProjectError: there is a project already (unless `request.overwrite`), or it can't be written.
+    """
+    from masklet.project.store import Project
+
+    with Project.create(path, reader, settings=plan.settings, overwrite=request.overwrite, hidden=True) as project:
+        with project.edit("Prompts"):
+            say(project, plan.objects)
+            if request.finish:
+                project.set_mask_settings(request.finish)
+        yield project
+
+
+def say(project: Project, objects: Iterable[TrackedObject]) -> None:
+    """Keeps objects and what is said about them."""
+    there = {known.id for known in project.objects()}
+    for known in objects:
+        if known.id not in there:
+            project.add_object(known.id, known.name)
+        for frame, prompts in known.prompts.items():
+            project.set_prompts(frame, known.id, prompts)
 
 
 def begin(
@@ -43,61 +134,23 @@ def begin(
     progress: Progress | None = None,
     stopped: Stopped | None = None,
 ) -> RunReport:
-    """Makes a project of what `masklet track` was asked for, and tracks it; `request.output` is not used.
+    """Makes a project of what `masklet track` was asked for, and tracks it.
 
     Raises:
         ProjectError: there is a project already (unless `request.overwrite`), or it can't be written.
         MaskletError: what was asked for can't be used. Nothing is left behind then.
     """
-    from masklet.media import open_media, parse_position
-    from masklet.models import get_spec
-    from masklet.project.store import Project
-    from masklet.tracking import DEFAULT_POLICY, make_policy
-
-    settings = TrackSettings(
-        model=request.model or DEFAULT_MODEL,
-        checkpoint=None if request.checkpoint is None else str(request.checkpoint.absolute()),
-        policy=request.policy or DEFAULT_POLICY,
-        policy_options=dict(request.policy_settings),
-        resolution=request.resolution,
-        dtype=request.dtype,
-    )
-    # Before a model is fetched.
-    spec = get_spec(settings.model)
-    make_policy(settings.policy, spec, **settings.policy_options)
-    if request.resolution is not None:
-        spec.check_resolution(request.resolution)
     with open_media(request.source, rate=request.rate) as reader:
-        start, end = (None if text is None else parse_position(text, reader) for text in (request.start, request.end))
-        direction = request.direction or DEFAULT_DIRECTION
-        place = (len(reader) - 1 if end is None else end) if direction == "backward" else start or 0
-        if request.frame is not None:
-            place = parse_position(request.frame, reader)
-        objects = collect_objects(request.prompts, reader, place)
-        if not objects:
-            raise InputError("say what to track: --point 640,300, --box 153,219,571,558 or --mask first.png")
-        with Project.create(path, reader, settings=settings, overwrite=request.overwrite, hidden=True) as project:
-            with project.edit("Prompts"):
-                for known in objects:
-                    project.add_object(known.id, known.name)
-                    for frame, prompts in known.prompts.items():
-                        project.set_prompts(frame, known.id, prompts)
+        plan = make_plan(request, reader)
+        with new_project(Path(path), plan, reader, request) as project:
+            return finish(plan_steps(project, plan, request.device, progress, stopped))
 
-            def tell(state: TrackProgress) -> None:
-                if state.done:
-                    project.show()
-                if progress is not None:
-                    progress(state)
 
-            return track(
-                project,
-                start=start,
-                end=end,
-                direction=direction,
-                device=request.device,
-                progress=tell,
-                stopped=stopped,
-            )
+def plan_steps(
+    project: Project, plan: Plan, device: str | None, progress: Progress | None = None, stopped: Stopped | None = None
+) -> RunSteps:
+    """Tracks a new project, frame by frame."""
+    return track_steps(project, None, plan.kept[0], plan.kept[-1], plan.direction, device, progress, stopped)
 
 
 def track(
@@ -119,7 +172,7 @@ def track(
         InputError: nothing is prompted, a range that makes no sense, an unknown direction.
         ProjectError: the source isn't found, or the file can't be written.
     """
-    return _finish(track_steps(project, objects, start, end, direction, device, progress, stopped))
+    return finish(track_steps(project, objects, start, end, direction, device, progress, stopped))
 
 
 def track_steps(
@@ -137,8 +190,10 @@ def track_steps(
     chosen, notes = _prompted(project, objects)
     legs = make_legs(chosen, kept, direction)
     with open_session(project, device) as session:
+        run = _run("Track", legs, session)
+        _note(project, session, Asked(first=kept[0], last=kept[-1], direction=direction))
         yield from prompt_steps(session, project, [thing.id for thing in chosen])
-        report = yield from Runner(project, session, progress, stopped).go(_run("Track", legs, session))
+        report = yield from Runner(project, session, progress, stopped).go(run)
     report.notes += notes
     return report
 
@@ -164,7 +219,7 @@ def track_frame(
 
     Raises what `track` does.
     """
-    return _finish(frame_steps(project, frame, objects, device))
+    return finish(frame_steps(project, frame, objects, device))
 
 
 def frame_steps(
@@ -178,7 +233,7 @@ def frame_steps(
         report = RunReport(session.model.spec.name, notes=notes)
         records, resolved = [], {}
         for thing in chosen:
-            report.objects[thing.id] = ObjectReport(thing.name, "")
+            report.objects[thing.id] = ObjectReport(thing.name)
             if frame in thing.starts:
                 continue
             add_prompts(session, project, [thing.id])
@@ -207,19 +262,86 @@ def resume(
     Raises:
         ProjectError: there is no unfinished run, or the source isn't found.
     """
-    return _finish(resume_steps(project, device, progress, stopped))
+    return finish(resume_steps(project, device, progress, stopped))
 
 
 def resume_steps(
-    project: Project, device: str | None = None, progress: Progress | None = None, stopped: Stopped | None = None
+    project: Project,
+    device: str | None = None,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+    onto: tuple[Asked, Sequence[Leg]] | None = None,
 ) -> RunSteps:
-    """`resume`, frame by frame."""
+    """`resume`, frame by frame; `onto` other frames, with legs that go through the run's place (`moved_to`)."""
     run = project.run
     if run is None:
         raise ProjectError(f"{project.path.name} has no unfinished run: there is nothing to go on with.")
     with open_session(project, device, run.dtype) as session:
         run = restore(session, project, run)
+        if onto is not None:
+            asked, legs = onto
+            run = moved_to(run, legs) or run
+            _note(project, session, asked)
+            for known in project.objects():
+                project.clear_masks(known.id, asked.last + 1)
         return (yield from Runner(project, session, progress, stopped).go(run, run.undo_step))
+
+
+def again_steps(
+    project: Project,
+    objects: Sequence[TrackedObject],
+    asked: Asked,
+    settings: TrackSettings,
+    again: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+) -> RunSteps:
+    """Goes on with other prompts, settings or frames, frame by frame: tracks whatever is missing then.
+
+    Args:
+        objects: all of them, with what is said about them now. Masks that follow from something new are tracked again.
+        asked: frames outside of it lose their masks.
+        again: frames from this one on are tracked again.
+
+    Raises what `track` does.
+    """
+    legs = make_legs(objects, range(asked.first, asked.last + 1), asked.direction)
+    with open_session(project, device, settings=settings) as session:
+        with project.edit("Track again"):
+            project.set_track_settings(settings.model_copy(update={"model": session.model.spec.name}))
+            _note(project, session, asked)
+            for known in objects:
+                _forget(project, known, asked, again)
+            say(project, objects)
+        tracked = {known.id: set(project.tracked_frames(known.id)) for known in objects}
+        left = legs_left(legs, tracked)
+        if not left:
+            project.finish_run()
+            return RunReport(session.model.spec.name, complete=True)
+        ids = sorted({i for leg in left for i in leg.object_ids})
+        yield from prompt_steps(session, project, ids)
+        for leg in left:
+            for object_id in leg.object_ids:
+                yield from lead_in(session, project, object_id, leg.first - leg.step, leg.step)
+        return (yield from Runner(project, session, progress, stopped).go(_run("Track", left, session)))
+
+
+def _forget(project: Project, known: TrackedObject, asked: Asked, again: int | None) -> None:
+    """Removes the masks of an object that are not asked for, are tracked again, or follow from a prompt that is new."""
+    if not project.tracked_frames(known.id):
+        return
+    project.clear_masks(known.id, 0, asked.first)
+    project.clear_masks(known.id, asked.last + 1 if again is None else again)
+    before = {frame: prompts for (frame, _), prompts in project.said(known.id).items()}
+    for frame in (frame for frame, prompts in known.prompts.items() if before.get(frame) != prompts):
+        others = sorted(before.keys() - {frame})
+        for way in _ways(None if asked.direction == "both" else asked.direction, frame, others):
+            ahead = [t for t in others if (t - frame) * way > 0]
+            if way > 0:
+                project.clear_masks(known.id, frame, min(ahead, default=None))
+            else:
+                project.clear_masks(known.id, max(ahead, default=-1) + 1, frame + 1)
 
 
 def correct(
@@ -260,7 +382,8 @@ def correct(
         if object_id not in session.object_ids:
             add_prompts(session, project, [object_id])
         answer = session.set_prompts(frame, object_id, prompts)
-        _finish(lead_in(session, project, object_id, frame - steps[0], steps[0]))
+        for _ in lead_in(session, project, object_id, frame - steps[0], steps[0]):
+            pass
         label = f"Correct {name} on frame {frame}"[:100]
         step = project.begin_step(label)
         with project.edit(label, step):
@@ -270,7 +393,7 @@ def correct(
         if unfinished is not None:
             here = unfinished.legs[unfinished.place.leg]
             legs += [replace(here, first=unfinished.place.frame), *unfinished.legs[unfinished.place.leg + 1 :]]
-        return _finish(Runner(project, session, progress, stopped).go(_run(label, legs, session), step))
+        return finish(Runner(project, session, progress, stopped).go(_run(label, legs, session), step))
 
 
 def follow_steps(
@@ -312,18 +435,26 @@ def _prompted_frames(project: Project, object_id: int) -> list[int]:
     return sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
 
 
+def _note(project: Project, session: Session, asked: Asked) -> None:
+    dtype = str(session.model.dtype).removeprefix("torch.")
+    project.note_asked(asked.model_copy(update={"dtype": dtype, "resolution": session.engine.image_size}))
+
+
 def _run(label: str, legs: Sequence[Leg], session: Session) -> TrackingRun:
     dtype = str(session.model.dtype).removeprefix("torch.")
     return TrackingRun(label=label, legs=tuple(legs), place=RunPlace(0, legs[0].first), dtype=dtype)
 
 
-def _finish(steps: Generator[RunStep, None, T]) -> T:
-    """Carries out all steps."""
+def finish(steps: RunSteps) -> RunReport:
+    """Carries out all steps. Raises what ended the run early."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value
+            report: RunReport = end.value
+            if report.problem is not None:
+                raise report.problem from None
+            return report
 
 
 def _range(count: int, start: int | None, end: int | None) -> range:
@@ -344,7 +475,7 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
         elif said.starts:
             found.append(said)
         else:
-            notes.append(f"No point, box or mask shows {thing.name} on any frame, so it was not tracked.")
+            notes.append(f"{thing.name} has no point, box or mask that shows it on any frame, so it was not tracked.")
     if not found:
         reason = " ".join(notes) or "There are no objects."
         raise InputError(f"There is nothing to track in {project.path.name}. {reason}")

@@ -7,10 +7,12 @@ from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from masklet.project.run import Leg, RunPlace, TrackingRun
 from masklet.prompts import waits
 from masklet.results import ObjectMask
-from masklet.runs.request import ObjectReport, TrackProgress
+from masklet.runs.request import ObjectReport, RunReport, TrackProgress
 from masklet.tracking.state import export_state
 
 if TYPE_CHECKING:
@@ -30,28 +32,19 @@ _PART_BYTES = 16 << 20
 class RunStep:
     """One frame of a run: its masks (none on frames that only lead to what is kept), and how far the run is.
 
-    `total` is 0 while the run is still being prepared.
+    `total` is 0 while the run is still being prepared. `image_hwc` is the frame's picture where there are masks, uint8
+    RGB (height, width, 3).
     """
 
     frame: int
     masks: tuple[ObjectMask, ...]
     done: int
     total: int
+    image_hwc: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass
-class RunReport:
-    """What a run did: `frames` tracked in `seconds`; `complete` when nothing is left of it."""
-
-    model: str
-    frames: int = 0
-    seconds: float = 0.0
-    complete: bool = False
-    objects: dict[int, ObjectReport] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-#: A run, frame by frame; its value is the report. To close it stops the run, which can be gone on with later.
+#: A run, frame by frame; its value is the report, which says what ended it. To close it stops the run, which can be
+#: gone on with later.
 RunSteps = Generator[RunStep, None, RunReport]
 
 
@@ -72,7 +65,7 @@ class Runner:
         project, session = self.project, self.session
         names = {known.id: known.name for known in project.objects()}
         report = RunReport(session.model.spec.name, notes=[*session.video.info.notes])
-        report.objects = {i: ObjectReport(names[i], "") for leg in run.legs for i in leg.object_ids if i in names}
+        report.objects = {i: ObjectReport(names[i]) for leg in run.legs for i in leg.object_ids if i in names}
         waiting: dict[int, list[int]] = {}
         for (frame, object_id), prompts in project.said().items():
             if object_id in session.object_ids and waits(prompts):
@@ -95,29 +88,36 @@ class Runner:
                     report.notes.append(
                         f"Something was changed meanwhile, so this run ended before frame {masks.index}."
                     )
-                    return self._finished(report)
+                    return report
                 step = recorded
+                if kept:
+                    project.show()
                 lost = [report.objects[found.object_id] for found in masks if found.lost]
                 for known in lost:
                     known.add_lost(masks.index)
                 report.frames += 1
                 report.seconds = time.perf_counter() - began
                 self.tell(TrackProgress("track", report.frames, total, tuple(known.name for known in lost)))
-                if place is not None and self.stopped():
-                    project.record_run(run, step, state=self._state(run))
-                    return self._finished(report)
                 try:
-                    yield RunStep(masks.index, tuple(kept), report.frames, total)
+                    image_hwc = session.frame.image_hwc if session.frame and kept else None
+                    yield RunStep(masks.index, tuple(kept), report.frames, total, image_hwc)
                 except GeneratorExit:
                     if place is None:
                         project.finish_run(run)
                     else:
                         project.record_run(run, step, state=self._state(run))
                     raise
+                if place is not None and self.stopped():
+                    project.record_run(run, step, state=self._state(run))
+                    return report
             project.finish_run(run)
             report.complete = True
-            return self._finished(report)
+            return report
+        except Exception as problem:  # whatever it is: hours of work may be behind it
+            report.problem = problem
+            return report
         finally:
+            report.notes += session.video.damage_notes()
             project.recording = False
             project.end_step(step)
             project.flush()
@@ -142,9 +142,3 @@ class Runner:
         now, size = time.monotonic(), sum(map(len, state.values()))
         self._state_due = now + max(_STATE_SECONDS, (now - began) * _STATE_SHARE, size / _STATE_BYTES_PER_SECOND)
         return state
-
-    def _finished(self, report: RunReport) -> RunReport:
-        if damaged := list(self.session.video.damaged):
-            shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
-            report.notes.append(f"{len(damaged)} damaged frames were replaced by their neighbours: {shown}")
-        return report
