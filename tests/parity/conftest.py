@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,10 +12,6 @@ from PIL import Image
 
 from masklet.models import SAM2
 from masklet.weights.loading import load_model
-from masklet.weights.registry import packaged_weights
-
-# The weights that the nano goldens were made with.
-_NANO_SHA256 = "e3f9640afa65663d2e1b07896054503c0674bc19ed083428e070d41162f7eaab"
 
 # The parity kit's tolerances for videos: the reference keeps memories in bfloat16, which amplifies the rounding of
 # float32 (a change of 1e-5 in its input moves its own logits by up to 0.007).
@@ -51,11 +46,8 @@ def forward_clip(goldens: Path, clip: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def golden_nano(goldens: Path) -> SAM2:
-    """``nano`` in float32 with the weights of the goldens."""
-    for path in (goldens / "nano_v0.safetensors", packaged_weights("nano")):
-        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == _NANO_SHA256:
-            return load_model("nano", device="cpu", dtype="float32", checkpoint=path)
-    pytest.fail("the package has other weights of nano than the goldens: keep theirs as goldens/nano_v0.safetensors")
+    """``nano1`` in float32 with the weights that the goldens were made with."""
+    return load_model(device="cpu", dtype="float32", checkpoint=goldens / "nano_v0.safetensors")
 
 
 @pytest.fixture(scope="session")

@@ -24,14 +24,14 @@ P, Q = [110, 130], [24, 120]
 
 @pytest.fixture(scope="module")
 def weights(golden_nano: SAM2, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "nano1.safetensors"
     save_file({key: value.contiguous() for key, value in golden_nano.state_dict().items()}, path)
     return path
 
 
 @pytest.fixture(scope="module")
 def predictor(weights: Path) -> SAM2VideoPredictor:
-    return build_sam2_video_predictor(model_type="nano", model_ckpt=weights, device="cpu", policy="recency")
+    return build_sam2_video_predictor(model_type="nano1", model_ckpt=weights, device="cpu", policy="recency")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_late_object(predictor: SAM2VideoPredictor, state: Any, agrees: Callable
 
 def test_samurai(weights: Path, video_dir: Path, goldens: Path, assert_equal_masks: Callable[..., None]) -> None:
     """Object 0 by the published demo's script."""
-    predictor = build_sam2_video_predictor("configs/samurai/nano.yaml", weights, device="cpu")
+    predictor = build_sam2_video_predictor("configs/samurai/nano1.yaml", weights, device="cpu")
     state = predictor.init_state(str(video_dir), offload_video_to_cpu=True)
     predictor.add_new_points_or_box(state, box=(60, 70, 170, 215), frame_idx=0, obj_id=0)
     with np.load(goldens / "nano_samurai.npz") as golden:

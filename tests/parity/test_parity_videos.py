@@ -3,7 +3,7 @@
 The goldens hold logits of facebookresearch/sam2 (2b90b9f) and yangchris11/samurai (76ba195), computed in float32 on a
 CPU and sampled at every fourth row and column:
 
-- `nano_video.npz`, `nano_samurai.npz`: nano on the clip's 48 frames of 256x256;
+- `nano_video.npz`, `nano_samurai.npz`: nano 1 on the clip's 48 frames of 256x256;
 - `video_sam2*_tiny_512.npz`: the tiny network with the weights of `weights.py` on ten frames enlarged to 512x512,
   without the fallback for unsure single masks and without binarised click masks.
 

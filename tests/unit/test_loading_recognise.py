@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from masklet.errors import CheckpointError
-from masklet.models.specs import LITE0, LITE1, LITE2, SPECS, WITHOUT_WEIGHTS, EfficientNetSpec, get_spec
+from masklet.models.specs import LITE0, LITE1, LITE2, SPECS, WITHOUT_WEIGHTS, EfficientNetSpec, ModelSpec, get_spec
 from masklet.weights.checkpoints import _expected_shapes
 from masklet.weights.loading import find_weights
 from masklet.weights.recognise import Traits, check_keys, looks_like, recognise
@@ -39,18 +39,24 @@ def test_all_released_sizes_are_covered() -> None:
     assert set(PUBLISHED) == set(RELEASED) == set(SPECS) - {"nano"}
 
 
-def test_nano_is_recognised() -> None:
-    with safe_open(packaged_weights("nano"), "numpy") as file:
+@pytest.mark.parametrize(
+    ("path", "spec"),
+    [
+        (packaged_weights("nano"), SPECS["nano"]),
+        (PARITY / "goldens" / "nano_v0.safetensors", WITHOUT_WEIGHTS["nano1"]),
+    ],
+)
+def test_nano_and_what_it_was_before_are_recognised(path: Path, spec: ModelSpec) -> None:
+    with safe_open(path, "numpy") as file:
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    spec = recognise(shapes)
-    assert spec is SPECS["nano"]
-    check_keys(_expected_shapes(spec), shapes, "nano")
+    assert recognise(shapes) is spec
+    check_keys(_expected_shapes(spec), shapes, spec.name)
 
 
 @pytest.mark.parametrize("trunk", [LITE0, LITE1, LITE2])
 def test_a_convolutional_trunk_is_recognised(trunk: EfficientNetSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = replace(get_spec("nano2"), name="cnn", trunk=trunk)
-    monkeypatch.setitem(WITHOUT_WEIGHTS, "nano2", spec)
+    spec = replace(get_spec("nano"), name="cnn", trunk=trunk)
+    monkeypatch.setitem(SPECS, "nano", spec)
     shapes = _expected_shapes(spec)
     assert recognise(shapes) is spec
     stranger = {key: shape for key, shape in shapes.items() if ".blocks.15." not in key}
@@ -59,8 +65,8 @@ def test_a_convolutional_trunk_is_recognised(trunk: EfficientNetSpec, monkeypatc
 
 
 def test_a_network_without_weights_is_loaded_from_a_file_only() -> None:
-    with pytest.raises(CheckpointError, match=r"no weights of nano2.*--checkpoint"):
-        find_weights("nano2")
+    with pytest.raises(CheckpointError, match=r"no weights of nano1.*--checkpoint"):
+        find_weights("nano1")
 
 
 def test_no_two_models_have_the_same_traits() -> None:

@@ -28,12 +28,9 @@ class Bound:
 
 
 BOUNDS = {
-    ("nano", 256, "plain"): Bound(505, 49, 4056, 2201),
-    ("nano", 256, "float32"): Bound(491, 49, 4056, 2201),
-    ("nano", 256, "bfloat16"): Bound(613, 106, 9315, 2201),
-    ("nano2", 256, "plain"): Bound(468, 43, 3500, 1867),
-    ("nano2", 256, "float32"): Bound(422, 43, 3500, 1867),
-    ("nano2", 256, "bfloat16"): Bound(451, 69, 5260, 1867),
+    ("nano", 256, "plain"): Bound(468, 43, 3500, 1867),
+    ("nano", 256, "float32"): Bound(422, 43, 3500, 1867),
+    ("nano", 256, "bfloat16"): Bound(451, 69, 5260, 1867),
     ("tiny", 256, "plain"): Bound(618, 76, 26342, 22991),
     ("tiny", 256, "float32"): Bound(602, 76, 26342, 22991),
     ("tiny", 256, "bfloat16"): Bound(750, 143, 45902, 22991),

@@ -1,7 +1,7 @@
 """Every number of every network size, said once.
 
 The released sizes follow the published SAM 2 / SAM 2.1 configurations (arXiv 2408.00714, section 4 and appendix C);
-``nano`` is masklet's own small member of the family.
+``nano`` is masklet's own small member of the family, and ``nano1`` what it was before.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ _RELEASED = (
     ModelSpec("sam2.1-large", _LARGE, motion_weight=0.15, aliases=("large", "l")),
 )
 
-_NANO = ModelSpec(
-    "nano",
+_NANO1 = ModelSpec(
+    "nano1",
     HieraSpec(32, 1, (1, 2, 6, 1), (5, 8), (8, 4, 8, 4)),
     image_size=256,
     width=128,
@@ -191,10 +191,15 @@ def _version_2_0(spec: ModelSpec) -> ModelSpec:
 
 
 SPECS: dict[str, ModelSpec] = {
-    spec.name: spec for spec in (*_RELEASED, *(_version_2_0(spec) for spec in _RELEASED), _NANO)
+    spec.name: spec
+    for spec in (
+        *_RELEASED,
+        *(_version_2_0(spec) for spec in _RELEASED),
+        replace(_NANO1, name="nano", trunk=LITE0),
+    )
 }
 #: Networks that masklet knows but has no weights of: they can be trained, and files of them are recognised.
-WITHOUT_WEIGHTS: dict[str, ModelSpec] = {"nano2": replace(_NANO, name="nano2", trunk=LITE0)}
+WITHOUT_WEIGHTS: dict[str, ModelSpec] = {_NANO1.name: _NANO1}
 
 
 def get_spec(name: str) -> ModelSpec:
