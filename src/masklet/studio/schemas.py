@@ -267,24 +267,25 @@ class ChangeObject(Given):
     )
 
 
-class NewPrompt(Given):
-    """Clicks, a box, clicks in a box, or a painted mask. Clicks add to those that the frame has."""
+class Clicks(Given):
+    """Clicks, a box, or clicks in a box, on one frame: what `masklet.prompts.Prompt.make` takes."""
 
     frame: FrameIndex
-    object: ObjectId
     points: list[tuple[Number, Number]] | None = Field(default=None, max_length=1000)
     labels: list[Literal[0, 1]] | None = Field(default=None, max_length=1000, description="1 on it (default), 0 not")
     box: tuple[Number, Number, Number, Number] | None = Field(default=None, description="x1, y1, x2, y2")
+
+
+class NewPrompt(Clicks):
+    """Clicks, a box, clicks in a box, or a painted mask. Clicks add to those that the frame has."""
+
+    object: ObjectId
     mask: Rle | None = Field(default=None, description="Painted by hand; tracking never changes it")
     clear: bool = Field(default=False, description="Forget what was said on this frame about the object before")
 
 
-class HoverPrompt(Given):
-    frame: FrameIndex
+class HoverPrompt(Clicks):
     object: ObjectId | None = Field(default=None, description="Preview of one more click on this object")
-    points: list[tuple[Number, Number]] | None = Field(default=None, max_length=1000)
-    labels: list[Literal[0, 1]] | None = Field(default=None, max_length=1000)
-    box: tuple[Number, Number, Number, Number] | None = None
 
 
 class ChooseCandidate(Given):
@@ -293,19 +294,24 @@ class ChooseCandidate(Given):
     candidate: int = Field(ge=0, le=8)
 
 
-class ObjectMaskState(BaseModel):
-    """One object's mask on one frame."""
+class ScoresState(BaseModel):
+    """The scores of a mask, as `masklet.results.Scores` gives them."""
+
+    object_score: float | None
+    predicted_iou: float | None
+    motion_score: float | None
+
+
+class ObjectMaskState(ScoresState):
+    """One object's mask on one frame, as `masklet.results.ObjectMask` gives it."""
 
     object: int
     rle: Rle
-    object_score: float | None = None
-    predicted_iou: float | None = None
-    motion_score: float | None = None
-    candidate: int = 0
-    lost: bool = False
-    prompt: bool = False
-    painted: bool = False
-    soft: bool = Field(default=False, description="The edge is softer than the run lengths say: see …/alpha.png")
+    candidate: int
+    lost: bool
+    prompt: bool
+    painted: bool
+    soft: bool = Field(description="The edge is softer than the run lengths say: see …/alpha.png")
 
 
 class FrameMasksState(BaseModel):
@@ -386,15 +392,12 @@ class ExplainedCandidate(BaseModel):
     box: tuple[float, float, float, float] | None
 
 
-class ExplainedMemory(BaseModel):
+class ExplainedMemory(ScoresState):
     frame: int
     used: bool
     kind: Literal["prompt", "recent"]
     slot: int | None = Field(description="Temporal slot in memory attention, where used")
     pointer: bool = Field(description="Whether its object pointer was read")
-    predicted_iou: float | None
-    object_score: float | None
-    motion_score: float | None
     reason: str = Field(description="Why it was used or not, for people")
 
 
@@ -438,7 +441,7 @@ class ModelState(BaseModel):
     short: str
     parameters: int
     bytes: int | None
-    fetched_bytes: int | None
+    fetched_bytes: int | None = None
     state: Literal["packaged", "ready", "unchecked", "partial", "wrong size", "missing"]
     path: str
     image_size: int
@@ -490,7 +493,7 @@ class MasksArrived(BaseModel):
 
     type: Literal["masks"] = "masks"
     project: str
-    job: str | None
+    job: str
     frame: int
     objects: list[ObjectMaskState]
     plain: bool = Field(description="Mask settings leave these masks as they are, so they can be shown at once")
@@ -505,8 +508,3 @@ class Missed(BaseModel):
     """This client was too slow and missed news: ask for the whole state again."""
 
     type: Literal["missed"] = "missed"
-
-
-class SocketProblem(BaseModel):
-    type: Literal["error"] = "error"
-    error: Problem

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from masklet.errors import CheckpointError, InputError, MediaError, ProjectError
+from masklet.masks.palette import hex_color
 from masklet.media import MediaReader, open_media
 from masklet.media.patterns import is_pattern
 from masklet.project import Project, TrackSettings
-from masklet.studio import files, schemas, tasks
-from masklet.studio.files import PIXEL_LIMIT, PROJECT_SUFFIX, Root
+from masklet.studio import files, schemas
+from masklet.studio.files import PROJECT_SUFFIX, Root
 from masklet.studio.frames import FrameStore, Kept
 from masklet.studio.overlays import Overlays
 from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRootError
@@ -22,6 +23,7 @@ from masklet.studio.recent import Recent
 
 if TYPE_CHECKING:
     from masklet.project import ProjectObject, PromptRecord
+    from masklet.results import ObjectMask
     from masklet.runs.prompting import Prompter
     from masklet.studio.sockets import Hub
 
@@ -45,6 +47,13 @@ class OpenProject:
         self._mutex = threading.Lock()
         self._prompter: Prompter | None = None
         self.closed = False
+
+    def unlocked(self, object_id: int) -> ProjectObject:
+        """An object that may be changed. Raises UnknownObjectError, and InputError for one that is locked."""
+        found = self.project.get_object(object_id)
+        if found.locked:
+            raise InputError(f"{found.name} is locked: unlock it first.")
+        return found
 
     def close(self) -> None:
         self.closed = True
@@ -109,10 +118,12 @@ class OpenProject:
         )
         return revision
 
-    def tell_masks(self, job: str | None, frame: int, object_ids: list[int]) -> None:
+    def tell_masks(self, job: str, frame: int, masks: Iterable[ObjectMask]) -> None:
         """Send masks that were just found to everybody who listens."""
         if self._hub.listeners:
-            self._hub.tell(tasks.masks_arrived(self, job, frame, object_ids), self.id)
+            states, plain = self.overlays.news(masks)
+            news = schemas.MasksArrived(project=self.id, job=job, frame=frame, objects=states, plain=plain)
+            self._hub.tell(news, self.id)
 
     # --- its state as the API gives it ---------------------------------------------------------------------------
 
@@ -160,7 +171,7 @@ class OpenProject:
         return schemas.ObjectState(
             id=object_.id,
             name=object_.name,
-            color="#{:02x}{:02x}{:02x}".format(*object_.color),
+            color=hex_color(object_.color),
             visible=object_.visible,
             locked=object_.locked,
             position=object_.position,
@@ -284,8 +295,7 @@ class Workspace:
         number = project_id(path)
         if number in self._open:
             return self._open[number]
-        project = Project.open(path)
-        return self._take(project, source)
+        return self._take(Project.open(path), source)
 
     def _take(self, project: Project, source: Path | None = None) -> OpenProject:
         try:
@@ -326,11 +336,7 @@ class Workspace:
             for picture in getattr(reader, "paths", ()):
                 if picture.is_symlink() and not self.root.holds(picture.resolve()):
                     raise OutsideRootError(f"{picture.name} leads out of {self.root.folder}.")
-            info = reader.info
-            if info.width * info.height > PIXEL_LIMIT:
-                raise MediaError(
-                    f"{path.name} is {info.width}x{info.height} pixels: more than {PIXEL_LIMIT >> 20} million."
-                )
+            files.check_size(path.name, reader.info.width, reader.info.height)
         except BaseException:
             reader.close()
             raise
