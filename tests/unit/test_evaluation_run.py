@@ -164,12 +164,12 @@ def test_the_command_compares_policies_and_draws(tmp_path, clips, nano):
 def test_the_deepest_point_is_inside_and_far_from_the_outline():
     mask = np.zeros((40, 60), bool)
     mask[5:25, 0:30] = True  # touches the frame's edge, which is an outline too
-    x, y = deepest_point(mask)
+    (x, y), _ = deepest_point(mask)
     assert mask[int(y), int(x)]
     assert 9 <= x <= 20 and 13 <= y <= 16
     ring = np.zeros((50, 50), np.uint8)
     cv2.circle(ring, (25, 25), 20, 1, 6)
-    x, y = deepest_point(ring.astype(bool))
+    (x, y), _ = deepest_point(ring.astype(bool))
     assert ring[int(y), int(x)]
 
 

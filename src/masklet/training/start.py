@@ -74,10 +74,8 @@ def footage_clips(learned: Footage, validated: Footage | None) -> Clips:
     def held(count: int, size: int) -> Sequence[Any]:
         if validated is None:
             return ()
-        plain = validated.settings.plain()
-        still = {name: getattr(plain, name) for name in plain.__slots__}
-        still |= {"frames": _FOOTAGE_VALIDATION_FRAMES, "height": size, "width": size, "between": 0.0}
-        footage = validated.changed(_VALIDATION_SEED, **still)
+        own = {"frames": _FOOTAGE_VALIDATION_FRAMES, "height": size, "width": size, "between": 0.0}
+        footage = validated.changed(_VALIDATION_SEED, **{**dict(validated.settings.plain()), **own})
         return [footage.clip(number) for number in range(count)]
 
     return Clips(source, held, anew=False)
