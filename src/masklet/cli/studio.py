@@ -142,23 +142,18 @@ def _settings(
     """How new projects are tracked. Raises MaskletError for what can't be."""
     from masklet.models import get_spec
     from masklet.project import TrackSettings
-    from masklet.runtime import pick_device, pick_dtype
-    from masklet.tracking.policies import make_policy
+    from masklet.studio.workspace import check_settings
 
     usual = TrackSettings()
-    spec = get_spec(model or usual.model)
-    options = read_settings(policy_option, "--policy-option")
-    make_policy(policy or usual.policy, spec, **options)
-    if resolution is not None:
-        spec.check_resolution(resolution)
-    pick_dtype(dtype, pick_device(device))
-    return TrackSettings(
-        model=spec.name,
+    settings = TrackSettings(
+        model=get_spec(model or usual.model).name,
         policy=policy or usual.policy,
-        policy_options=options,
+        policy_options=read_settings(policy_option, "--policy-option"),
         resolution=resolution,
         dtype=dtype,
     )
+    check_settings(settings, device)
+    return settings
 
 
 def _open_browser(link: str, console: Console) -> None:

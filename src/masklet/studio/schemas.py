@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from masklet.settings import Resolution
-from masklet.tracking.policies import DEFAULT_POLICY
+from masklet.project import TrackSettings
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 FrameIndex = Annotated[int, Field(ge=0, lt=2**31)]
@@ -175,13 +174,8 @@ class Lane(BaseModel):
     flags: list[int] = Field(description="1 lost, 2 prompt, 4 painted, 8 empty mask")
 
 
-class TrackSettingsState(Given):
-    model: str = Field(default="nano", max_length=100)
-    checkpoint: str | None = Field(default=None, max_length=4096, description="Own weights, below the root")
-    policy: str = Field(default=DEFAULT_POLICY, max_length=100)
-    policy_options: dict[str, float | int | bool | str] = Field(default_factory=dict, max_length=50)
-    resolution: Resolution | None = Field(default=None, description="Multiple of 32; null: the model's own")
-    dtype: str | None = Field(default=None, max_length=20, description="null: what suits the device")
+class TrackSettingsState(TrackSettings, Given):
+    """The settings of a project, as it keeps them; here the path of other weights is below the root."""
 
 
 class SettingsState(BaseModel):

@@ -204,18 +204,9 @@ class OpenProject:
 
     def change_settings(self, given: schemas.ChangeSettings) -> None:
         """Raises InputError for settings that can't be; NotFoundError, OutsideRootError for weights."""
-        from masklet.models import get_spec
-        from masklet.runtime import pick_device, pick_dtype
-        from masklet.tracking import make_policy
-
         project = self.project
         if given.track is not None:
-            spec = get_spec(given.track.model)
-            make_policy(given.track.policy, spec, **given.track.policy_options)
-            if given.track.resolution is not None:
-                spec.check_resolution(given.track.resolution)
-            if given.track.dtype is not None:
-                pick_dtype(given.track.dtype, pick_device(self._device))
+            check_settings(given.track, self._device)
             values = given.track.model_dump()
             if given.track.checkpoint:
                 values["checkpoint"] = str(self._root.existing(given.track.checkpoint))
@@ -343,6 +334,19 @@ class Workspace:
         return reader
 
 
+def check_settings(settings: TrackSettings, device: str | None) -> None:
+    """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
+    from masklet.models import get_spec
+    from masklet.runtime import pick_device, pick_dtype
+    from masklet.tracking import make_policy
+
+    spec = get_spec(settings.model)
+    make_policy(settings.policy, spec, **settings.policy_options)
+    if settings.resolution is not None:
+        spec.check_resolution(settings.resolution)
+    pick_dtype(settings.dtype, pick_device(device))
+
+
 def project_id(path: Path) -> str:
     """Under which id a project goes while it is open: the same for the same file."""
     return hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
@@ -364,7 +368,8 @@ def parse_color(text: str | None) -> tuple[int, int, int] | None:
     """Red, green, blue of `#rrggbb`."""
     if text is None:
         return None
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 def _places(path: Path, root: Path) -> list[Path]:

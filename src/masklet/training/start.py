@@ -19,7 +19,7 @@ from masklet.training.footage import Footage
 from masklet.training.optimisation import PARTS, frozen_parts
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
-from masklet.training.synthesis import ClipGenerator, ClipSettings, Pictures, Wardrobe
+from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe
 from masklet.training.trainer import Trainer, TrainReport
 
 #: Validation clips come from a seed of their own, far from any that trains.
@@ -46,9 +46,8 @@ class Clips:
     anew: bool = True
 
 
-def synthetic_clips(cutouts: Pictures | None, photos: Pictures | None, textures: Pictures | None) -> Clips:
+def synthetic_clips(wardrobe: Wardrobe) -> Clips:
     """Clips made on the fly from pictures (without any, everything is painted)."""
-    wardrobe = Wardrobe(cutouts, photos, textures)
 
     def learned(stage: Stage, size: int, seed: int) -> ClipSource:
         return ClipGenerator(wardrobe, ClipSettings(frames=stage.frames, height=size, width=size), seed)

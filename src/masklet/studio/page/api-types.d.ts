@@ -160,14 +160,17 @@ export interface Lane {
 }
 
 export interface TrackSettingsState {
+  /** Name of the model */
   model?: string;
-  /** Own weights, below the root */
+  /** File with other weights for the model */
   checkpoint?: string | null;
+  /** How masks and memories are chosen */
   policy?: string;
+  /** Thresholds and weights of the policy, where they differ from its own */
   policy_options?: Record<string, number | boolean | string>;
-  /** Multiple of 32; null: the model's own */
+  /** Side of the model's square input */
   resolution?: number | null;
-  /** null: what suits the device */
+  /** Number format, such as float32 or bfloat16 */
   dtype?: string | null;
 }
 
