@@ -622,12 +622,15 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     offer = page.locator("[aria-label=Correction]")
     held: list[sync_api.Route] = []
 
+    def hold(route: sync_api.Route) -> None:
+        held.append(route)
+
     def click() -> None:
         with page.expect_request("**/prompts"):
             page.mouse.click(*place)
 
     # Undo while the click is being answered: it is the click that is taken back, and nothing is left to track.
-    page.route("**/prompts", held.append)
+    page.route("**/prompts", hold)
     click()
     page.keyboard.press("Control+z")
     page.unroute("**/prompts")
