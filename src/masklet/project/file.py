@@ -59,6 +59,7 @@ class ProjectFile:
         ProjectInUseError when another process has it open, MediaError when the source can't be read.
         """
         path = Path(path).absolute()
+        refuse_source(path)
         if path.exists() and not overwrite:
             raise ProjectError(
                 f"{path} exists already. Go on with it (masklet status {path.name} says what is in it), choose another "
