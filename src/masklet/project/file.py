@@ -59,7 +59,6 @@ class ProjectFile:
         ProjectInUseError when another process has it open, MediaError when the source can't be read.
         """
         path = Path(path).absolute()
-        refuse_source(path)
         if path.exists() and not overwrite:
             raise ProjectError(
                 f"{path} exists already. Go on with it (masklet status {path.name} says what is in it), choose another "
@@ -77,6 +76,7 @@ class ProjectFile:
         try:
             reference = describe(reader, path)
             lock.acquire()
+            refuse_source(path)
             place = path.with_name(f".{path.name}.new") if hidden else path
             write_new(place, reference, settings or TrackSettings())
             project = cls(path, Database(place), lock)
