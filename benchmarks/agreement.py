@@ -17,11 +17,10 @@ import numpy as np
 from benchmarks.video import BUNNY, BUNNY_BOX
 from masklet import load_model, open_media
 from masklet.models import SAM2
+from masklet.prompts import Prompt
 from masklet.tracking import make_policy
-from masklet.tracking.engine import Engine, FrameSize
-from masklet.tracking.prompts import Prompt
-from masklet.tracking.session import make_result
-from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.tracking.engine import Engine
+from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,11 @@ class _Tracker:
         assert record.memory is not None
         self.track.bank.add(record.memory)
         self.track.motion = record.motion
-        reach = self.engine.policy.reach(
-            self.track.bank, record.frame + 1, 1, self.engine.model.spec, self.engine.max_pointers
+        bank, engine = self.track.bank, self.engine
+        reach = engine.policy.reach(
+            list(bank.prompts), bank.recent_scores, record.frame + 1, 1, engine.model.spec, engine.max_pointers
         )
-        self.track.bank.keep(reach)
+        bank.keep(reach)
 
 
 def compare(clip: Clip, exact: SAM2, quick: SAM2, frames: int | None = None) -> Iterator[tuple[float, float]]:
@@ -86,14 +86,14 @@ def compare(clip: Clip, exact: SAM2, quick: SAM2, frames: int | None = None) -> 
             seen = [tracker.engine.encode(frame.image_hwc) for tracker in (one, other)]
             if frame.index == 0:
                 for tracker, features in zip((one, other), seen, strict=True):
-                    tracker.keep(tracker.engine.decide(features, size, tracker.track, 0, prompt))
+                    tracker.keep(tracker.engine.decide(features, size, tracker.track, 0, [prompt]))
                 continue
             [forced] = other.engine.track(seen[1], size, frame.index, 1, [one.track])
             found = [
                 tracker.engine.track(features, size, frame.index, 1, [tracker.track])[0]
                 for tracker, features in zip((one, other), seen, strict=True)
             ]
-            expected, own, led = (make_result(1, record, size).mask for record in (*found, forced))
+            expected, own, led = (record.mask_of(1, size).mask for record in (*found, forced))
             yield iou(expected, own), iou(expected, led)
             for tracker, record in zip((one, other), found, strict=True):
                 tracker.keep(record)

@@ -104,19 +104,15 @@ def candidates(session: Session) -> Figure:
     """A click, and the three masks that it may mean."""
     picture = session.video.read(PROMPTED).image_hwc
     found = session.add_prompt(PROMPTED, 1, points=[CLICK])[1]
-    assert found.low_res_candidates_nhw is not None
-    full = torch.nn.functional.interpolate(
-        found.low_res_candidates_nhw[None].float(), picture.shape[:2], mode="bilinear", align_corners=False
-    )[0]
     window = (slice(180, 560), slice(640, 1280))
     figure, panels = plt.subplots(1, 4, figsize=(WIDTH, 2.2))
     show(panels[0], picture[window], "one click")
     panels[0].plot(CLICK[0] - 640, CLICK[1] - 180, "o", color="white", markersize=9, markeredgecolor=INK)
     panels[0].plot(CLICK[0] - 640, CLICK[1] - 180, "o", color="#18a040", markersize=5)
-    for i, panel in enumerate(panels[1:]):
-        mask = full[i].numpy() > 0
-        show(panel, overlay(picture, {1: mask})[window], f"predicted IoU {found.explanation.ious[i]:.3f}")
-        if i == found.candidate:
+    for panel, offered in zip(panels[1:], session.candidates(PROMPTED, 1), strict=True):
+        title = f"predicted IoU {offered.scores.predicted_iou:.3f}"
+        show(panel, overlay(picture, {1: offered.mask})[window], title)
+        if offered.candidate == found.candidate:
             frame_panel(panel, "chosen")
     return figure
 
@@ -161,8 +157,8 @@ def scores(results: dict[int, FrameMasks]) -> Figure:
     """Scores through the clip."""
     frames = sorted(results)
     figure, panel = plt.subplots(figsize=(WIDTH, 2.3))
-    panel.plot(frames, [results[f][1].predicted_iou for f in frames], color="#0072c8", label="predicted IoU")
-    motion = [(f, results[f][1].motion_score) for f in frames if results[f][1].motion_score is not None]
+    panel.plot(frames, [results[f][1].scores.predicted_iou for f in frames], color="#0072c8", label="predicted IoU")
+    motion = [(f, results[f][1].scores.motion_score) for f in frames if results[f][1].scores.motion_score is not None]
     panel.plot(*zip(*motion, strict=True), ".", markersize=4, color="#e07000", label="overlap with expected box")
     panel.axvline(PROMPTED, color=FAINT, linestyle=":", linewidth=1)
     panel.text(PROMPTED + 0.8, 0.06, "prompted here", color=FAINT, fontsize=10)

@@ -13,7 +13,7 @@ _LAZY = {
     "AutomaticMaskGenerator": "masklet.predictors",
     "ImagePredictor": "masklet.predictors",
     "MaskletError": "masklet.errors",
-    "Prompt": "masklet.tracking",
+    "Prompt": "masklet.prompts",
     "Session": "masklet.tracking",
     "VideoTracker": "masklet.tracking",
     "load_model": "masklet.weights.loading",
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from masklet.errors import MaskletError
     from masklet.media import open_media
     from masklet.predictors import AutomaticMaskGenerator, ImagePredictor
-    from masklet.tracking import Prompt, Session, VideoTracker
+    from masklet.prompts import Prompt
+    from masklet.tracking import Session, VideoTracker
     from masklet.weights.loading import load_model
 
 

@@ -190,7 +190,7 @@ def test_tracks_on_objects_that_follow_from_python(two: tuple[Path, str], bunny_
     for frame in (0, 1):
         kept = next(o for o in content["frames"][frame]["objects"] if o["id"] == ids["big bunny"])
         assert iou(rle.decode(kept["rle"]), found[frame].mask) > 0.999
-        assert kept["object_score"] == pytest.approx(found[frame].object_score, abs=0.05)
+        assert kept["object_score"] == pytest.approx(found[frame].scores.object_score, abs=0.05)
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_printed_command_goes_on(tmp_path: Path, bunny_clip: Path) -> None:

@@ -54,7 +54,7 @@ def golden_of(nano_video: Mapping[str, np.ndarray], assert_equal_masks: Callable
 
 @pytest.fixture
 def session(golden_nano: SAM2, forward_clip: np.ndarray) -> Session:
-    return Session(forward_clip, golden_nano, policy="recency")
+    return Session(forward_clip, golden_nano, policy="recency", correct_from_memory=True)
 
 
 def _samples(masks: FrameMasks) -> np.ndarray:
@@ -159,12 +159,16 @@ def test_samurai(
         ours = masks[1]
         if masks.index == 0:
             continue  # the reference's scores of a prompt frame aren't in the goldens
-        assert ours.predicted_iou == pytest.approx(float(golden[f"best_iou_score_{number}"][0]), abs=0.02), number
-        assert ours.object_score == pytest.approx(float(golden[f"object_score_logits_{number}"][0]), abs=0.02), number
+        assert ours.scores.predicted_iou == pytest.approx(float(golden[f"best_iou_score_{number}"][0]), abs=0.02), (
+            number
+        )
+        assert ours.scores.object_score == pytest.approx(float(golden[f"object_score_logits_{number}"][0]), abs=0.02), (
+            number
+        )
         theirs = golden.get(f"kf_score_{number}")
-        assert (theirs is None) == (ours.motion_score is None), number
+        assert (theirs is None) == (ours.scores.motion_score is None), number
         if theirs is not None:
-            assert ours.motion_score == pytest.approx(float(theirs[0]), abs=0.02), number
+            assert ours.scores.motion_score == pytest.approx(float(theirs[0]), abs=0.02), number
             scored += 1
     assert scored >= 20
 

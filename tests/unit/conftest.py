@@ -114,7 +114,8 @@ def clip_writer() -> Callable[..., Path]:
 def make_project(tmp_path: Path, clip: Path) -> Iterator[Callable[..., Any]]:
     """Makes projects with objects 1 "bunny" and 2 "rock", whose masks are in `MASKS`."""
     from masklet.masks import rle
-    from masklet.project import MaskRecord, Project
+    from masklet.project import Project
+    from masklet.results import ObjectMask, Scores
 
     made = []
 
@@ -131,13 +132,15 @@ def make_project(tmp_path: Path, clip: Path) -> Iterator[Callable[..., Any]]:
                 for number, mask_of in MASKS.items():
                     mask = mask_of(frame)
                     records.append(
-                        MaskRecord(
-                            frame=frame,
-                            object_id=number,
-                            rle=rle.encode(mask),
-                            object_score=5.5 if mask.any() else -3.25,
-                            predicted_iou=0.875 - 0.25 * number / 2,
-                            motion_score=None if frame < 2 else 0.5,
+                        ObjectMask(
+                            number,
+                            frame,
+                            rle.encode(mask),
+                            scores=Scores(
+                                object_score=5.5 if mask.any() else -3.25,
+                                predicted_iou=0.875 - 0.25 * number / 2,
+                                motion_score=None if frame < 2 else 0.5,
+                            ),
                             lost=not mask.any(),
                             is_prompt=frame == 0,
                         )

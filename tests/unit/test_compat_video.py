@@ -176,12 +176,14 @@ def test_a_box_as_two_labelled_points(predictor: SAM2VideoPredictor, state: Any)
 
 
 def test_old_points_go_or_stay(predictor: SAM2VideoPredictor, state: Any) -> None:
-    prompts = state.session.prompts
+    def clicks() -> list[tuple[float, float]]:
+        return [point for prompt in state.session.prompts(0, 1) for point in prompt.points]
+
     predictor.add_new_points_or_box(state, 0, 1, points=[P], labels=[1])
     predictor.add_new_points_or_box(state, 0, 1, points=[Q], labels=[0], clear_old_points=False)
-    assert prompts(1)[0].points_n2.tolist() == [list(P), list(Q)]
+    assert clicks() == [tuple(P), tuple(Q)]
     predictor.add_new_points_or_box(state, 0, 1, points=[Q], labels=[0])
-    assert prompts(1)[0].points_n2.tolist() == [list(Q)]
+    assert clicks() == [tuple(Q)]
     # The mask so far is fed back in either case.
     first = predictor.add_new_points_or_box(state, 1, 2, points=[P], labels=[1])[2][1]
     second = predictor.add_new_points_or_box(state, 1, 2, points=[P], labels=[1])[2][1]

@@ -25,7 +25,7 @@ from masklet.export.writers.cvat import runs_by_row
 from masklet.export.writers.label_studio import pack_brush
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.project import MaskRecord
+from masklet.results import ObjectMask, Scores
 
 Masks = dict[int, Callable[[int], np.ndarray]]
 
@@ -34,7 +34,7 @@ def overlapping(project: Any) -> None:
     """Object 2 gets a mask that overlaps object 1 on frame 6, and a lower predicted IoU."""
     both = np.zeros((72, 128), bool)
     both[30:72, 60:110] = True
-    project.put_masks([MaskRecord(6, 2, rle.encode(both), object_score=1.0, predicted_iou=0.3)])
+    project.put_masks([ObjectMask(2, 6, rle.encode(both), scores=Scores(object_score=1.0, predicted_iou=0.3))])
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -152,7 +152,7 @@ def test_indexed_pngs_hold_every_object(make_project, true_masks: Masks, tmp_pat
         labels = indexed(root / "Annotations" / part / f"{frame:05d}.png")
         first = true_masks[1](frame)
         np.testing.assert_array_equal(labels == 1, first)  # the surer object has the pixels that both want
-        second = project.mask(frame, 2).mask_hw()
+        second = project.mask(frame, 2).mask
         np.testing.assert_array_equal(labels == 2, second & ~first)
         with Image.open(root / "JPEGImages" / part / f"{frame:05d}.jpg") as image:
             assert image.size == (128, 72)
@@ -203,7 +203,7 @@ def test_mots_masks_do_not_overlap(make_project, true_masks: Masks, tmp_path: Pa
         if int(kind) == 7:
             np.testing.assert_array_equal(found, true_masks[1](int(frame)))
     for frame, together in seen.items():
-        np.testing.assert_array_equal(together, true_masks[1](frame) | project.mask(frame, 2).mask_hw())
+        np.testing.assert_array_equal(together, true_masks[1](frame) | project.mask(frame, 2).mask)
 
 
 def unpack_brush(values: list[int]) -> np.ndarray:

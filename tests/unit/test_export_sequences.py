@@ -21,7 +21,8 @@ from masklet.errors import ExportError
 from masklet.export import write
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.project import MaskRecord, Project
+from masklet.project import Project
+from masklet.results import ObjectMask
 
 HARD = {"feather": 0}
 SOFT = {"feather": 8}
@@ -197,7 +198,7 @@ def test_animations_have_the_source_s_timing_and_transparency(
     source, stamps = uneven_clip
     with Project.create(tmp_path / "u.masklet", source) as project:
         project.add_object(1, "bunny")
-        project.put_masks([MaskRecord(frame, 1, rle.encode(true_masks[1](frame))) for frame in range(8)])
+        project.put_masks([ObjectMask(1, frame, rle.encode(true_masks[1](frame))) for frame in range(8)])
         options: dict[str, Any] = {"lossless": True} if name == "webp" else {}
         [path] = write(project, name, tmp_path / f"a.{name}", settings=HARD, **options)
         average = 1000 / project.source.rate

@@ -15,7 +15,8 @@ import pytest
 from masklet.errors import ExportError, MediaError
 from masklet.export import write
 from masklet.media import open_media
-from masklet.project import MaskRecord, Project
+from masklet.project import Project
+from masklet.results import ObjectMask
 
 HARD = {"feather": 0}
 Masks = dict[int, Callable[[int], np.ndarray]]
@@ -154,7 +155,7 @@ def uneven_project(path: Path, source: Path, masks: Masks) -> Project:
 
     project = Project.create(path, source)
     project.add_object(1, "bunny")
-    project.put_masks([MaskRecord(frame, 1, rle.encode(masks[1](frame))) for frame in range(8)])
+    project.put_masks([ObjectMask(1, frame, rle.encode(masks[1](frame))) for frame in range(8)])
     return project
 
 
@@ -234,7 +235,7 @@ def test_oblong_pixels_and_rotation_survive(demo_images, true_masks, tmp_path, c
 
     with Project.create(tmp_path / "r.masklet", turned) as project:
         project.add_object(1)
-        project.put_masks([MaskRecord(frame, 1, rle.encode(true_masks[1](frame).T)) for frame in range(8)])
+        project.put_masks([ObjectMask(1, frame, rle.encode(true_masks[1](frame).T)) for frame in range(8)])
         [path] = write(project, "ffv1-alpha", tmp_path / "turned out.mkv", settings=HARD)
     frames = decoded(path, "rgba")
     assert frames[0].shape == (128, 72, 4)
@@ -263,7 +264,7 @@ def test_odd_sizes_stay_as_they_are(demo_images, true_masks, tmp_path, clip_writ
     source = clip_writer(tmp_path / "odd.mkv", np.ascontiguousarray(demo_images[:3, :height, :width]))
     with Project.create(tmp_path / "odd.masklet", source) as project:
         project.add_object(1)
-        project.put_masks([MaskRecord(f, 1, rle.encode(true_masks[1](f)[:height, :width])) for f in range(3)])
+        project.put_masks([ObjectMask(1, f, rle.encode(true_masks[1](f)[:height, :width])) for f in range(3)])
         for name, suffix in (
             ("prores4444", ".mov"),
             ("vp9-alpha", ".webm"),

@@ -23,7 +23,8 @@ from masklet.masks.settings import MaskSettings
 from masklet.masks.temporal import smooth
 from masklet.media import open_media
 from masklet.naming import FIELDS, NameTemplate, sanitize, unique_names
-from masklet.project import MaskRecord, Project
+from masklet.project import Project
+from masklet.results import ObjectMask, Scores
 
 Masks = dict[int, Callable[[int], np.ndarray]]
 HARD = {"feather": 0}
@@ -76,7 +77,7 @@ def test_empty_exports_say_why(make_project, clip: Path, tmp_path: Path) -> None
         fresh.add_object(1, "dog")
         with pytest.raises(ExportError, match=r"object 1 \(dog\) has no mask in frames 0 to 7\. Track it first"):
             write(fresh, "png-mask", target)
-        fresh.put_masks([MaskRecord(2, 1, rle.encode(np.zeros((72, 128), bool)), lost=True)])
+        fresh.put_masks([ObjectMask(1, 2, rle.encode(np.zeros((72, 128), bool)), lost=True)])
         with pytest.raises(ExportError, match=r"all 1 masks of object 1 \(dog\) in frames 0 to 7 are empty"):
             write(fresh, "prores4444", tmp_path / "out.mov")
         with pytest.raises(ExportError, match="Its masks are on frames 2 to 2"):
@@ -359,7 +360,7 @@ def test_smoothing_in_time_is_that_of_the_whole_clip(make_project, clip: Path, t
     flicker = base.copy()
     flicker[20:50, 60:80] = False
     masks = [flicker if frame == 4 else base for frame in range(8)]
-    project.put_masks([MaskRecord(frame, 1, rle.encode(mask)) for frame, mask in enumerate(masks)])
+    project.put_masks([ObjectMask(1, frame, rle.encode(mask)) for frame, mask in enumerate(masks)])
     settings = MaskSettings(smooth_frames=2, feather=0)
     with open_media(clip) as reader:
         wanted = smooth(masks, [frame.image_hwc for frame in reader], radius=2)
@@ -377,7 +378,7 @@ def test_objects_give_way_also_to_those_that_are_not_exported(make_project, true
     project = make_project()
     front = np.zeros((72, 128), bool)
     front[:, 30:60] = True
-    project.put_masks([MaskRecord(frame, 2, rle.encode(front), object_score=9.0) for frame in range(8)])
+    project.put_masks([ObjectMask(2, frame, rle.encode(front), scores=Scores(object_score=9.0)) for frame in range(8)])
     settings = {"exclusive": True, "feather": 0}
     paths = write(project, "png-mask", tmp_path / "a", objects=[1], settings=settings)
     for frame, path in enumerate(paths):
@@ -413,7 +414,7 @@ def test_pictures_and_sequences_are_sources_too(tmp_path: Path, demo_images: np.
         Image.fromarray(image).save(shots / f"take.{number + 10:04d}.png")
     with Project.create(tmp_path / "s.masklet", open_media(shots / "take.####.png", rate=30)) as project:
         project.add_object(1, "bunny")
-        project.put_masks([MaskRecord(frame, 1, rle.encode(true_masks[1](frame))) for frame in range(4)])
+        project.put_masks([ObjectMask(1, frame, rle.encode(true_masks[1](frame))) for frame in range(4)])
     [video] = write(tmp_path / "s.masklet", "ffv1-alpha", tmp_path / "s.mkv", settings=HARD)
     with open_media(video) as reader:
         assert (len(reader), reader.info.rate, reader.info.has_audio) == (4, 30, False)
@@ -424,7 +425,7 @@ def test_pictures_and_sequences_are_sources_too(tmp_path: Path, demo_images: np.
     Image.fromarray(demo_images[5]).save(photo)
     with Project.create(tmp_path / "p.masklet", photo) as project:
         project.add_object(1, "bunny")
-        project.put_masks([MaskRecord(0, 1, rle.encode(true_masks[1](5)))])
+        project.put_masks([ObjectMask(1, 0, rle.encode(true_masks[1](5)))])
         for name, target in (("cutout", "c.png"), ("coco", "coco"), ("h264-matte", "m.mp4"), ("gif", "a.gif")):
             assert write(project, name, tmp_path / target)
     with Image.open(tmp_path / "c.png") as image:

@@ -7,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from masklet.errors import InputError
-from masklet.runs.objects import FramePrompt, TrackedObject
+from masklet.prompts import Prompt
+from masklet.runs.objects import TrackedObject
 from masklet.runs.plan import Leg, Range, ascending, make_legs, resume_legs
 
 LAST = 14
@@ -15,10 +16,12 @@ frames = st.integers(0, LAST)
 ranges = st.tuples(frames, frames).map(lambda ends: Range(min(ends), max(ends)))
 objects = st.lists(st.sets(frames, min_size=1, max_size=3), min_size=1, max_size=3).map(
     lambda prompts: [
-        TrackedObject(number, f"object {number}", {frame: FramePrompt([(1, 1)], [1]) for frame in sorted(where)})
+        TrackedObject(number, f"object {number}", dict.fromkeys(sorted(where), SHOWN))
         for number, where in enumerate(prompts, 1)
     ]
 )
+
+SHOWN = (Prompt(points=((1, 1),), labels=(1,)),)
 
 
 def walk(legs: list[Leg]) -> list[tuple[int, int]]:
@@ -81,8 +84,8 @@ def test_a_run_that_was_stopped_anywhere_goes_on_without_a_gap(
 
 def test_later_prompts_join_on_the_way() -> None:
     things = [
-        TrackedObject(1, "a", {2: FramePrompt(), 9: FramePrompt()}),
-        TrackedObject(2, "b", {5: FramePrompt()}),
+        TrackedObject(1, "a", {2: SHOWN, 9: SHOWN}),
+        TrackedObject(2, "b", {5: SHOWN}),
     ]
     assert make_legs(things, Range(0, 9), "both") == [
         Leg(1, 2, 4, (1,), 0),
@@ -93,9 +96,17 @@ def test_later_prompts_join_on_the_way() -> None:
 
 
 def test_tracking_starts_at_a_prompt_before_the_range() -> None:
-    thing = TrackedObject(1, "a", {0: FramePrompt(), 3: FramePrompt(), 8: FramePrompt()})
+    thing = TrackedObject(1, "a", {0: SHOWN, 3: SHOWN, 8: SHOWN})
     [leg] = make_legs([thing], Range(5, 9), "forward")
     assert (leg.first, leg.last, leg.keep_from) == (3, 9, 5)
     assert [frame for frame in leg.frames if leg.keeps(frame)] == [5, 6, 7, 8, 9]
     with pytest.raises(InputError, match="no direction"):
         make_legs([thing], Range(0, 9), "sideways")
+
+
+def test_no_leg_starts_where_clicks_wait_for_a_mask() -> None:
+    waiting = (Prompt(points=((1, 1),), labels=(0,)),)
+    tracked = TrackedObject(1, "a", {2: waiting, 5: SHOWN, 8: waiting})
+    assert tracked.starts == [5]
+    assert [(leg.first, leg.last) for leg in make_legs([tracked], Range(0, 9), "forward")] == [(5, 9)]
+    assert [(leg.first, leg.last) for leg in make_legs([tracked], Range(0, 9), "backward")] == [(5, 0)]

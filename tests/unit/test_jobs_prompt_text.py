@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from masklet.errors import InputError, PromptError
 from masklet.media import open_media
-from masklet.runs.objects import FramePrompt, TrackedObject, collect_objects
+from masklet.prompts import Prompt
+from masklet.runs.objects import TrackedObject, collect_objects
 from masklet.runs.prompt_text import PromptText, parse_box, parse_mask, parse_point
 
 numbers = st.floats(-9999, 9999).map(lambda value: round(value, 3))
@@ -92,11 +93,11 @@ def test_numbers_are_ids_and_names_take_what_is_free() -> None:
         "bunny": 3,
         "rock": 4,
     }
-    assert collect(parse_point("1,1"), parse_point("object 1:2,2"), parse_point("1:3,3"))[1].prompts[0].points == [
+    assert collect(parse_point("1,1"), parse_point("object 1:2,2"), parse_point("1:3,3"))[1].prompts[0][0].points == (
         (1, 1),
         (2, 2),
         (3, 3),
-    ]
+    )
 
 
 def test_prompts_of_one_frame_come_together_and_frames_in_order() -> None:
@@ -104,14 +105,12 @@ def test_prompts_of_one_frame_come_together_and_frames_in_order() -> None:
         parse_point("a@7:1,1"), parse_point("a:2,2"), parse_point("a:3,3", positive=False), parse_box("a@7:0,0,9,9")
     )[1]
     assert list(found.prompts) == [0, 7]
-    assert found.prompts[0] == FramePrompt([(2, 2), (3, 3)], [1, 0])
-    assert found.prompts[7] == FramePrompt([(1, 1)], [1], (0, 0, 9, 9))
-    for frame, prompt in found.prompts.items():
-        assert FramePrompt.from_json(prompt.to_json(frame)) == prompt
+    assert found.prompts[0] == (Prompt(((2, 2), (3, 3)), (1, 0)),)
+    assert found.prompts[7] == (Prompt(((1, 1),), (1,), (0, 0, 9, 9)),)
 
 
 def test_known_objects_are_added_to() -> None:
-    known = TrackedObject(5, "bunny", {0: FramePrompt([(1, 1)], [1])})
+    known = TrackedObject(5, "bunny", {0: (Prompt(((1, 1),), (1,)),)})
     found = collect(parse_point("bunny@3:2,2"), parse_point("rock@3:4,4"), known=(known,), frame=None)
     assert list(found[5].prompts) == [0, 3]
     assert found[1].name == "rock"

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from masklet.cli import app
 from masklet.project import Project
+from masklet.results import Scores
 from masklet.runs import explain
 from masklet.settings import Count, setting
 from masklet.tracking import POLICIES, Recency, Samurai
@@ -101,8 +102,11 @@ def test_samurai_says_why() -> None:
     assert "Motion had no say yet" in policy.explain_choice(0, [0.9, 0.8], None, False)[-1]
     assert len(policy.explain_choice(0, [0.9, 0.8], None, True)) == 1
     assert "always read" in policy.why_read(PastFrame(1)) and "good" in policy.why_read(PastFrame(2))
-    assert policy.why_not_read(PastFrame(2, predicted_iou=0.4)) == "Its predicted IoU, 0.40, is not above 0.5."
-    assert "not above 0" in policy.why_not_read(PastFrame(2, predicted_iou=0.6, object_score=-0.5))
+    assert (
+        policy.why_not_read(PastFrame(2, scores=Scores(predicted_iou=0.4)))
+        == "Its predicted IoU, 0.40, is not above 0.5."
+    )
+    assert "not above 0" in policy.why_not_read(PastFrame(2, scores=Scores(-0.5, 0.6)))
     assert "passed over" in policy.why_not_read(PastFrame(2, beside_prompt=True))
     assert "later frames were good" in policy.why_not_read(PastFrame(9, crowded_out=True))
     assert "after this frame" in policy.why_not_read(PastFrame(3))
@@ -116,4 +120,4 @@ def test_recency_says_why() -> None:
     assert "latest frames" in policy.why_read(PastFrame(3)) and "prompts" in policy.why_read(
         PastFrame(3, is_prompt=True)
     )
-    assert "too long ago" in policy.why_not_read(PastFrame(9, predicted_iou=0.1, crowded_out=True))
+    assert "too long ago" in policy.why_not_read(PastFrame(9, scores=Scores(predicted_iou=0.1), crowded_out=True))

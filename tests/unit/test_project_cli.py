@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from masklet import cli
 from masklet.errors import InputError, ProjectError, PromptError
+from masklet.masks import rle
 from masklet.project import Project
+from masklet.results import ObjectMask
 from masklet.runs.project_runs import begin
 from masklet.runs.prompt_text import parse_box, parse_point
 from masklet.runs.request import TrackRequest
@@ -99,7 +101,7 @@ def test_bad_exports_are_one_line_and_exit_code_2(make_project, words: tuple[str
 def test_status_shows_what_is_there(make_project) -> None:
     project = make_project()
     project.update_object(2, locked=True)
-    project.paint_mask(5, 1, np.ones((72, 128), bool))
+    project.put_masks([ObjectMask(1, 5, rle.encode(np.ones((72, 128), bool)), painted=True)])
     said = run("status", project.path).stdout  # while this process has it open for writing
     assert "128×72, 8 frames, 25 frames/s" in said and "nano, samurai" in said
     rock = next(line for line in said.splitlines() if "rock" in line)
@@ -161,7 +163,8 @@ def test_a_project_is_begun_stopped_resumed_and_corrected(ball_clip: Path, tmp_p
     ).stdout
     assert said.startswith("4 frames tracked with nano")
     with Project.open(path) as project:
-        [prompt] = project.prompts(6, 1)
+        there, prompt = project.said(1)[6, 1]
+        assert there.origin == "tracked"
         assert prompt.points == ((44.0, 40.0), (90.0, 20.0)) and prompt.labels == (1, 0)
         assert [r for r in project.masks() if r.frame < 6 or r.object_id == 2] == [
             r for r in before if r.frame < 6 or r.object_id == 2

@@ -17,16 +17,18 @@ import pytest
 
 from masklet.errors import ProjectError, ProjectInUseError
 from masklet.masks import rle
-from masklet.project import MaskRecord, Project, schema
+from masklet.project import Project, schema
 from masklet.project.records import Run, RunLeg, RunPlace
 from masklet.project.source import SourceReference
+from masklet.results import ObjectMask
 
 # Writes masks of rising frames as fast as it can, and says after each call which frame it handed over.
 _WRITER = """
 import sys, time
 import numpy as np
 from masklet.masks import rle
-from masklet.project import MaskRecord, Project
+from masklet.project import Project
+from masklet.results import ObjectMask, Scores
 
 project = Project.open(sys.argv[1])
 step = project.begin_step("Track")
@@ -34,7 +36,7 @@ print("ready", flush=True)
 for frame in range(1, project.source.frame_count):
     mask = np.zeros((72, 128), bool)
     mask[10:20, frame % 100 : frame % 100 + 5] = True
-    record = MaskRecord(frame=frame, object_id=1, rle=rle.encode(mask), object_score=float(frame))
+    record = ObjectMask(1, frame, rle.encode(mask), scores=Scores(object_score=float(frame)))
     step = project.record_masks(step, "Track", [record])
     print(frame, time.time(), flush=True)
     time.sleep(0.005)
@@ -80,7 +82,7 @@ def test_kill_9_loses_at_most_half_a_second(tmp_path: Path, round: int) -> None:
         lost = [float(when) for frame, when in handed if int(frame) > len(frames)]
         assert all(killed - when < 0.5 + 1 for when in lost)  # and a second for a machine that is busy
         for record in project.masks([1]):
-            assert record.object_score == record.frame
+            assert record.scores.object_score == record.frame
         # What was tracked is one step, and it can be taken back.
         assert project.undo() == "Track"
         assert project.tracked_frames(1) == []
@@ -98,7 +100,7 @@ def test_a_quiet_writer_commits_by_itself(make_project) -> None:
     project = make_project()
     project.flush()
     step = project.begin_step("Track")  # a commit, so that the next one has to wait
-    mask = MaskRecord(5, 1, rle.encode(np.ones((72, 128), bool)))
+    mask = ObjectMask(1, 5, rle.encode(np.ones((72, 128), bool)))
     project.record_masks(step, "Track", [mask])
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
@@ -146,7 +148,7 @@ def test_a_read_only_folder_can_be_read_but_not_written(tmp_path: Path) -> None:
     code = (
         "import os, sys; from masklet.project import Project; from masklet.errors import ProjectError\n"
         "os.setgid(65534); os.setuid(65534)\n"
-        "with Project.open(sys.argv[1], read_only=True) as p: print(p.mask(5, 1).object_score)\n"
+        "with Project.open(sys.argv[1], read_only=True) as p: print(p.mask(5, 1).scores.object_score)\n"
         "try: Project.open(sys.argv[1])\n"
         "except ProjectError as problem: print(problem)\n"
     )
@@ -174,7 +176,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys\nimport numpy as np\n"
         "from masklet.errors import ProjectError\nfrom masklet.masks import rle\n"
-        "from masklet.project import MaskRecord, Project\n"
+        "from masklet.project import Project\nfrom masklet.results import ObjectMask, Scores\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "project = Project.open(sys.argv[1])\nstep = project.begin_step('Track')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))\n"
@@ -182,7 +184,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path: Path) -> None:
         "try:\n"
         "    for frame in range(5000):\n"
         "        mask = rle.encode(noise.random((72, 128)) > 0.5)\n"
-        "        record = MaskRecord(frame=frame, object_id=1, rle=mask, object_score=1.0)\n"
+        "        record = ObjectMask(1, frame, mask, scores=Scores(object_score=1.0))\n"
         "        step = project.record_masks(step, 'Track', [record], durable=frame % 10 == 9)\n"
         "except ProjectError as problem:\n"
         "    print(frame, problem)\n"
@@ -322,7 +324,7 @@ def test_a_file_of_version_1_is_brought_up_to_date(tmp_path: Path, clip: Path, m
         assert list(project.masks()) == list(new.masks())
         assert not project.mask(2, 1).painted
         assert project.prompts() == new.prompts()
-        project.paint_mask(2, 1, np.ones((72, 128), bool))
+        project.put_masks([ObjectMask(1, 2, rle.encode(np.ones((72, 128), bool)), painted=True)])
         project.undo()
         assert project.undo() == "Set up"
     with Project.open(old) as project:

@@ -18,7 +18,9 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.project import MaskRecord, Project, TrackSettings
+from masklet.masks import rle
+from masklet.project import Project, TrackSettings
+from masklet.results import ObjectMask
 from masklet.runs import run_sessions, run_steps
 from masklet.runs.project_runs import correct, resume, track
 
@@ -87,12 +89,12 @@ def make(tmp_path: Path, ball_clip: Path) -> Iterator[Any]:
         project.close()
 
 
-def masks_of(project: Project) -> list[MaskRecord]:
+def masks_of(project: Project) -> list[ObjectMask]:
     return list(project.masks())
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[MaskRecord]:
+def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[ObjectMask]:
     """What a run that nobody interrupts gives."""
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp("whole") / "whole.masklet"
@@ -107,22 +109,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[Mas
         return list(project.masks())
 
 
-def test_tracking_fills_the_project(whole: list[MaskRecord]) -> None:
+def test_tracking_fills_the_project(whole: list[ObjectMask]) -> None:
     frames = {number: [r.frame for r in whole if r.object_id == number] for number in (1, 2)}
     assert frames == {1: list(range(2, FRAMES)), 2: list(range(2, FRAMES))}
     prompts = {(r.frame, r.object_id) for r in whole if r.is_prompt}
     assert prompts == {(6, 1), (4, 2)}
-    y, x = np.mgrid[:72, :128]
-    overlaps = []
-    for record in whole:
-        if record.object_id == 1:
-            ball = ((x - 16 - 4 * record.frame) ** 2 + (y - 40) ** 2) < 121
-            mask = record.mask_hw()
-            overlaps.append((mask & ball).sum() / (mask | ball).sum())
-    assert np.mean(overlaps) > 0.5
+    found = [(record.mask, ball(record.frame)) for record in whole if record.object_id == 1]
+    assert np.mean([(mask & true).sum() / (mask | true).sum() for mask, true in found]) > 0.5
 
 
-def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[MaskRecord]) -> None:
+def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[ObjectMask]) -> None:
     project = make()
     project.close()
     chance = random.Random(7)
@@ -154,7 +150,7 @@ def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[Mask
 
 
 @pytest.mark.parametrize("after", [1, 15, 19, 23])
-def test_a_stopped_run_goes_on_in_another_session(make, whole: list[MaskRecord], after: int) -> None:
+def test_a_stopped_run_goes_on_in_another_session(make, whole: list[ObjectMask], after: int) -> None:
     project = make()
     seen: list[int] = []
     report = track(
@@ -193,7 +189,7 @@ def test_states_are_saved_seldom_where_they_are_dear(make, whole, monkeypatch: p
     assert masks_of(project) == whole
 
 
-def test_a_run_without_a_state_begins_again(make, whole: list[MaskRecord]) -> None:
+def test_a_run_without_a_state_begins_again(make, whole: list[ObjectMask]) -> None:
     project = make()
     seen: list[int] = []
     track(
@@ -221,27 +217,86 @@ def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
     assert [r for r in after if r.frame < 14] == [r for r in before if r.frame < 14]
     assert project.mask(14, 1).is_prompt
     assert [r for r in after if r.frame > 14] != [r for r in before if r.frame > 14]
-    assert len(project.prompts(14, 1)) == 1
+    said = project.prompts(14, 1)
+    assert [kept.prompt.origin for kept in said] == ["tracked", "painted"], "the mask that was there, and the clicks"
+    assert said[0].prompt.mask == next(r.rle for r in before if r.frame == 14)
     # One step back takes the prompt and all that followed from it.
     assert project.undo() == "Correct ball on frame 14"
     assert masks_of(project) == before and project.prompts(14, 1) == []
     assert project.redo() == "Correct ball on frame 14"
-    assert masks_of(project) == after and len(project.prompts(14, 1)) == 1
+    assert masks_of(project) == after and project.prompts(14, 1) == said
+
+
+def ball(frame: int) -> np.ndarray:
+    """Where the ball of the clip is, bool (72, 128)."""
+    y, x = np.mgrid[:72, :128]
+    return ((x - 16 - 4 * frame) ** 2 + (y - 40) ** 2) < 121
+
+
+def overlap(project: Project) -> list[float]:
+    """J with the ball on every tracked frame."""
+    found = [(record.mask, ball(record.frame)) for record in project.masks([1])]
+    return [(mask & true).sum() / (mask | true).sum() for mask, true in found]
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [
+        {"points": [(110, 10)], "labels": [0]},
+        {"points": [(72, 40)]},
+        {"points": [(72, 40), (72, 20)], "labels": [1, 0]},
+        {"box": (61, 29, 84, 52)},
+        {"mask": ball(14)},
+    ],
+    ids=["a negative click alone", "a click", "clicks", "a box", "a mask"],
+)
+def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, correction: dict[str, Any]) -> None:
+    """What is stored is the mask that was there and the clicks, so that it says the same to a new run."""
+    project = make()
+    track(project, objects=[1], device="cpu")
+    before = overlap(project)
+    correct(project, 14, 1, **correction, device="cpu")
+    mask, corrected = project.mask(14, 1), overlap(project)
+    track(project, objects=[1], device="cpu")
+    after = overlap(project)
+    assert project.mask(14, 1) == mask
+    assert len(before) == len(after) == FRAMES - 6
+    assert after[14 - 6] > (0.99 if "mask" in correction else 0.65)
+    assert np.mean(after) == pytest.approx(np.mean(corrected), abs=0.02)
+    assert np.mean(after) > np.mean(before) - 0.06
+
+
+def test_a_click_typed_ahead_that_only_takes_away_corrects_what_tracking_finds(make) -> None:
+    """It is stored as what it came to: the mask that was found, and the click."""
+    typed, corrected = make("typed.masklet"), make("corrected.masklet")
+    typed.add_prompt(14, 1, points=[(72, 24)], labels=[0])
+    track(typed, objects=[1], device="cpu")
+    track(corrected, objects=[1], device="cpu", end=14)
+    found = corrected.mask(14, 1)
+    correct(corrected, 14, 1, points=[(72, 24)], labels=[0], device="cpu")
+    assert [kept.prompt for kept in typed.prompts(14, 1)] == [kept.prompt for kept in corrected.prompts(14, 1)]
+    assert typed.prompts(14, 1)[0].prompt.mask == found.rle
+    assert typed.mask(14, 1) == corrected.mask(14, 1) and typed.mask(14, 1).is_prompt
+    again = masks_of(typed)
+    assert typed.undo() == "Track" and len(typed.prompts(14, 1)) == 1
+    assert typed.redo() == "Track" and masks_of(typed) == again
+    with pytest.raises(PromptError, match="shows nothing of ball"):
+        correct(corrected, 20, 1, points=[(72, 24)], labels=[0], device="cpu")
 
 
 def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A negative click alone can only take away from the mask that memory gives: it must have been there."""
     project = make()
     track(project, objects=[1], device="cpu")
-    found = project.mask(14, 1).mask_hw()
+    found = project.mask(14, 1).mask
     correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
-    corrected = project.mask(14, 1).mask_hw()
+    corrected = project.mask(14, 1).mask
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5
     # Also where the last prompt is too far away to track all the way from it.
     project.undo()
     monkeypatch.setattr(run_sessions, "LEAD_IN", 3)
     correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
-    corrected = project.mask(14, 1).mask_hw()
+    corrected = project.mask(14, 1).mask
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5
     assert project.prompts(11, 1) == []
 
@@ -252,7 +307,7 @@ def test_a_correction_ends_before_the_next_prompt_and_spares_painted_frames(make
     correct(project, 18, 1, points=[(88, 40)], device="cpu")
     hand = np.zeros((72, 128), bool)
     hand[:9] = True
-    project.paint_mask(15, 1, hand)
+    project.put_masks([ObjectMask(1, 15, rle.encode(hand), painted=True)])
     before = {r.frame: r for r in masks_of(project)}
     report = correct(project, 12, 1, box=(50, 28, 78, 52), device="cpu")
     assert report.frames == 6  # 12 to 17
@@ -326,6 +381,6 @@ def test_painted_masks_can_be_tracked_on_from(make) -> None:
     third = project.add_object(name="painted")
     project.add_prompt(10, third.id, mask=ball)
     track(project, objects=[third.id], device="cpu", end=14)
-    found = project.mask(10, third.id).mask_hw()
+    found = project.mask(10, third.id).mask
     assert (found & ball).sum() / (found | ball).sum() > 0.9
     assert project.tracked_frames(third.id) == [10, 11, 12, 13, 14]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import threading
 from collections.abc import Callable
 from fractions import Fraction
@@ -16,7 +18,9 @@ from hypothesis import strategies as st
 from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.project import MaskRecord, Project, SourceReference, TrackSettings, history
+from masklet.project import Project, SourceReference, TrackSettings, history
+from masklet.prompts import Prompt
+from masklet.results import ObjectMask, Scores
 
 
 def contents(project: Project) -> tuple:
@@ -30,17 +34,17 @@ def contents(project: Project) -> tuple:
     )
 
 
-def box_mask(frame: int, object_id: int, left: int) -> MaskRecord:
+def box_mask(frame: int, object_id: int, left: int) -> ObjectMask:
     mask = np.zeros((72, 128), bool)
     mask[10:20, left : left + 9] = True
-    return MaskRecord(frame=frame, object_id=object_id, rle=rle.encode(mask), object_score=1.0)
+    return ObjectMask(object_id, frame, rle.encode(mask), scores=Scores(object_score=1.0))
 
 
 def test_what_was_written_is_there_after_opening_again(make_project, clip: Path) -> None:
     project = make_project(settings=TrackSettings(model="tiny", resolution=512))
     project.update_object(2, name="le rocher", color=(1, 2, 3), locked=True, mask_settings={"grow": 2})
     project.add_prompt(3, 1, points=[(10, 20), (30, 40)], labels=[1, 0])
-    project.add_prompt(4, 1, mask=project.mask(4, 1).mask_hw())
+    project.add_prompt(4, 1, mask=project.mask(4, 1).mask)
     project.set_mask_settings({"fill_holes": 40})
     before = contents(project)
     project.close()
@@ -48,8 +52,8 @@ def test_what_was_written_is_there_after_opening_again(make_project, clip: Path)
         assert contents(again) == before
         assert again.get_object(2).name == "le rocher" and again.get_object(2).locked
         assert again.track_settings.resolution == 512
-        assert again.prompts(3, 1)[0].points == ((10.0, 20.0), (30.0, 40.0))
-        np.testing.assert_array_equal(rle.decode(again.prompts(4)[0].mask), again.mask(4, 1).mask_hw())
+        assert again.prompts(3, 1)[0].prompt.points == ((10.0, 20.0), (30.0, 40.0))
+        assert again.prompts(4)[0].prompt.mask == again.mask(4, 1).rle
         with open_media(clip) as reader:
             assert again.source.frame_count == len(reader) == 8
             assert again.source.fingerprint == reader.fingerprint()
@@ -195,14 +199,14 @@ def test_tracked_masks_spare_locked_objects_and_painted_frames(make_project) -> 
     project.update_object(2, locked=True)
     hand = np.zeros((72, 128), bool)
     hand[:5] = True
-    project.paint_mask(4, 1, hand)
+    project.put_masks([ObjectMask(1, 4, rle.encode(hand), painted=True)])
     old = project.mask(3, 2)
     step = project.begin_step("Track")
     for frame in (3, 4, 5):
         step = project.record_masks(step, "Track", [box_mask(frame, 1, 60), box_mask(frame, 2, 60)])
     project.end_step(step)
     assert project.mask(3, 2) == old
-    assert project.mask(4, 1).painted and (project.mask(4, 1).mask_hw() == hand).all()
+    assert project.mask(4, 1).painted and (project.mask(4, 1).mask == hand).all()
     assert project.mask(5, 1) == box_mask(5, 1, 60)
     assert project.undo() == "Track"
     assert project.mask(5, 1) != box_mask(5, 1, 60)
@@ -227,12 +231,12 @@ def test_an_edit_during_tracking_is_undone_alone(make_project) -> None:
     ("change", "message"),
     [
         (lambda p: p.add_prompt(-1, 1, points=[(1, 1)]), "There is no frame -1"),
-        (lambda p: p.add_prompt(0, 1), "at least one point"),
-        (lambda p: p.add_prompt(0, 1, points=[(1, float("nan"))]), "two numbers"),
-        (lambda p: p.add_prompt(0, 1, points=[(1, 1)], labels=[1, 0]), "1 points, but 2 labels"),
-        (lambda p: p.add_prompt(0, 1, points=[(1, 1)], labels=[7]), "Labels must be"),
-        (lambda p: p.add_prompt(0, 1, mask=np.ones((5, 5), bool)), "mask prompt is 5x5"),
-        (lambda p: p.put_masks([MaskRecord(0, 1, rle.encode(np.ones((9, 9), bool)))]), "is 9x9"),
+        (lambda p: p.add_prompt(0, 1), "an empty prompt"),
+        (lambda p: p.add_prompt(0, 1, points=[(1, float("nan"))]), "not a finite number"),
+        (lambda p: p.add_prompt(0, 1, points=[(1, 1)], labels=[1, 0]), "1 points need 1 labels"),
+        (lambda p: p.add_prompt(0, 1, points=[(1, 1)], labels=[7]), "labels are 1"),
+        (lambda p: p.add_prompt(0, 1, mask=np.ones((5, 5), bool)), r"mask\'s shape is \(5, 5\)"),
+        (lambda p: p.put_masks([ObjectMask(1, 0, rle.encode(np.ones((9, 9), bool)))]), "is 9x9"),
         (lambda p: p.update_object(1, name=" "), "name of an object"),
         (lambda p: p.update_object(1, color=(1, 2, 256)), "A colour must be"),
         (lambda p: p.update_object(1, shape="round"), "no shape"),
@@ -249,13 +253,56 @@ def test_bad_edits_are_refused_and_change_nothing(make_project, change, message:
     assert contents(project) == before
 
 
+def test_prompts_of_older_projects_are_read_and_undone(make_project) -> None:
+    """Up to version 3 a row called the box `box` and the mask `mask`."""
+    project = make_project()
+    mask = project.mask(2, 1).rle
+    older = [{"box": [1, 2, 30, 40], "points": [[5, 6]], "labels": [1]}, {"mask": mask, "origin": "tracked"}]
+    project.set_prompts(2, 1, [Prompt(box=(0, 0, 9, 9)), Prompt(mask=mask)])
+    project.set_prompts(2, 1, [])
+    project.close()
+    with sqlite3.connect(project.path) as connection:
+        for number, data in enumerate(older):
+            connection.execute("INSERT INTO prompt VALUES (?, 3, 1, ?)", (100 + number, json.dumps(data)))
+        (texts,) = zip(*connection.execute("SELECT row FROM change WHERE row LIKE '%box_xyxy%'"), strict=True)
+        for text in texts:
+            connection.execute("UPDATE change SET row = ? WHERE row = ?", (text.replace("box_xyxy", "box"), text))
+    connection.close()
+    with Project.open(project.path) as again:
+        expected = (Prompt(((5.0, 6.0),), (1,), (1.0, 2.0, 30.0, 40.0)), Prompt(mask=mask, origin="tracked"))
+        assert again.said(1)[3, 1] == expected
+        again.undo()
+        assert again.said(1)[2, 1] == (Prompt(box=(0, 0, 9, 9)), Prompt(mask=mask))
+
+
+def test_prompts_that_stay_keep_their_rows(make_project) -> None:
+    project = make_project()
+    first, second, third = (Prompt(points=((x, 3.0),), labels=(1,)) for x in (1.0, 2.0, 3.0))
+    project.set_prompts(5, 1, [first, second])
+    kept = project.prompts(5, 1)
+    steps = len(project.history())
+    project.set_prompts(5, 1, [first, second])
+    assert len(project.history()) == steps, "nothing changed"
+    project.set_prompts(5, 1, [first, third])
+    assert project.prompts(5, 1)[0] == kept[0]
+    assert project.said(1)[5, 1] == (first, third)
+    project.undo()
+    assert project.prompts(5, 1) == kept
+
+
+def test_a_further_prompt_corrects_the_mask_that_is_there(make_project) -> None:
+    project = make_project()
+    there = project.mask(4, 1)
+    clicked = project.add_prompt(4, 1, points=[(3, 3)], labels=[0], clear_old=False)
+    assert clicked == (Prompt(mask=there.rle, origin="tracked"), Prompt(((3.0, 3.0),), (0,)))
+    assert project.add_prompt(4, 1, points=[(3, 3)]) == (Prompt(((3.0, 3.0),), (1,)),)
+
+
 def test_unknown_objects_are_named(make_project) -> None:
     project = make_project()
     for change in (lambda: project.remove_object(9), lambda: project.update_object(9, name="x")):
         with pytest.raises(UnknownObjectError, match=r"no object 9 .*its objects are: 1 \(bunny\), 2 \(rock\)"):
             change()
-    with pytest.raises(UnknownObjectError):
-        project.paint_mask(0, 9, np.zeros((72, 128), bool))
 
 
 def test_frames_in_memory_can_not_be_a_source(tmp_path: Path, demo_images: np.ndarray) -> None:

@@ -22,8 +22,9 @@ from masklet.cli import app
 from masklet.errors import InputError, PromptError
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.project import MaskRecord, Project, TrackSettings
-from masklet.runs import explain, project_runs
+from masklet.project import Project, TrackSettings
+from masklet.results import ObjectMask
+from masklet.runs import explain, project_runs, prompting
 from masklet.runs.prompting import Prompter
 from masklet.runs.run_sessions import add_prompts, open_session
 from masklet.studio.files import Root
@@ -231,7 +232,47 @@ def test_features_are_bounded(project: Project) -> None:
     prompter = Prompter(project, feature_bytes=1)
     for frame in range(4):
         prompter.encode(frame)
-    assert list(prompter._features) == [3]
+    assert list(prompter.session._features) == [2, 3]
+
+
+def test_no_more_answers_are_remembered_than_a_few(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompting, "_ANSWERS_KEPT", 2)
+    prompter = Prompter(project)
+    for frame in range(4):
+        prompter.add(frame, 1, box=BOX)
+    assert prompter.session.prompt_frames(1) == [2, 3]
+    wanted = Prompter(project).preview(0, 1, points=[(60, 30)])
+    again = prompter.add(0, 1, points=[(60, 30)]).mask
+    assert again is not None and again.rle == wanted.rle
+
+
+def test_the_tracked_mask_comes_back_whatever_was_said_on_top_of_it(project: Project) -> None:
+    prompter = Prompter(project)
+    prompter.add(0, 1, box=BOX)
+    project_runs.track(project, device="cpu")
+    tracked = project.mask(4, 1)
+    assert tracked is not None and tracked.area
+    everything = np.ones(project.source.size, bool)
+    for say in (
+        lambda: prompter.paint(4, 1, everything),
+        lambda: prompter.add(4, 1, points=[(10, 10)], labels=[0]),
+        lambda: (prompter.add(4, 1, points=[(10, 10)]), prompter.paint(4, 1, ~everything)),
+    ):
+        say()
+        assert project.mask(4, 1) != tracked
+        prompter.clear(4, 1)
+        found = project.mask(4, 1)
+        assert found is not None and (found.rle, found.lost, found.painted) == (tracked.rle, False, False)
+        assert project.prompts(4, 1) == []
+
+
+def test_a_preview_on_a_tracked_frame_is_what_the_click_gives(project: Project) -> None:
+    prompter = Prompter(project)
+    prompter.add(0, 1, box=BOX)
+    project_runs.track(project, device="cpu")
+    shown = prompter.preview(4, 1, points=[(10, 10)], labels=[0])
+    given_ = prompter.add(4, 1, points=[(10, 10)], labels=[0]).mask
+    assert given_ is not None and given_.rle == shown.rle
 
 
 def test_an_empty_mask_says_that_it_is_not_here_whenever_it_was_painted(project: Project) -> None:
@@ -265,11 +306,9 @@ def test_explanations_come_and_go_with_their_masks(project: Project) -> None:
 
 
 def test_a_mask_that_came_from_elsewhere_has_no_explanation(project: Project) -> None:
-    record = MaskRecord(2, 1, rle.encode(np.ones(project.source.size, bool)))
+    record = ObjectMask(1, 2, rle.encode(np.ones(project.source.size, bool)))
     project.put_masks([record])
     assert explain.explain(project, 2, 1).direction == "unknown"
-    with pytest.raises(InputError):
-        MaskRecord(2, 1, record.rle, explanation="x" * 100_000)
 
 
 # --- the source stays below the root

@@ -99,12 +99,12 @@ def test_what_a_mask_says(make_session: Any) -> None:
         inside[y1:y2, x1:x2] = True
         assert not (mask.mask & ~inside).any()
         assert mask.mask[y1].any() and mask.mask[y2 - 1].any() and mask.mask[:, x1].any() and mask.mask[:, x2 - 1].any()
-        assert mask.lost == (mask.object_score < 0)
-        assert 0 <= mask.predicted_iou <= 1
+        assert mask.lost == (mask.scores.object_score < 0)
+        assert 0 <= mask.scores.predicted_iou <= 1
         assert mask.is_prompt == (masks.index == 0)
         if masks.index > 0:
             assert len(mask.explanation.ious) == 3
-            assert mask.predicted_iou == mask.explanation.ious[mask.candidate]
+            assert mask.scores.predicted_iou == mask.explanation.ious[mask.candidate]
             assert (0, nano_slots(session)) in mask.explanation.memory_frames
     with pytest.raises(InputError, match="no object has a mask"):
         FrameMasks(3, {}).logits_bnhw  # noqa: B018
@@ -136,7 +136,7 @@ def nano_slots(session: Session) -> int:
         (lambda s: s.clear_prompts(0, 2), UnknownObjectError, "the objects are: 1"),
         (lambda s: s.clear_prompts(99, 1), InputError, "frames 0 to 7"),
         (lambda s: s.remove_object(2), UnknownObjectError, "the objects are: 1"),
-        (lambda s: s.prompts(2), UnknownObjectError, "the objects are: 1"),
+        (lambda s: s.prompts(0, 2), UnknownObjectError, "the objects are: 1"),
         (lambda s: s.masks(8), InputError, "frames 0 to 7"),
         (lambda s: s.propagate(8), InputError, "frames 0 to 7"),
         (lambda s: s.propagate(0, 8), InputError, "frames 0 to 7"),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from masklet.errors import InputError
 from masklet.models import get_spec
+from masklet.models.specs import ModelSpec
+from masklet.results import Scores
 from masklet.tracking import Policy, Recency, Samurai, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.motion import Box, BoxFilter, box_overlap
@@ -28,7 +30,7 @@ FAR: Box = (200, 200, 230, 260)
 def memory(
     frame: int, iou: float = 0.9, score: float = 5.0, motion: float | None = None, *, is_prompt: bool = False
 ) -> FrameMemory:
-    return FrameMemory(frame, NOTHING, NOTHING, score, iou, motion, is_prompt)
+    return FrameMemory(frame, NOTHING, NOTHING, Scores(score, iou, motion), is_prompt)
 
 
 def bank_of(prompts: list[int], recent: list[FrameMemory]) -> MemoryBank:
@@ -39,6 +41,10 @@ def bank_of(prompts: list[int], recent: list[FrameMemory]) -> MemoryBank:
         if one.frame not in bank.prompts:
             bank.add(one)
     return bank
+
+
+def reach(policy: Policy, bank: MemoryBank, frame: int, step: int, spec: ModelSpec) -> set[int]:
+    return policy.reach(list(bank.prompts), bank.recent_scores, frame, step, spec, spec.max_pointers)
 
 
 def box_of(boxes: list[Box | None]) -> Callable[[int], Box | None]:
@@ -207,9 +213,9 @@ def test_samurai_reads_good_frames_by_rank(bank: MemoryBank, frame: int, step: i
         for t, one in sorted(bank.recent.items(), key=lambda item: -item[0] * step)
         if (frame - t) * step > 0
         and abs(t - first) > 1
-        and one.predicted_iou > 0.5
-        and one.object_score > 0
-        and (one.motion_score is None or one.motion_score > 0)
+        and one.scores.predicted_iou > 0.5
+        and one.scores.object_score > 0
+        and (one.scores.motion_score is None or one.scores.motion_score > 0)
     ][:3]
     ranked = good if frame - step in good else [frame - step, *good][:3]
     expected = {rank: t for rank, t in enumerate(ranked) if t in bank.recent}
@@ -242,7 +248,7 @@ def test_what_is_out_of_reach_is_never_read(
     trimmed = MemoryBank(dict(bank.prompts), dict(bank.recent))
     for passed in range(later + 1):
         now = frame + step * passed
-        trimmed.keep(policy.reach(trimmed, now, step, NANO, NANO.max_pointers))
+        trimmed.keep(reach(policy, trimmed, now, step, NANO), prompts=True)
         ahead = [t for t in bank.recent if (t - now) * step >= 0]
         behind = MemoryBank(bank.prompts, {t: one for t, one in bank.recent.items() if t not in ahead})
         assert policy.select(trimmed, now, step, NANO, 8) == policy.select(behind, now, step, NANO, 8)
@@ -261,7 +267,7 @@ def test_a_bank_stays_small(policy: Policy, step: int) -> None:
     largest = 0
     for passed in range(1, 300):
         frame = start + step * passed
-        bank.keep(policy.reach(bank, frame, step, TINY, TINY.max_pointers))
+        bank.keep(reach(policy, bank, frame, step, TINY))
         bank.add(memory(frame, iou=0.2 if passed % 7 else 0.8))
         largest = max(largest, len(bank.recent))
     assert largest <= TINY.max_pointers + TINY.num_memories
@@ -273,7 +279,7 @@ def test_a_memory_takes_the_place_of_another_kind() -> None:
     assert not bank.recent
     bank.add(memory(3, iou=0.1, is_prompt=True))
     assert list(bank.prompts) == [3, 1, 2], "prompted again, a frame is still the first"
-    assert bank.prompts[3].predicted_iou == 0.1
+    assert bank.prompts[3].scores.predicted_iou == 0.1
     bank.add(memory(3))
     assert list(bank.prompts) == [1, 2]
     assert list(bank.recent) == [3]

@@ -77,17 +77,17 @@ def test_when_the_filter_starts(make_session: Any, frames: np.ndarray, prompt: d
     one_click = "box" not in prompt and len(prompt["points"]) == 1
     assert beliefs[0][1].stable_frames == (1 if one_click else 0)
     assert beliefs[1][1].filter is not None
-    said = [one.index for one in masks if one[1].motion_score is not None]
+    said = [one.index for one in masks if one[1].scores.motion_score is not None]
     counts = [belief[1].stable_frames for belief in beliefs]
     # Motion has a say on a frame once the count of good frames before it is full.
     assert said == [i for i in range(1, 20) if counts[i - 1] >= 5]
     assert said
     for one in masks:
-        if one[1].motion_score is not None:
-            assert 0 <= one[1].motion_score <= 1
+        if one[1].scores.motion_score is not None:
+            assert 0 <= one[1].scores.motion_score <= 1
             scores = one[1].explanation.motion_scores
             assert scores is not None
-            assert scores[one[1].candidate] == one[1].motion_score
+            assert scores[one[1].candidate] == one[1].scores.motion_score
 
 
 def test_two_objects_share_nothing(make_session: Any, frames: np.ndarray) -> None:
@@ -103,8 +103,8 @@ def test_two_objects_share_nothing(make_session: Any, frames: np.ndarray) -> Non
             ours, theirs = masks[index][object_id], own_masks[index][object_id]
             assert_same_motion(beliefs[index][object_id], own_beliefs[index][object_id], atol=0.5)
             assert_close_masks(ours, theirs)
-            assert ours.object_score == pytest.approx(theirs.object_score, abs=0.02)
-            assert ours.motion_score == pytest.approx(theirs.motion_score, abs=0.02)
+            assert ours.scores.object_score == pytest.approx(theirs.scores.object_score, abs=0.02)
+            assert ours.scores.motion_score == pytest.approx(theirs.scores.motion_score, abs=0.02)
 
 
 def test_a_second_video_starts_from_nothing(make_session: Any, frames: np.ndarray) -> None:
@@ -131,9 +131,9 @@ def test_backwards_is_forwards_through_the_reversed_video(make_session: Any, fra
     for a, b in zip(backwards.propagate(direction="backward"), forwards.propagate(), strict=True):
         assert a.index == 21 - b.index
         assert torch.equal(a[1].low_res_logits_hw, b[1].low_res_logits_hw), a.index
-        assert a[1].motion_score == b[1].motion_score
+        assert a[1].scores.motion_score == b[1].scores.motion_score
         assert_same_motion(motion_of(backwards), motion_of(forwards))
-        scored += a[1].motion_score is not None
+        scored += a[1].scores.motion_score is not None
     assert scored
 
 
@@ -166,13 +166,13 @@ def test_a_correction_starts_the_belief_anew(make_session: Any, frames: np.ndarr
     session = make_session(frames[:24])
     session.add_prompt(0, 1, box=BOX)
     masks, _ = track(session, stop=19)
-    assert masks[19][1].motion_score is not None
+    assert masks[19][1].scores.motion_score is not None
     session.add_prompt(18, 1, **correction)
     masks, beliefs = track(session, 18, 23)
     assert masks[0][1].is_prompt
     one_click = len(correction.get("points", ())) == 1 and "box" not in correction
     assert [belief[1].stable_frames for belief in beliefs][:2] == ([1, 2] if one_click else [0, 1])
-    assert all(one[1].motion_score is None for one in masks)
+    assert all(one[1].scores.motion_score is None for one in masks)
     assert all(one[1].mask.any() for one in masks)
 
 
@@ -205,7 +205,7 @@ def test_settings_reach_the_policy(make_session: Any, frames: np.ndarray, nano: 
     eager.add_prompt(0, 1, box=BOX)
     masks, beliefs = track(eager)
     assert [belief[1].stable_frames for belief in beliefs[:4]] == [0, 1, 2, 2]
-    assert [one.index for one in masks if one[1].motion_score is not None] == [3, 4, 5, 6, 7]
+    assert [one.index for one in masks if one[1].scores.motion_score is not None] == [3, 4, 5, 6, 7]
     for one in masks[3:]:
         mask = one[1]
         assert mask.explanation.motion_scores is not None

@@ -13,7 +13,8 @@ import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2
-from masklet.tracking import FrameMasks, ObjectMask, Session
+from masklet.prompts import Prompt, prompts_after
+from masklet.tracking import FrameMasks, ObjectMask, Scores, Session
 from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)
@@ -50,8 +51,7 @@ def same(a: FrameMasks, b: FrameMasks) -> bool:
         return False
     return all(
         torch.equal(x.low_res_logits_hw, y.low_res_logits_hw)
-        and (x.object_score, x.predicted_iou, x.motion_score, x.candidate, x.is_prompt)
-        == (y.object_score, y.predicted_iou, y.motion_score, y.candidate, y.is_prompt)
+        and (x.scores, x.candidate, x.is_prompt, x.painted) == (y.scores, y.candidate, y.is_prompt, y.painted)
         for x, y in zip(a, b, strict=True)
     )
 
@@ -252,13 +252,15 @@ def test_a_second_click_on_a_corrected_frame_adds_to_the_first(make_session: Any
     run(session)
     session.add_prompt(4, 1, points=[Q], labels=[0])
     session.add_prompt(4, 1, points=[R], labels=[0])
-    assert session.prompts(1)[4].points_n2.tolist() == [list(Q), list(R)]
-    assert list(session.prompts(1)) == [0, 4]
+    tracked, *clicks = session.prompts(4, 1)
+    assert tracked.origin == "tracked"
+    assert [click.points for click in clicks] == [(Q,), (R,)]
+    assert session.prompt_frames(1) == [0, 4]
     session.add_prompt(4, 1, points=[P], replace=True)
-    assert session.prompts(1)[4].points_n2.tolist() == [list(P)]
+    assert [click.points for click in session.prompts(4, 1)] == [(P,)]
     session.add_prompt(4, 1, mask=np.ones((256, 256), bool))
     assert session.masks(4)[1].mask.all()
-    assert session.prompts(1)[4].point_count == 0
+    assert [prompt.points for prompt in session.prompts(4, 1)] == [()]
 
 
 def test_a_click_on_an_untracked_frame_stands_alone(make_session: Any) -> None:
@@ -267,6 +269,160 @@ def test_a_click_on_an_untracked_frame_stands_alone(make_session: Any) -> None:
     ahead = session.add_prompt(5, 1, points=[Q])
     alone = make_session(8)
     assert same(alone.add_prompt(5, 1, points=[Q]), ahead)
+
+
+@POLICIES
+def test_a_correction_means_the_same_in_a_session_that_never_tracked(make_session: Any, policy: str) -> None:
+    """The mask that was there and the clicks: what is stored comes to the same mask anywhere."""
+    session = make_session(12, policy=policy)
+    session.add_prompt(0, 1, points=[P])
+    before = run(session)
+    clicked = session.add_prompt(6, 1, points=[Q], labels=[0])
+    assert session.prompts(6, 1)[0] == Prompt(mask=before[6][1].rle, origin="tracked")
+    session.add_prompt(6, 1, points=[R], labels=[0])
+    session.add_prompt(6, 1, box=BOX)
+    fresh = make_session(12, policy=policy)
+    assert same(fresh.set_prompts(6, 1, session.prompts(6, 1)[:2]), clicked)
+    assert same(fresh.set_prompts(6, 1, session.prompts(6, 1)), session.masks(6))
+    assert same(make_session(12).set_prompts(6, 1, session.prompts(6, 1)), session.masks(6))
+
+
+def test_what_was_answered_is_not_answered_again(make_session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make_session(2)
+    first = session.add_prompt(0, 1, points=[P])
+    session.add_prompt(0, 1, points=[Q], labels=[0])
+    said = session.prompts(0, 1)
+    decoded = []
+    decode = session.model.decode_masks
+    monkeypatch.setattr(session.model, "decode_masks", lambda *a, **k: decoded.append(1) or decode(*a, **k))
+    assert same(session.set_prompts(0, 1, said), session.masks(0))
+    assert not decoded
+    further = Prompt(points=(R,), labels=(0,))
+    for count in (1, 2):  # hovering: only what is new
+        shown = session.preview(0, (*said, further), 1)
+        assert len(decoded) == count
+    assert session.prompts(0, 1) == said
+    assert session.set_prompts(0, 1, (*said, further))[1] == shown
+    assert len(decoded) == 3
+    assert same(session.set_prompts(0, 1, said[:1]), first)
+    assert not session.set_prompts(0, 1, ()).objects
+
+
+def test_a_preview_corrects_what_is_there_and_keeps_nothing(make_session: Any) -> None:
+    session = make_session(6)
+    session.add_prompt(0, 1, points=[P])
+    run(session)
+    before = session.masks(3)
+    click = Prompt(points=(Q,), labels=(0,))
+    prompts = prompts_after(session.prompts(3, 1), before[1], click)
+    shown = [session.preview(3, prompts, 1) for _ in range(2)]
+    assert shown[0] == shown[1] != before[1]
+    assert same(session.masks(3), before)
+    assert session.prompts(3, 1) == ()
+    assert session.add_prompt(3, 1, points=[Q], labels=[0])[1] == shown[0]
+    with pytest.raises(PromptError, match="nothing to take away"):
+        session.preview(3, [click])
+
+
+def test_another_candidate_can_be_chosen(make_session: Any) -> None:
+    session = make_session(6)
+    first = session.add_prompt(0, 1, points=[P])[1]
+    offered = session.candidates(0, 1)
+    assert [mask.candidate for mask in offered] == [0, 1, 2]
+    assert offered[first.candidate].rle == first.rle
+    other, third = (i for i in range(3) if i != first.candidate)
+    for index in (other, third, other):
+        chosen = session.choose(0, 1, index)[1]
+        assert (chosen.rle, chosen.candidate) == (offered[index].rle, index)
+        assert chosen.scores == offered[index].scores
+        assert not chosen.painted and chosen.is_prompt
+        assert [prompt.origin for prompt in session.prompts(0, 1)] == ["painted", "candidate"]
+        assert session.candidates(0, 1) == offered
+    fresh = make_session(6)
+    fresh.set_prompts(0, 1, session.prompts(0, 1))
+    assert fresh.candidates(0, 1) == offered
+    assert all(same(masks, session.masks(masks.index)) for masks in fresh.propagate() if masks.index in run(session))
+    assert session.choose(0, 1, first.candidate)[1] == first
+    assert len(session.prompts(0, 1)) == 1
+    with pytest.raises(InputError, match="0 to 2"):
+        session.choose(0, 1, 3)
+    session.add_prompt(0, 1, points=[Q], labels=[0])
+    with pytest.raises(InputError, match="only one mask"):
+        session.choose(0, 1, 1)
+
+
+@POLICIES
+def test_a_click_typed_ahead_that_only_takes_away_waits_for_tracking(make_session: Any, policy: str) -> None:
+    """It comes to what the same click gives once tracking has been there, and tracking goes on from that."""
+    ahead, afterwards = make_session(12, policy=policy), make_session(12, policy=policy)
+    assert not ahead.add_prompt(6, 1, points=[Q], labels=[0]).objects
+    with pytest.raises(InputError, match="nothing to track"):
+        ahead.propagate()
+    for session in (ahead, afterwards):
+        session.add_prompt(0, 1, points=[P])
+    assert ahead.prompt_frames(1) == [0, 6]
+    found = run(ahead)
+    run(afterwards, stop=6)
+    corrected = afterwards.add_prompt(6, 1, points=[Q], labels=[0])
+    expected = run(afterwards, 7)
+    assert same(found[6], corrected)
+    assert all(same(found[i], masks) for i, masks in expected.items())
+    assert ahead.prompts(6, 1) == afterwards.prompts(6, 1)
+    assert [prompt.origin for prompt in ahead.prompts(6, 1)] == ["tracked", "painted"]
+
+
+def test_clicks_that_wait_can_be_taken_back_and_join_what_shows_the_object(make_session: Any) -> None:
+    session, at_once = make_session(8), make_session(8)
+    session.add_prompt(0, 1, points=[P])
+    session.add_prompt(4, 1, points=[Q], labels=[0])
+    session.clear_prompts(4, 1)
+    assert session.prompt_frames(1) == [0]
+    session.add_prompt(4, 1, points=[Q], labels=[0])
+    joined = session.add_prompt(4, 1, points=[P])
+    assert same(joined, at_once.add_prompt(4, 1, points=[Q, P], labels=[0, 1]))
+
+
+def test_a_mask_is_given_back_as_it_was_painted(make_session: Any) -> None:
+    """A wire of four pixels, which is less than a cell of the network's grid, and a ragged edge."""
+    wire = np.zeros((256, 256), bool)
+    wire[100:104, 20] = True
+    ragged = np.random.default_rng(0).random((256, 256)) < np.linspace(0, 1, 256)
+    session = make_session(6)
+    for object_id, mask in enumerate((wire, ragged)):
+        found = session.add_prompt(2, object_id, mask=mask)[object_id]
+        np.testing.assert_array_equal(found.mask, mask)
+        assert found.painted and not found.lost
+        assert found.scores == Scores(predicted_iou=1.0)
+    found = run(session)[2]
+    np.testing.assert_array_equal(found[0].mask, wire)
+    np.testing.assert_array_equal(found[1].mask, ragged)
+    run(session, direction="backward")
+    np.testing.assert_array_equal(session.masks(2)[1].mask, ragged)
+
+
+def test_the_tracked_mask_comes_back_when_a_painted_one_is_taken_back(make_session: Any) -> None:
+    session = make_session(8)
+    session.add_prompt(0, 1, points=[P])
+    before = run(session)
+    session.add_prompt(4, 1, mask=np.ones((256, 256), bool))
+    session.add_prompt(4, 1, points=[Q], labels=[0])
+    assert session.prompts(4, 1)[0].mask == before[4][1].rle, "also for whoever reads the prompts later"
+    assert same(session.clear_prompts(4, 1), before[4])
+
+
+def test_pictures_from_elsewhere_and_features_within_bounds(nano: SAM2, frames: np.ndarray) -> None:
+    asked = []
+    session = Session(
+        frames[:8], nano, resolution=64, feature_bytes=1, picture=lambda frame: asked.append(frame) or frames[frame]
+    )
+    for frame in (0, 1, 0, 2, 0, 1):
+        session.encode(frame)
+    assert asked == [0, 1, 2, 1]
+    assert list(session._features) == [0, 1]
+    roomy = Session(frames[:8], nano, resolution=64, feature_bytes=64 << 20)
+    for frame in range(8):
+        roomy.encode(frame)
+    assert len(roomy._features) == 8
 
 
 def test_earlier_clicks_count_again_when_a_correction_is_taken_back(make_session: Any) -> None:
@@ -279,7 +435,7 @@ def test_earlier_clicks_count_again_when_a_correction_is_taken_back(make_session
     assert same(restored, before[5])
     again = run(session, 5)
     assert all(same(again[i], before[i]) for i in again)
-    assert list(session.prompts(1)) == [0]
+    assert session.prompt_frames(1) == [0]
 
 
 def test_without_prompts_an_object_has_no_masks_but_its_id(make_session: Any) -> None:
@@ -326,7 +482,7 @@ def test_an_empty_mask_says_that_the_object_is_not_here(make_session: Any) -> No
     session.add_prompt(0, 1, box=BOX)
     run(session)
     gone = session.add_prompt(4, 1, mask=empty)
-    assert gone[1].lost
+    assert gone[1].lost and gone[1].painted
     assert not gone[1].mask.any()
     assert gone[1].box_xyxy is None
     assert same(run(session, 4)[4], gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masklet.errors import MaskletError
+from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory
 from masklet.tracking.motion import BoxFilter
 from masklet.tracking.policies import MotionState
@@ -28,17 +30,18 @@ def make(
     features = torch.randn(1, 4, side // 4, side // 4, generator=noise).bfloat16()
     pointer = torch.randn(1, 16, generator=noise)
     motion = MotionState(BoxFilter.start((1, 2, 3 + seed, 9)) if count else None, count)
-    memory = FrameMemory(frame, features, pointer, 1.5, 0.75, motion_score, is_prompt=step == 0)
-    return FrameRecord(frame, step, low_res, 1.5, 0.75, motion_score, 2, motion, memory)
+    scores = Scores(1.5, 0.75, motion_score)
+    memory = FrameMemory(frame, features, pointer, scores, is_prompt=step == 0)
+    return FrameRecord(frame, step, low_res, scores, 2, motion, memory)
 
 
 def assert_equal(a: FrameRecord | None, b: FrameRecord) -> None:
     assert a is not None
     assert a.memory is not None
     assert b.memory is not None
-    for name in ("frame", "step", "object_score", "predicted_iou", "motion_score", "candidate", "is_prompt"):
+    for name in ("frame", "step", "scores", "candidate", "is_prompt"):
         assert getattr(a, name) == getattr(b, name)
-    for name in ("frame", "object_score", "predicted_iou", "motion_score", "is_prompt"):
+    for name in ("frame", "scores", "is_prompt"):
         assert getattr(a.memory, name) == getattr(b.memory, name)
     assert torch.equal(a.low_res_11hw, b.low_res_11hw)
     assert torch.equal(a.memory.features_bchw, b.memory.features_bchw)
@@ -65,6 +68,16 @@ records = st.builds(
 @given(records)
 def test_a_record_comes_back_exactly(record: FrameRecord) -> None:
     assert_equal(unpack(pack(record), CPU, torch.float32), record)
+
+
+@settings(deadline=None)
+@given(records)
+def test_half_the_bytes_for_logits_change_nothing_that_later_frames_read(record: FrameRecord) -> None:
+    whole, blob = pack(record), pack(record, half=True)
+    assert len(whole) - len(blob) == 2 * record.low_res_11hw.numel()
+    found = unpack(blob, CPU, torch.float32)
+    assert torch.equal(found.low_res_11hw, record.low_res_11hw.half().float())
+    assert_equal(replace(found, low_res_11hw=record.low_res_11hw), record)
 
 
 @settings(deadline=None)
@@ -151,6 +164,6 @@ def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_a_record_without_memory_is_refused() -> None:
-    record = FrameRecord(0, 1, torch.zeros(1, 1, 8, 8), 0.0, 0.0, None, 0, MotionState())
+    record = FrameRecord(0, 1, torch.zeros(1, 1, 8, 8), Scores(0.0, 0.0), 0, MotionState())
     with pytest.raises(ValueError, match="without a memory"):
         pack(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from masklet.errors import InputError
-from masklet.tracking import Session
+from masklet.tracking import Scores, Session
 from masklet.tracking.state import export_state, import_state
 
 FRAMES = 10
@@ -59,14 +60,11 @@ def session_with_prompts(video: np.ndarray, **settings: Any) -> Session:
     return session
 
 
-def all_masks(found: Iterator[Any]) -> list[tuple[int, dict[int, tuple[bytes, float, float, float | None]]]]:
+def all_masks(found: Iterator[Any]) -> list[tuple[int, dict[int, tuple[bytes, Scores]]]]:
     return [
         (
             masks.index,
-            {
-                one.object_id: (one.logits.tobytes(), one.object_score, one.predicted_iou, one.motion_score)
-                for one in masks
-            },
+            {one.object_id: (one.logits.tobytes(), one.scores) for one in masks},
         )
         for masks in found
     ]
@@ -84,18 +82,22 @@ def test_tracking_goes_on_with_the_same_masks_to_the_bit(moving_clip: np.ndarray
         begun = all_masks(next(run) for _ in range(cut))
         state = export_state(first, [(2 + cut, 1), (1, -1)])
     with open_session(moving_clip, **settings) as second:
-        import_state(second, state)
+        import_state(second, reversed(state.values()))
         rest = all_masks(second.propagate(2 + cut)) + all_masks(second.propagate(1, direction="backward"))
     assert begun + rest == wanted
     if policy == "samurai":
-        assert any(one[3] is not None for _, objects in rest for one in objects.values())
+        assert any(one[1].motion_score is not None for _, objects in rest for one in objects.values())
+
+
+def bytes_of(states: dict[int, bytes]) -> int:
+    return sum(map(len, states.values()))
 
 
 def test_a_state_holds_only_what_is_still_read(moving_clip: np.ndarray) -> None:
     with session_with_prompts(np.concatenate([moving_clip] * 2), policy="recency") as session:
-        sizes = [len(export_state(session, [(3, 1)]))]
+        sizes = [bytes_of(export_state(session, [(3, 1)]))]
         for masks in session.propagate(2):
-            sizes.append(len(export_state(session, [(masks.index + 1, 1)])))
+            sizes.append(bytes_of(export_state(session, [(masks.index + 1, 1)])))
     assert max(sizes) < 300_000
     assert sizes[-1] - sizes[-2] < 1000  # it stops growing once the oldest memories are out of reach
 
@@ -106,13 +108,31 @@ def test_a_state_of_other_settings_is_refused(moving_clip: np.ndarray) -> None:
     with open_session(moving_clip, policy="recency") as other:
         other.add_prompt(0, 5, points=[(20, 40)])
         with pytest.raises(InputError, match="policy: samurai then, recency now"):
-            import_state(other, state)
+            import_state(other, state.values())
         assert other.object_ids == [5]  # and what was there stays
     with (
         open_session(moving_clip[:, ::2, ::2].copy()) as small,
         pytest.raises(InputError, match="frame"),
     ):
-        import_state(small, state)
+        import_state(small, state.values())
+
+
+def test_a_state_of_other_weights_or_thresholds_is_refused(moving_clip: np.ndarray) -> None:
+    with session_with_prompts(moving_clip, memory_bank_iou_threshold=0.6) as session:
+        state = export_state(session, [(3, 1)])
+        with (
+            open_session(moving_clip) as other,
+            pytest.raises(InputError, match=r"memory_bank_iou_threshold: 0\.6 then, 0\.5 now"),
+        ):
+            import_state(other, state.values())
+        trained = copy.deepcopy(session.model)
+        with torch.no_grad():
+            next(trained.parameters()).add_(1e-3)
+        with (
+            Session(moving_clip, trained, resolution=128, memory_bank_iou_threshold=0.6) as other,
+            pytest.raises(InputError, match=r"weights: \w+ then, \w+ now"),
+        ):
+            import_state(other, state.values())
 
 
 def rewritten(state: bytes, change: Any) -> bytes:
@@ -128,23 +148,27 @@ def rewritten(state: bytes, change: Any) -> bytes:
     [
         lambda h: h["lengths"].append(-5),
         lambda h: h["lengths"].__setitem__(0, h["lengths"][0] + 1),
-        lambda h: h["objects"][0].update(prompted=[999]),
-        lambda h: h["objects"][0].update(remembered=[]),
-        lambda h: h["objects"][0].update(id="x"),
-        lambda h: h["objects"][0]["prompts"][0].update(points=[[1e9, 0]], labels=[1]),
-        lambda h: h["objects"][1]["prompts"][1].update(mask={"size": [72, 128], "counts": "PPPP"}),
-        lambda h: h.pop("objects"),
-        lambda h: h.update(objects=7),
+        lambda h: h.update(prompted=[999]),
+        lambda h: h.update(remembered=[]),
+        lambda h: h.update(id="x"),
+        lambda h: h.update(rank=None),
+        lambda h: h.update(rank=[0, 2]),
+        lambda h: h.update(rank=[1, 3]),
+        lambda h: h["prompts"][0][1][0].update(box_xyxy=[1e9, 0, 2e9, 1]),
+        lambda h: h["prompts"][1][1][0].update(rle={"size": [72, 128], "counts": "PPPP"}),
+        lambda h: h["prompts"][0].__setitem__(1, []),
+        lambda h: h.pop("prompts"),
+        lambda h: h.update(prompts=7),
     ],
 )
 def test_damaged_states_are_refused(moving_clip: np.ndarray, change: Any) -> None:
     with session_with_prompts(moving_clip) as session:
-        state = export_state(session, [(3, 1)])
+        first, state = export_state(session, [(3, 1)]).values()
         with pytest.raises(InputError):
-            import_state(session, rewritten(state, change))
+            import_state(session, [first, rewritten(state, change)])
         for cut in (0, 10, 20, len(state) // 2, len(state) - 1):
             with pytest.raises(InputError, match="damaged"):
-                import_state(session, state[:cut])
+                import_state(session, [first, state[:cut]])
         assert session.object_ids == [1, 2]
-        import_state(session, state)
+        import_state(session, [state + first])
         assert session.object_ids == [1, 2]

@@ -34,7 +34,7 @@ def same(a: FrameMasks, b: FrameMasks) -> None:
     assert list(a.objects) == list(b.objects)
     for ours, theirs in zip(a, b, strict=True):
         assert torch.equal(ours.low_res_logits_hw, theirs.low_res_logits_hw), (a.index, ours.object_id)
-        for name in ("object_score", "predicted_iou", "motion_score", "candidate", "lost", "is_prompt"):
+        for name in ("scores", "candidate", "lost", "is_prompt", "painted"):
             assert getattr(ours, name) == getattr(theirs, name), (a.index, name)
 
 
@@ -48,7 +48,7 @@ def test_stream_equals_file(nano: SAM2, frames: np.ndarray, policy: str) -> None
     scored = 0
     for masks in session.propagate():
         same(tracker.push(frames[masks.index], first if masks.index == 0 else None), masks)
-        scored += masks[1].motion_score is not None
+        scored += masks[1].scores.motion_score is not None
     assert (scored > 0) == (policy == "samurai")
 
 
@@ -136,7 +136,27 @@ def test_memory_of_a_long_stream_is_bounded(nano: SAM2, frames: np.ndarray) -> N
     limit = nano.spec.max_pointers + nano.spec.num_memories
     assert max(max(size) for size in sizes) <= limit
     assert max(sizes[-50:]) <= max(sizes[20:60])
-    assert all(len(track.bank.prompts) == len(track.prompted) + 1 == 1 for track in tracker._tracks.values())
+    assert all(len(track.bank.prompts) == len(track.prompted) == 1 for track in tracker._tracks.values())
+
+
+def test_a_detector_that_prompts_again_and_again_fills_no_memory(nano: SAM2, frames: np.ndarray) -> None:
+    """With only the two nearest prompts read, those that can't be read any more are dropped, and nothing changes."""
+    small = frames[:, ::4, ::4].copy()
+    session = Session(small, nano, resolution=64, max_prompt_frames=2)
+    tracker = VideoTracker(nano, resolution=64, max_prompt_frames=2)
+    box, sizes = [v / 4 for v in BOX], []
+    for index in range(len(small)):
+        prompts = {1: {"box": [v + index % 3 for v in box]}} if index % 2 == 0 else {}
+        found = tracker.push(small[index], prompts)
+        for masks in session.propagate(index, index) if index else ():
+            expected = masks
+        for prompt in prompts.values():
+            expected = session.add_prompt(index, 1, **prompt)
+        same(found, expected)
+        sizes.append(len(tracker._tracks[1].bank.prompts))
+    assert len(session.prompt_frames(1)) == len(small) / 2
+    assert max(sizes) <= nano.spec.max_pointers / 2 + 2
+    assert max(sizes[-16:]) <= max(sizes[:32]), "it stops growing"
 
 
 def test_frames_without_objects_cost_no_network(nano: SAM2, frames: np.ndarray) -> None:
@@ -162,7 +182,8 @@ def test_refusals_leave_the_stream_as_it_was(nano: SAM2, frames: np.ndarray) -> 
         (frames[1], {1: {"box": (5, 5, 2, 9)}}, PromptError, "no area"),
         (frames[1], {1: {"clicks": [P]}}, PromptError, "clicks"),
         (frames[1], {"a": {"points": [P]}}, InputError, "whole number"),
-        (frames[1], {2: {"mask": np.zeros((256, 256), bool)}}, PromptError, "object 2 is empty"),
+        (frames[1], {2: {"mask": np.zeros((256, 256), bool)}}, PromptError, "object 2 is new, but its mask is empty"),
+        (frames[1], {2: {"points": [P], "labels": [0]}}, PromptError, "object 2 is new, but its clicks only take away"),
     ]
     for image, prompts, kind, says in bad:
         with pytest.raises(kind, match=says):

@@ -20,7 +20,8 @@ from PIL import Image
 
 from masklet.errors import InputError, MaskletWarning
 from masklet.masks import rle
-from masklet.project import MaskRecord, Project
+from masklet.project import Project
+from masklet.results import ObjectMask, Scores
 from masklet.training.footage import Footage, FootageClip, FootageSettings
 from masklet.training.footage.augment import FILL, draw_colours, draw_views, squash
 from masklet.training.footage.footage import _every_frame, _walk
@@ -75,7 +76,7 @@ def bunny_project(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path) ->
         for frame in range(0, 40, 2):
             mask = np.zeros(size, bool)
             mask[200:600, 300 + 5 * frame : 700 + 5 * frame] = True
-            records.append(MaskRecord(frame, 1, rle.encode(mask), object_score=4.0, predicted_iou=0.9))
+            records.append(ObjectMask(1, frame, rle.encode(mask), scores=Scores(object_score=4.0, predicted_iou=0.9)))
         project.put_masks(records)
     return folder
 
@@ -372,7 +373,9 @@ def test_training_batches_know_what_is_annotated(bunny_project: Path) -> None:
 
 def test_doubtful_objects_leave_a_frame_unmarked(make_project, true_masks, tmp_path: Path) -> None:
     project = make_project()
-    project.put_masks([MaskRecord(f, 2, rle.encode(true_masks[2](f)), predicted_iou=0.9) for f in (0, 1, 2, 5)])
+    project.put_masks(
+        [ObjectMask(2, f, rle.encode(true_masks[2](f)), scores=Scores(predicted_iou=0.9)) for f in (0, 1, 2, 5)]
+    )
     project.close()
     footage = Footage(tmp_path, replace(SMALL, max_stride=1, objects=2, reverse=0, zoom=(1, 1)), seed=0)
     both = [clip for clip in map(footage.clip, range(25)) if len(clip.objects) == 2]

@@ -16,7 +16,8 @@ from pycocotools import mask as coco_mask
 from masklet.errors import InputError, ProjectError
 from masklet.export import write
 from masklet.masks import polygons, rle
-from masklet.project import MaskRecord, Project
+from masklet.project import Project
+from masklet.results import ObjectMask, Scores
 from masklet.training.footage import FOOTAGE_LAYOUTS, Footage, FootageSettings, FootageVideo
 from masklet.training.footage.layouts import recognise
 from masklet.training.footage.sav import step_between
@@ -114,13 +115,13 @@ def test_an_export_without_pictures_says_so(make_project, tmp_path: Path) -> Non
 
 def test_projects_give_what_can_be_trusted(make_project, true_masks: Masks, demo_images: np.ndarray, tmp_path) -> None:
     project = make_project()
-    doubtful = MaskRecord(2, 2, rle.encode(true_masks[2](2)), object_score=2.0, predicted_iou=0.4)
-    surer = MaskRecord(5, 2, rle.encode(true_masks[2](5)), object_score=2.0, predicted_iou=0.95)
+    doubtful = ObjectMask(2, 2, rle.encode(true_masks[2](2)), scores=Scores(object_score=2.0, predicted_iou=0.4))
+    surer = ObjectMask(2, 5, rle.encode(true_masks[2](5)), scores=Scores(object_score=2.0, predicted_iou=0.95))
     project.put_masks([doubtful, surer])
-    project.paint_mask(6, 2, true_masks[1](6))
-    project.paint_mask(7, 2, np.zeros((72, 128), bool))
+    project.put_masks([ObjectMask(2, 6, rle.encode(true_masks[1](6)), painted=True)])
+    project.put_masks([ObjectMask(2, 7, rle.encode(np.zeros((72, 128), bool)), painted=True)])
     project.add_object(3, "hidden")
-    project.put_masks([MaskRecord(1, 3, rle.encode(true_masks[1](1)), predicted_iou=0.99)])
+    project.put_masks([ObjectMask(3, 1, rle.encode(true_masks[1](1)), scores=Scores(predicted_iou=0.99))])
     project.update_object(3, visible=False)
     project.close()
     [video] = Footage(tmp_path, SMALL).videos
@@ -155,7 +156,7 @@ def test_frames_far_apart(make_video, read_number: Callable[[np.ndarray], int], 
     with Project.create(tmp_path / "long.masklet", make_video.long_gop()) as project:
         project.add_object(1, "square")
         for frame in (0, 41, 89):
-            project.paint_mask(frame, 1, np.ones((64, 96), bool))
+            project.put_masks([ObjectMask(1, frame, rle.encode(np.ones((64, 96), bool)), painted=True)])
     footage = Footage(tmp_path / "long.masklet", replace(SMALL, between=0))
     [video] = footage.videos
     for wanted in ([89, 0, 41], [3, 3], [7, 5, 50, 52, 58], list(range(60, 90))):

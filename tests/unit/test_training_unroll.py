@@ -79,8 +79,8 @@ def test_unrolling_equals_tracking(kind: str, batch: Batch, monkeypatch: pytest.
                 tolerance = 1e-3
             else:  # tracking rounds its memories to bfloat16
                 tolerance = 0.25
-            assert guesses[t].score_k1[k].item() == pytest.approx(record.object_score, abs=max(tolerance, 0.02))
-            assert guesses[t].iou_kn[k, best[k]].item() == pytest.approx(record.predicted_iou, abs=0.02)
+            assert guesses[t].score_k1[k].item() == pytest.approx(record.scores.object_score, abs=max(tolerance, 0.02))
+            assert guesses[t].iou_kn[k, best[k]].item() == pytest.approx(record.scores.predicted_iou, abs=0.02)
             theirs = record.low_res_11hw[0, 0]
             assert (logits - theirs).abs().mean() < tolerance
             ours, theirs = logits > 0, theirs > 0

@@ -27,7 +27,7 @@ def label_map(picture: Picture, numbers: Mapping[int, int]) -> np.ndarray:
     """
     labels = np.zeros(picture.size, np.uint8)
     strongest = np.zeros(picture.size, np.uint8)
-    best_first = sorted(picture.layers.items(), key=lambda item: -(item[1].record.predicted_iou or 0.0))
+    best_first = sorted(picture.layers.items(), key=lambda item: -(item[1].record.scores.predicted_iou or 0.0))
     for object_id, layer in best_first:
         take = layer.mask_hw & (layer.opacity_hw > strongest)
         labels[take] = numbers[object_id]

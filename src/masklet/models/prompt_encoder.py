@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,8 +12,22 @@ from torch.nn import functional as F
 from masklet.models.layers import LayerNorm2d
 from masklet.models.positions import FourierPositions
 
+if TYPE_CHECKING:
+    from masklet.prompts import Prompt
+
 #: What the label of a point says. A box is two points.
 PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
+
+
+def input_points(prompt: Prompt, width: int, height: int, image_size: int) -> tuple[Tensor, Tensor]:
+    """Points ``[1, n, 2]`` in pixels of the network's input and labels ``[1, n]``, a box's corners first."""
+    points = np.array(prompt.points, np.float32).reshape(-1, 2)
+    labels = np.array(prompt.labels, np.int64)
+    if prompt.box is not None:
+        points = np.concatenate((np.array(prompt.box, np.float32).reshape(2, 2), points))
+        labels = np.concatenate(([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT], labels))
+    scale = np.array([width, height], np.float32)
+    return torch.from_numpy(points / scale * image_size)[None].float(), torch.from_numpy(labels)[None]
 
 
 class PromptEncoder(nn.Module):

@@ -14,13 +14,15 @@ from torch.nn.functional import interpolate
 
 from masklet.batching import in_batches
 from masklet.errors import DeviceMemoryError, InputError, PromptError
+from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.models import SAM2, Candidates, ImageFeatures
 from masklet.models.pixels import image_to_input
+from masklet.models.prompt_encoder import input_points
 from masklet.models.sam2 import MASK_PROMPT_LOGIT
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import FEEDBACK_LIMIT, ImageMasks
-from masklet.tracking.prompts import Prompt
+from masklet.prompts import Prompt
 from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
@@ -292,7 +294,7 @@ class ImagePredictor:
             points_1n2, labels_1n = torch.zeros(1, 0, 2), torch.zeros(1, 0, dtype=torch.int64)
         else:
             made = Prompt.make(points, labels, box, width=width, height=height)
-            points_1n2, labels_1n = made.input_points(width, height, self.image_size)
+            points_1n2, labels_1n = input_points(made, width, height, self.image_size)
         several = (low_res is None and points_1n2.shape[1] == 1) if multimask is None else bool(multimask)
         return int(picture), points_1n2, labels_1n, low_res, several
 
@@ -312,8 +314,9 @@ class ImagePredictor:
             if mask_hw.size and (mask_hw.min() < 0 or mask_hw.max() > 1):
                 return self._shrunk(mask_hw, width, height), None
             mask_hw = mask_hw >= 0.5
-        inside_hw = Prompt.make(mask=mask_hw, width=width, height=height).mask_hw
-        assert inside_hw is not None
+        painted = Prompt.make(mask=mask_hw, width=width, height=height)
+        assert painted.mask is not None
+        inside_hw = rle.decode(painted.mask)
         box = mask_to_box(inside_hw)
         if box is None:
             raise PromptError("the mask is empty: nothing in it is above 0")

@@ -19,7 +19,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _LAZY = {
-    "MaskRecord": "masklet.project.records",
     "Project": "masklet.project.store",
     "ProjectObject": "masklet.project.records",
     "PromptRecord": "masklet.project.records",
@@ -27,10 +26,10 @@ _LAZY = {
     "TrackSettings": "masklet.project.records",
 }
 
-__all__ = ["MaskRecord", "Project", "ProjectObject", "PromptRecord", "SourceReference", "TrackSettings"]
+__all__ = ["Project", "ProjectObject", "PromptRecord", "SourceReference", "TrackSettings"]
 
 if TYPE_CHECKING:
-    from masklet.project.records import MaskRecord, ProjectObject, PromptRecord, TrackSettings
+    from masklet.project.records import ProjectObject, PromptRecord, TrackSettings
     from masklet.project.source import SourceReference
     from masklet.project.store import Project
 

@@ -17,8 +17,9 @@ from masklet.masks.settings import MaskSettings
 
 if TYPE_CHECKING:
     from masklet.media import MediaReader
-    from masklet.project.records import MaskRecord, ProjectObject
+    from masklet.project.records import ProjectObject
     from masklet.project.store import Project
+    from masklet.results import ObjectMask
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Layer:
     """
 
     object: ProjectObject
-    record: MaskRecord
+    record: ObjectMask
     mask_hw: np.ndarray
     alpha_hw: np.ndarray | None
     untouched: bool
@@ -93,15 +94,15 @@ class Finishing:
         refines = any(settings.refine > 0 for settings in self._settings.values())
         cells = network_cells(self._project) if refines else None
         finisher = ClipFinisher(self._settings, self._project.source.size, cells)
-        waiting: dict[int, tuple[np.ndarray | None, dict[int, MaskRecord]]] = {}
+        waiting: dict[int, tuple[np.ndarray | None, dict[int, ObjectMask]]] = {}
         wanted = set(indices)
         for index, records, image in frames:
             waiting[index] = (image if pixels else None, records)
             done = finisher.push(
                 index,
-                {number: record.mask_hw() for number, record in records.items()},
+                {number: record.mask for number, record in records.items()},
                 image if looks else None,
-                {number: record.object_score or 0.0 for number, record in records.items()},
+                {number: record.precedence for number, record in records.items()},
                 {number for number, record in records.items() if record.painted or record.is_prompt},
             )
             yield from self._hand_out(done, waiting, wanted)
@@ -114,9 +115,9 @@ class Finishing:
             settings = override if isinstance(override, MaskSettings) else MaskSettings.from_dict(override)
         return settings if soft else settings.changed(feather=0.0)
 
-    def _records(self, plan: Sequence[int]) -> Iterator[dict[int, MaskRecord]]:
+    def _records(self, plan: Sequence[int]) -> Iterator[dict[int, ObjectMask]]:
         stored = self._project.frames(self._involved, plan[0], plan[-1] + 1)
-        nothing: tuple[int | None, dict[int, MaskRecord]] = (None, {})
+        nothing: tuple[int | None, dict[int, ObjectMask]] = (None, {})
         frame, records = next(stored, nothing)
         for index in plan:
             while frame is not None and frame < index:
@@ -124,9 +125,9 @@ class Finishing:
             found = records if frame == index else {}
             yield {number: found[number] for number in self._involved if number in found}
 
-    def _untouched(self, records: Mapping[int, MaskRecord]) -> dict[int, Layer]:
+    def _untouched(self, records: Mapping[int, ObjectMask]) -> dict[int, Layer]:
         return {
-            number: Layer(chosen, records[number], records[number].mask_hw(), None, True)
+            number: Layer(chosen, records[number], records[number].mask, None, True)
             for number, chosen in self._chosen.items()
             if number in records
         }
@@ -134,7 +135,7 @@ class Finishing:
     def _hand_out(
         self,
         done: Sequence[tuple[int, dict[int, FinishedMask]]],
-        waiting: dict[int, tuple[np.ndarray | None, dict[int, MaskRecord]]],
+        waiting: dict[int, tuple[np.ndarray | None, dict[int, ObjectMask]]],
         wanted: set[int],
     ) -> Iterator[Finished]:
         for index, masks in done:

@@ -14,7 +14,7 @@ from typing import Any
 
 from masklet.errors import InputError, ProjectError
 from masklet.project.database import Database
-from masklet.project.records import MaskRecord, ProjectObject, PromptRecord, dumps, loads
+from masklet.project.records import ProjectObject, PromptRecord, dumps, loads, mask_from_row, mask_row
 
 STEPS_KEPT = 200
 
@@ -137,7 +137,7 @@ class History:
             elif table == "prompt":
                 row = PromptRecord.from_row(row).row()
             elif table == "mask":
-                row = MaskRecord.from_row(row, self._size).row()
+                row = mask_row(mask_from_row(row, self._size))
             elif not all(isinstance(row[column], str) for column in _COLUMNS[table]):
                 raise InputError("a setting is not text")
         except (InputError, KeyError, TypeError, ValueError) as problem:

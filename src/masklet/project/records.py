@@ -7,21 +7,17 @@ checks as what is written: a record that exists is sound.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from masklet.errors import InputError, ProjectError
-from masklet.masks import rle
+from masklet.prompts import Prompt
+from masklet.results import Explanation, ObjectMask, Scores
 from masklet.settings import Resolution
 from masklet.tracking.policies import DEFAULT_POLICY
-
-ORIGINS = ("painted", "tracked", "candidate")
 
 _NAME_LENGTH = 200
 _EXPLANATION_LENGTH = 1 << 16
@@ -86,155 +82,70 @@ class ProjectObject:
 
 @dataclass(frozen=True)
 class PromptRecord:
-    """What the user said about one object on one frame: points, a box, or a mask, in pixels of the source
-    frame.
-
-    Prompts of one frame and object apply in the order of their ids. `points` is a tuple of (x, y), `labels`
-    says for each whether it is on the object (1) or not (0); `box` is x1, y1, x2, y2; `mask` is a run-length
-    mask. `origin` says where a mask comes from: "painted" by hand, "tracked" (what was there when clicks began to
-    correct it), or "candidate" (chosen instead of the one that the clicks before it gave).
-    """
+    """A prompt about one object on one frame. Those of one frame and object apply in the order of their ids."""
 
     id: int
     frame: int
     object_id: int
-    points: tuple[tuple[float, float], ...] = ()
-    labels: tuple[int, ...] = ()
-    box: tuple[float, float, float, float] | None = None
-    mask: rle.RLE | None = None
-    origin: str = "painted"
+    prompt: Prompt
 
     def __post_init__(self) -> None:
         _whole(self.id, "prompt id", 0)
         _whole(self.frame, "frame of a prompt", 0)
         _whole(self.object_id, "object id", 0)
-        if len(self.points) != len(self.labels):
-            raise InputError(f"There are {len(self.points)} points, but {len(self.labels)} labels.")
-        for point in self.points:
-            if len(point) != 2 or not all(_is_number(value) for value in point):
-                raise InputError(f"A point must be two numbers, x and y, not {point!r}.")
-        if any(label not in (0, 1) for label in self.labels):
-            raise InputError(f"Labels must be 1 (on the object) or 0 (not on it), not {self.labels!r}.")
-        if self.box is not None and (len(self.box) != 4 or not all(_is_number(value) for value in self.box)):
-            raise InputError(f"A box must be four numbers, x1, y1, x2, y2, not {self.box!r}.")
-        if not self.points and self.box is None and self.mask is None:
-            raise InputError("A prompt needs at least one point, a box or a mask.")
-        if self.origin not in ORIGINS:
-            raise InputError(f"A mask prompt comes from {', '.join(ORIGINS)}, not from {self.origin!r:.40}.")
 
     def row(self) -> dict[str, Any]:
         """The columns of table `prompt`."""
-        data: dict[str, Any] = {}
-        if self.points:
-            data["points"] = [list(point) for point in self.points]
-            data["labels"] = list(self.labels)
-        if self.box is not None:
-            data["box"] = list(self.box)
-        if self.mask is not None:
-            data["mask"] = {"size": list(self.mask["size"]), "counts": self.mask["counts"]}
-            data |= {"origin": self.origin} if self.origin != ORIGINS[0] else {}
-        return {"id": self.id, "frame": self.frame, "object_id": self.object_id, "data": dumps(data)}
+        data = dumps(self.prompt.to_json())
+        return {"id": self.id, "frame": self.frame, "object_id": self.object_id, "data": data}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> PromptRecord:
         data = loads(row["data"], dict)
-        box, mask = data.get("box"), data.get("mask")
-        if mask is not None:
-            rle.counts(mask)
-            mask = {"size": [int(side) for side in mask["size"]], "counts": str(mask["counts"])}
-        return cls(
-            id=row["id"],
-            frame=row["frame"],
-            object_id=row["object_id"],
-            points=tuple(tuple(point) for point in _sequence(data.get("points", []))),
-            labels=tuple(_sequence(data.get("labels", []))),
-            box=None if box is None else tuple(_sequence(box)),
-            mask=mask,
-            origin=data.get("origin", ORIGINS[0]),
-        )
+        # As projects called them up to version 3.
+        data |= {new: data[old] for old, new in (("box", "box_xyxy"), ("mask", "rle")) if old in data}
+        return cls(id=row["id"], frame=row["frame"], object_id=row["object_id"], prompt=Prompt.from_json(data))
 
 
-@dataclass(frozen=True)
-class MaskRecord:
-    """The mask of one object on one frame, at the size of the source, with the scores that led to it.
+def mask_row(mask: ObjectMask) -> dict[str, Any]:
+    """The columns of table `mask`."""
+    why = None if mask.explanation is None else dumps(mask.explanation.to_json())
+    return {
+        "object_id": _whole(mask.object_id, "object id", 0),
+        "frame": _whole(mask.frame, "frame of a mask", 0),
+        "counts": mask.rle["counts"],
+        **vars(Scores.from_json(vars(mask.scores))),
+        "candidate": _whole(mask.candidate, "candidate", -1, 255),
+        "lost": int(mask.lost),
+        "is_prompt": int(mask.is_prompt),
+        "painted": int(mask.painted),
+        "explanation": why,
+    }
 
-    `object_score` is a logit (above 0: the object is there), `predicted_iou` and `motion_score` are 0 to 1,
-    or None where there is no such number. `painted` masks were made by hand and are never overwritten by
-    tracking. `explanation` is JSON text, see `masklet.runs.explain`; masks that are read from a project come without
-    it (`Project.explanation` has it).
-    """
 
-    frame: int
-    object_id: int
-    rle: rle.RLE
-    object_score: float | None = None
-    predicted_iou: float | None = None
-    motion_score: float | None = None
-    candidate: int = 0
-    lost: bool = False
-    is_prompt: bool = False
-    painted: bool = False
-    explanation: str | None = field(default=None, repr=False, compare=False)
+def mask_from_row(row: Mapping[str, Any], size: tuple[int, int]) -> ObjectMask:
+    """The reverse of `mask_row`; `size` is (height, width) of the source. Masks may come without their explanation."""
+    counts, why = row["counts"], row.get("explanation")
+    if not isinstance(counts, str):
+        raise InputError(f"The mask of object {row['object_id']} on frame {row['frame']} is damaged.")
+    return ObjectMask(
+        _whole(row["object_id"], "object id", 0),
+        _whole(row["frame"], "frame of a mask", 0),
+        {"size": list(size), "counts": counts},
+        scores=Scores.from_json(row),
+        candidate=_whole(row["candidate"], "candidate", -1, 255),
+        lost=bool(row["lost"]),
+        is_prompt=bool(row["is_prompt"]),
+        painted=bool(row["painted"]),
+        explanation=None if why is None else explanation_from(why),
+    )
 
-    def __post_init__(self) -> None:
-        _whole(self.frame, "frame of a mask", 0)
-        _whole(self.object_id, "object id", 0)
-        _whole(self.candidate, "candidate", -1, 255)
-        rle.counts(self.rle)
-        if self.explanation is not None and (
-            not isinstance(self.explanation, str) or len(self.explanation) > _EXPLANATION_LENGTH
-        ):
-            raise InputError("The explanation of a mask must be JSON text of some hundred characters.")
 
-    @cached_property
-    def area(self) -> int:
-        """Pixels inside the mask."""
-        return rle.area(self.rle)
-
-    @property
-    def box_xyxy(self) -> np.ndarray | None:
-        """Box in pixels, float32 (4,), right and lower edges exclusive; None for an empty mask."""
-        return rle.box(self.rle)
-
-    def mask_hw(self) -> np.ndarray:
-        """The mask, boolean (height, width)."""
-        return rle.decode(self.rle)
-
-    def row(self) -> dict[str, Any]:
-        """The columns of table `mask`."""
-        return {
-            "object_id": self.object_id,
-            "frame": self.frame,
-            "counts": self.rle["counts"],
-            "object_score": _score(self.object_score),
-            "predicted_iou": _score(self.predicted_iou),
-            "motion_score": _score(self.motion_score),
-            "candidate": self.candidate,
-            "lost": int(self.lost),
-            "is_prompt": int(self.is_prompt),
-            "painted": int(self.painted),
-            "explanation": self.explanation,
-        }
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any], size: tuple[int, int]) -> MaskRecord:
-        """`size` is (height, width) of the source."""
-        counts = row["counts"]
-        if not isinstance(counts, str):
-            raise InputError(f"The mask of object {row['object_id']} on frame {row['frame']} is damaged.")
-        return cls(
-            frame=row["frame"],
-            object_id=row["object_id"],
-            rle={"size": list(size), "counts": counts},
-            object_score=_score(row["object_score"]),
-            predicted_iou=_score(row["predicted_iou"]),
-            motion_score=_score(row["motion_score"]),
-            candidate=row["candidate"],
-            lost=bool(row["lost"]),
-            is_prompt=bool(row["is_prompt"]),
-            painted=bool(row["painted"]),
-            explanation=row.get("explanation"),
-        )
+def explanation_from(text: Any) -> Explanation:
+    """An explanation out of the column of that name. Raises InputError, ProjectError where it is damaged."""
+    if not isinstance(text, str) or len(text) > _EXPLANATION_LENGTH:
+        raise InputError("The explanation of a mask must be JSON text of some hundred characters.")
+    return Explanation.from_json(loads(text, dict))
 
 
 class TrackSettings(BaseModel):
@@ -357,22 +268,6 @@ def loads(text: Any, kind: type) -> Any:
 def _whole(value: Any, what: str, least: int, most: int = _INTEGER) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InputError(f"The {what} must be a whole number from {least} to {most}, not {value!r:.80}.")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _score(value: Any) -> float | None:
-    if value is None or not math.isfinite(float(value)):
-        return None
-    return float(value)
-
-
-def _sequence(value: Any) -> Sequence[Any]:
-    if not isinstance(value, list):
-        raise ProjectError(f"An entry of this project is {value!r:.40} where a list belongs.")
     return value
 
 

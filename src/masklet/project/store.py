@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from masklet.project.file import ProjectFile, sound
 from masklet.project.history import History, Step
 from masklet.project.lock import ProjectLock
 from masklet.project.records import (
-    ORIGINS,
-    MaskRecord,
     ProjectObject,
     PromptRecord,
     Run,
     TrackSettings,
     dumps,
+    explanation_from,
     loads,
+    mask_from_row,
+    mask_row,
     parse,
 )
+from masklet.prompts import Prompt, prompts_after
+from masklet.results import Explanation, ObjectMask
 
 _MASK_COLUMNS = (
     "object_id, frame, counts, object_score, predicted_iou, motion_score, candidate, lost, is_prompt, painted"
@@ -126,6 +130,14 @@ class Project(ProjectFile):
         columns = ("id", "frame", "object_id", "data")
         return [sound(PromptRecord.from_row, dict(zip(columns, row, strict=True))) for row in rows]
 
+    def said(self, object_id: int | None = None) -> dict[tuple[int, int], tuple[Prompt, ...]]:
+        """What is said about one object or all: the prompts of every (frame, object id), first said first."""
+        said: dict[tuple[int, int], tuple[Prompt, ...]] = {}
+        for kept in self.prompts(object_id=object_id):
+            place = kept.frame, kept.object_id
+            said[place] = (*said.get(place, ()), kept.prompt)
+        return said
+
     def add_prompt(
         self,
         frame: int,
@@ -135,45 +147,40 @@ class Project(ProjectFile):
         labels: Sequence[int] | None = None,
         box: Sequence[float] | None = None,
         mask: np.ndarray | Mapping[str, Any] | None = None,
-        origin: str = ORIGINS[0],
         clear_old: bool = True,
-    ) -> PromptRecord:
-        """Keeps a prompt: instead of earlier ones of this frame and object, or (`clear_old` off) beside them.
+    ) -> tuple[Prompt, ...]:
+        """Keeps a prompt: instead of earlier ones of this frame and object, or (`clear_old` off) as a correction of
+        what the frame shows (see `masklet.prompts.prompts_after`). Returns what is said there now.
 
-        Labels default to 1 (on the object). `mask` is boolean (height, width) or a run-length mask of the
-        source's size, `origin` says where it comes from (see `PromptRecord`). An object that isn't there yet is made.
-        Raises InputError for a frame outside the video.
+        Labels default to 1 (on the object). `mask` is boolean (height, width) or run lengths, of the source's size. An
+        object that isn't there yet is made.
+
+        Raises PromptError for a prompt that doesn't fit the source, InputError for a frame outside the video.
         """
         self._check_frame(frame)
-        kept_mask = None
-        if mask is not None:
-            size = mask.get("size") if isinstance(mask, Mapping) else np.shape(mask)
-            if not isinstance(size, Sequence) or tuple(size) != self.source.size:  # before a huge one is unpacked
-                found = f"{size[1]}x{size[0]} pixels" if isinstance(size, Sequence) and len(size) == 2 else "no picture"
-                raise InputError(
-                    f"The mask prompt is {found}, but the source is {self.source.width}x{self.source.height}."
-                )
-            kept_mask = rle.compress(mask) if isinstance(mask, Mapping) else rle.encode(mask)
-        pairs = tuple((float(x), float(y)) for x, y in points) if points is not None else ()
+        source = self.source
+        new = Prompt.make(points, labels, box, mask, width=source.width, height=source.height)
         with self.edit("Add prompt"):
+            prompts: tuple[Prompt, ...] = (new,)
+            if not clear_old:
+                there = self.said(object_id).get((frame, object_id), ())
+                prompts = prompts_after(there, self.mask(frame, object_id), new)
+            self.set_prompts(frame, object_id, prompts)
+            return prompts
+
+    def set_prompts(self, frame: int, object_id: int, prompts: Sequence[Prompt]) -> None:
+        """Keeps just these prompts about an object on a frame; those that it begins with already stay as they are.
+
+        An object that isn't there yet is made. Raises what `add_prompt` does.
+        """
+        self._check_frame(frame)
+        prompts = [prompt.fitted(self.source.width, self.source.height) for prompt in prompts]
+        with self.edit("Change prompts"):
             if not any(candidate.id == object_id for candidate in self.objects()):
                 self.add_object(object_id)
-            if clear_old:
-                self.clear_prompts(frame, object_id)
-            number = (self._database.query("SELECT max(id) FROM prompt")[0][0] or 0) + 1
-            made = PromptRecord(
-                id=number,
-                frame=frame,
-                object_id=object_id,
-                points=pairs,
-                labels=tuple(int(label) for label in labels) if labels is not None else (1,) * len(pairs),
-                box=None if box is None else tuple(float(value) for value in box),  # type: ignore[arg-type]
-                mask=kept_mask,
-                origin=origin,
-            )
-            self._put("prompt", made.row())
-            self._prompts_changed(frame, object_id)
-            return made
+            assert self._step is not None
+            if self._write_prompts(self._step, frame, object_id, prompts):
+                self._prompts_changed(frame, object_id)
 
     def clear_prompts(self, frame: int | None = None, object_id: int | None = None) -> int:
         """Removes prompts of a frame, an object, or both, and returns how many there were."""
@@ -187,7 +194,7 @@ class Project(ProjectFile):
 
     # Masks
 
-    def mask(self, frame: int, object_id: int) -> MaskRecord | None:
+    def mask(self, frame: int, object_id: int) -> ObjectMask | None:
         """The mask of an object on a frame; None where it wasn't tracked."""
         rows = self._database.query(
             f"SELECT {_MASK_COLUMNS} FROM mask WHERE frame = ? AND object_id = ?", (frame, object_id)
@@ -196,14 +203,14 @@ class Project(ProjectFile):
 
     def masks(
         self, object_ids: Sequence[int] | None = None, start: int = 0, stop: int | None = None
-    ) -> Iterator[MaskRecord]:
+    ) -> Iterator[ObjectMask]:
         """Masks by rising frame, then object id, of frames from `start` to before `stop`."""
         for _, records in self.frames(object_ids, start, stop):
             yield from records.values()
 
     def frames(
         self, object_ids: Sequence[int] | None = None, start: int = 0, stop: int | None = None
-    ) -> Iterator[tuple[int, dict[int, MaskRecord]]]:
+    ) -> Iterator[tuple[int, dict[int, ObjectMask]]]:
         """(frame, {object id: mask}) of every frame that has a mask, by rising frame."""
         stop = self.source.frame_count if stop is None else min(stop, self.source.frame_count)
         wanted = None if object_ids is None else set(object_ids)
@@ -212,7 +219,7 @@ class Project(ProjectFile):
                 f"SELECT {_MASK_COLUMNS} FROM mask WHERE frame >= ? AND frame < ? ORDER BY frame, object_id",
                 (begin, min(begin + _CHUNK, stop)),
             )
-            together: dict[int, dict[int, MaskRecord]] = {}
+            together: dict[int, dict[int, ObjectMask]] = {}
             for row in rows:
                 if wanted is None or row[0] in wanted:
                     together.setdefault(row[1], {})[row[0]] = self._mask_record(row)
@@ -243,35 +250,23 @@ class Project(ProjectFile):
             for row in rows
         ]
 
-    def explanation(self, frame: int, object_id: int) -> dict[str, Any] | None:
-        """Why the mask of an object on a frame looks as it does (see `masklet.runs.explain`), where that is known."""
+    def explanation(self, frame: int, object_id: int) -> Explanation | None:
+        """Why the mask of an object on a frame looks as it does, where that is known."""
         rows = self._database.query(
             "SELECT explanation FROM mask WHERE frame = ? AND object_id = ?", (frame, object_id)
         )
-        return loads(rows[0][0], dict) if rows and rows[0][0] is not None else None
+        if not rows or rows[0][0] is None:
+            return None
+        return sound(lambda row: explanation_from(row["why"]), {"why": rows[0][0]})
 
-    def put_masks(self, records: Sequence[MaskRecord]) -> None:
+    def put_masks(self, records: Sequence[ObjectMask]) -> None:
         """Writes masks over those of the same frame and object. Raises InputError where sizes or frames don't
         fit.
         """
         with self.edit("Change masks"):
             for record in records:
                 self._check_mask(record)
-                self._put("mask", record.row())
-
-    def paint_mask(self, frame: int, object_id: int, mask_hw: np.ndarray) -> MaskRecord:
-        """Keeps a mask that was made by hand, boolean (height, width). Tracking leaves it alone."""
-        with self.edit("Paint"):
-            self.get_object(object_id)
-            before = self.mask(frame, object_id)
-            painted = rle.encode(mask_hw)
-            made = (
-                replace(before, rle=painted, painted=True, lost=False)
-                if before
-                else MaskRecord(frame=frame, object_id=object_id, rle=painted, painted=True)
-            )
-            self.put_masks([made])
-            return made
+                self._put("mask", mask_row(record))
 
     def clear_masks(self, object_id: int, start: int = 0, stop: int | None = None) -> int:
         """Removes masks of an object from frame `start` to before `stop`, and returns how many there were."""
@@ -401,9 +396,16 @@ class Project(ProjectFile):
         with self._mutex, self._database.writing():
             return self._history.begin(label)
 
-    def record_masks(self, step: int, label: str, records: Sequence[MaskRecord], durable: bool = False) -> int:
+    def record_masks(
+        self,
+        step: int,
+        label: str,
+        records: Sequence[ObjectMask],
+        resolved: Mapping[int, Sequence[Prompt]] | None = None,
+        durable: bool = False,
+    ) -> int:
         """Writes tracked masks, except over locked objects, painted frames and what a prompt decided; durable within
-        half a second.
+        half a second. `resolved` are the prompts, by object, that had waited for the mask of this frame.
 
         Returns the step that they belong to: `step`, or a new one when the user made another edit meanwhile.
         """
@@ -418,7 +420,9 @@ class Project(ProjectFile):
                 before = self.mask(record.frame, record.object_id)
                 if before is not None and (before.painted or before.is_prompt):
                     continue
-                self._history.put(step, "mask", record.row())
+                self._history.put(step, "mask", mask_row(record))
+                if resolved and record.object_id in resolved:
+                    self._write_prompts(step, record.frame, record.object_id, resolved[record.object_id])
             return step
 
     def end_step(self, step: int) -> None:
@@ -440,22 +444,33 @@ class Project(ProjectFile):
         assert self._step is not None
         self._history.delete(self._step, table, key)
 
+    def _write_prompts(self, step: int, frame: int, object_id: int, prompts: Sequence[Prompt]) -> bool:
+        """Puts prompts in the place of those that differ; whether there were any."""
+        there = self.prompts(frame, object_id)
+        same = len(list(takewhile(lambda pair: pair[0].prompt == pair[1], zip(there, prompts, strict=False))))
+        for kept in there[same:]:
+            self._history.delete(step, "prompt", [kept.id])
+        for prompt in prompts[same:]:
+            number = (self._database.query("SELECT max(id) FROM prompt")[0][0] or 0) + 1
+            self._history.put(step, "prompt", PromptRecord(number, frame, object_id, prompt).row())
+        return bool(there[same:] or prompts[same:])
+
     def _prompts_changed(self, frame: int, object_id: int) -> None:
         # The mask there is no longer what the prompts say, so tracking may overwrite it.
         self.finish_run()
         before = self.mask(frame, object_id)
         if before is not None and before.is_prompt:
-            self._put("mask", replace(before, is_prompt=False).row())
+            self._put("mask", mask_row(replace(before, is_prompt=False)))
 
-    def _mask_record(self, row: tuple[Any, ...]) -> MaskRecord:
+    def _mask_record(self, row: tuple[Any, ...]) -> ObjectMask:
         columns = dict(zip(_MASK_COLUMNS.split(", "), row, strict=True))
-        return sound(lambda given: MaskRecord.from_row(given, self.source.size), columns)
+        return sound(lambda given: mask_from_row(given, self.source.size), columns)
 
-    def _check_mask(self, record: MaskRecord) -> None:
+    def _check_mask(self, record: ObjectMask) -> None:
         self._check_frame(record.frame)
-        if tuple(record.rle["size"]) != self.source.size:
+        if tuple(record.size) != self.source.size:
             raise InputError(
-                f"The mask of object {record.object_id} is {record.rle['size'][1]}x{record.rle['size'][0]}, "
+                f"The mask of object {record.object_id} is {record.size[1]}x{record.size[0]}, "
                 f"but the source is {self.source.width}x{self.source.height}."
             )
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from masklet.errors import InputError
 from masklet.media import MediaReader
+from masklet.prompts import Prompt
 from masklet.runs.masklets_file import FrameSpool, read_masklets
-from masklet.runs.objects import FramePrompt, TrackedObject
+from masklet.runs.objects import TrackedObject
 from masklet.runs.plan import Range
 from masklet.runs.request import TrackRequest
 from masklet.runs.track_files import MASKLETS, OVERLAY
@@ -90,5 +91,8 @@ def _remove_masks(folder: Path, folders: Mapping[int, str], entry: Mapping[str, 
 
 
 def _object(kept: Mapping[str, Any]) -> TrackedObject:
-    prompts = {int(prompt["frame"]): FramePrompt.from_json(prompt) for prompt in kept["prompts"]}
+    prompts: dict[int, tuple[Prompt, ...]] = {}
+    for prompt in kept["prompts"]:
+        frame = int(prompt["frame"])
+        prompts[frame] = (*prompts.get(frame, ()), Prompt.from_json(prompt))
     return TrackedObject(kept["id"], kept["name"], prompts)

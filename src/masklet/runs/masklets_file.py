@@ -16,7 +16,7 @@ from typing import Any
 
 from masklet.atomic import atomic_path, temporary_name
 from masklet.errors import InputError, MediaError
-from masklet.masks import rle
+from masklet.results import ObjectMask
 
 FORMAT, VERSION = "masklet.masklets", 1
 # One folder below masks/: files are written and removed there, so a made-up path must not lead anywhere else.
@@ -121,7 +121,7 @@ def read_masklets(path: Path) -> dict[str, Any]:
 def _check(path: Path, content: dict[str, Any]) -> None:
     """Everything that is read from the file later, looked at once."""
     try:
-        size = [int(content["source"]["height"]), int(content["source"]["width"])]
+        size = int(content["source"]["height"]), int(content["source"]["width"])
         count = int(content["source"]["frame_count"])
         ids = set()
         for thing in content["objects"]:
@@ -133,9 +133,8 @@ def _check(path: Path, content: dict[str, Any]) -> None:
         for entry in content["frames"]:
             if not isinstance(entry["frame"], int) or not 0 <= entry["frame"] < count:
                 raise InputError(f"there is no frame {entry['frame']!r} in the video")
-            for thing in entry["objects"]:
-                if thing["id"] not in ids or thing["rle"]["size"] != size:
+            for mask in (ObjectMask.from_json(kept, entry["frame"]) for kept in entry["objects"]):
+                if mask.object_id not in ids or mask.size != size:
                     raise InputError(f"frame {entry['frame']} is damaged")
-                rle.counts(thing["rle"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(f"{path} is damaged: {error}. Start again with --overwrite") from error

@@ -7,92 +7,57 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from masklet.errors import InputError, MediaError, PromptError
-from masklet.masks import rle
 from masklet.media import MediaReader, parse_position, read_mask
+from masklet.prompts import Prompt, prompts_after, waits
 from masklet.runs.prompt_text import PromptText
 
 _LARGEST_ID = 2**31 - 1
 _PLAIN = re.compile(r"(?:object )?([0-9]+)")
 
 
-@dataclass
-class FramePrompt:
-    """What is said about one object on one frame: clicks and a box, or a mask (bool ``[height, width]``)."""
+def prompt_arguments(texts: Iterable[PromptText], name: str, where: str = "") -> dict[str, Any]:
+    """What was typed about the object ``name`` in one place, as keyword arguments of `Prompt.make`.
 
-    points: list[tuple[float, float]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    box: tuple[float, float, float, float] | None = None
-    mask_hw: np.ndarray | None = None
+    ``where`` goes into the messages (`` on frame 12``).
 
-    def add(self, text: PromptText, name: str, where: str = "") -> None:
-        """Add what was typed about the object ``name``; ``where`` goes into the messages (`` on frame 12``).
-
-        Raises:
-            PromptError: a second box or mask for the same object, or a mask file that can't be read.
-        """
+    Raises:
+        PromptError: two boxes or masks for one object, or a mask file that can't be read.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
         if text.point is not None:
-            self.points.append(text.point)
-            self.labels.append(int(text.positive))
+            found.setdefault("points", []).append(text.point)
+            found.setdefault("labels", []).append(int(text.positive))
         if text.box is not None:
-            if self.box is not None:
+            if "box" in found:
                 raise PromptError(
                     f"{name} has two boxes{where}. One box shows one object; for another object write its name: "
                     "--box squirrel:10,20,200,300"
                 )
-            self.box = text.box
+            found["box"] = text.box
         if text.mask is not None:
-            if self.mask_hw is not None:
+            if "mask" in found:
                 raise PromptError(f"{name} has two masks{where}; give each object its own name")
             try:
-                self.mask_hw = read_mask(text.mask)
+                found["mask"] = read_mask(text.mask)
             except MediaError as error:
                 raise PromptError(f"the mask of {name} can't be read: {error}") from error
-
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `Session.add_prompt`."""
-        if self.mask_hw is not None and not self.points and self.box is None:
-            return {"mask": self.mask_hw}
-        return {
-            "points": self.points or None,
-            "labels": self.labels or None,
-            "box": self.box,
-            "mask": self.mask_hw,
-        }
-
-    def to_json(self, frame: int) -> dict[str, Any]:
-        """The prompt as `masklets.json` keeps it."""
-        kept: dict[str, Any] = {"frame": frame}
-        if self.points:
-            kept["points"] = [list(point) for point in self.points]
-            kept["labels"] = self.labels
-        if self.box is not None:
-            kept["box_xyxy"] = list(self.box)
-        if self.mask_hw is not None:
-            kept["rle"] = rle.encode(self.mask_hw)
-        return kept
-
-    @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> FramePrompt:
-        """The reverse of `to_json`. Raises InputError, KeyError, TypeError or ValueError where it is damaged."""
-        box = kept.get("box_xyxy")
-        return cls(
-            [(float(x), float(y)) for x, y in kept.get("points", [])],
-            [int(label) for label in kept.get("labels", [])],
-            None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-            rle.decode(kept["rle"]) if "rle" in kept else None,
-        )
+    return found
 
 
 @dataclass
 class TrackedObject:
-    """One object of a run: `prompts` by frame, in the order of the video."""
+    """One object of a run: what is said about it by frame, in the order of the video."""
 
     id: int
     name: str
-    prompts: dict[int, FramePrompt] = field(default_factory=dict)
+    prompts: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
+
+    @property
+    def starts(self) -> list[int]:
+        """Frames from which it can be tracked, rising: not those where clicks wait for a mask to take away from."""
+        return sorted(frame for frame, prompts in self.prompts.items() if not waits(prompts))
 
 
 def collect_objects(
@@ -120,16 +85,24 @@ def collect_objects(
     for text in texts:
         if text.object not in ids:
             ids[text.object] = next(i for i in range(1, _LARGEST_ID) if i not in ids.values())
+    typed: dict[tuple[int, int], list[PromptText]] = {}
     for text in texts:
         number = ids[text.object]
         if number not in found:
             named = text.object is not None and _number(text.object) is None
             found[number] = TrackedObject(number, str(text.object) if named else f"object {number}")
-        thing, where = found[number], _frame_of(text, reader, frame)
-        thing.prompts.setdefault(where, FramePrompt()).add(text, thing.name, f" on frame {where}")
-    for thing in found.values():
-        _check(thing, reader)
-        thing.prompts = dict(sorted(thing.prompts.items()))
+        typed.setdefault((number, _frame_of(text, reader, frame)), []).append(text)
+    for (number, where), together in typed.items():
+        known_object = found[number]
+        given = prompt_arguments(together, known_object.name, f" on frame {where}")
+        try:
+            new = Prompt.make(**given, width=reader.info.width, height=reader.info.height)
+        except PromptError as error:
+            raise PromptError(f"{known_object.name}, frame {where}: {error}") from error
+        known_object.prompts[where] = prompts_after(known_object.prompts.get(where, ()), None, new)
+    for tracked in found.values():
+        _check(tracked)
+        tracked.prompts = dict(sorted(tracked.prompts.items()))
     return list(found.values())
 
 
@@ -151,20 +124,10 @@ def _frame_of(text: PromptText, reader: MediaReader, default: int | None) -> int
     return default
 
 
-def _check(thing: TrackedObject, reader: MediaReader) -> None:
-    from masklet.tracking import Prompt
-
-    info = reader.info
-    for frame, prompt in thing.prompts.items():
-        try:
-            Prompt.make(**prompt.arguments(), width=info.width, height=info.height)
-        except PromptError as error:
-            raise PromptError(f"{thing.name}, frame {frame}: {error}") from error
-    shown = any(
-        1 in prompt.labels or prompt.box is not None or (prompt.mask_hw is not None and prompt.mask_hw.any())
-        for prompt in thing.prompts.values()
-    )
-    if not shown and any(prompt.mask_hw is not None for prompt in thing.prompts.values()):
-        raise PromptError(f"the mask of {thing.name} is empty, and nothing else shows the object")
-    if not shown:
-        raise PromptError(f"{thing.name} has only points that are not on it; add a --point or a --box that shows it")
+def _check(tracked: TrackedObject) -> None:
+    said = [prompt for prompts in tracked.prompts.values() for prompt in prompts]
+    if any(prompt.shows for prompt in said):
+        return
+    if any(prompt.mask is not None for prompt in said):
+        raise PromptError(f"the mask of {tracked.name} is empty, and nothing else shows the object")
+    raise PromptError(f"{tracked.name} has only points that are not on it; add a --point or a --box that shows it")

@@ -101,7 +101,7 @@ def ascending(legs: Sequence[Leg]) -> bool:
 
 def _start(thing: TrackedObject, kept: Range, step: int) -> int:
     """Where tracking of an object starts: the last prompt that lies at or before the range, else the first one."""
-    frames = sorted(thing.prompts, reverse=step < 0)
+    frames = thing.starts[::step]
     edge = kept.first if step > 0 else kept.last
     before = [frame for frame in frames if (edge - frame) * step >= 0]
     return before[-1] if before else frames[0]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from masklet.errors import InputError, ProjectError
+from masklet.errors import InputError, ProjectError, PromptError
 from masklet.project.records import Run, RunLeg, RunPlace, TrackSettings
-from masklet.runs.objects import FramePrompt, TrackedObject, collect_objects
+from masklet.prompts import Prompt, prompts_after, waits
+from masklet.runs.objects import TrackedObject, collect_objects
 from masklet.runs.plan import Leg, Range, make_legs
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
@@ -24,7 +25,7 @@ from masklet.runs.request import (
     TrackRequest,
 )
 from masklet.runs.run_sessions import add_prompts, lead_in, open_session, prompt_steps, restore
-from masklet.runs.run_steps import Progress, Runner, RunReport, RunStep, RunSteps, Stopped, record_in
+from masklet.runs.run_steps import Progress, Runner, RunReport, RunStep, RunSteps, Stopped
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
@@ -79,8 +80,8 @@ def begin(
                 with project.edit("Prompts"):
                     for thing in things:
                         project.add_object(thing.id, thing.name)
-                        for frame, prompt in thing.prompts.items():
-                            project.add_prompt(frame, thing.id, **prompt.arguments())
+                        for frame, prompts in thing.prompts.items():
+                            project.set_prompts(frame, thing.id, prompts)
                 return track(
                     project,
                     start=start,
@@ -178,22 +179,24 @@ def frame_steps(
     label = f"Track frame {frame}"
     with open_session(project, device) as session:
         report = RunReport(session.model.spec.name, notes=notes)
-        records = []
+        records, resolved = [], {}
         for thing in chosen:
             report.objects[thing.id] = ObjectReport(thing.name, "")
-            if frame in thing.prompts:
+            if frame in thing.starts:
                 continue
             add_prompts(session, project, [thing.id])
-            step = 1 if min(thing.prompts) < frame else -1
-            lead_in(session, project, thing.id, frame, step, list(thing.prompts))
-            found = record_in(session.masks(frame), thing.id, step)
+            step = 1 if thing.starts[0] < frame else -1
+            lead_in(session, project, thing.id, frame, step, thing.starts)
+            found = session.masks(frame)[thing.id]
+            if frame in thing.prompts:
+                resolved[thing.id] = session.prompts(frame, thing.id)
             if found.lost:
                 report.objects[thing.id].add_lost(frame)
             records.append(found)
             yield RunStep(frame, (found,), len(records), len(chosen))
         if records:
             number = project.begin_step(label)
-            project.record_masks(number, label, records, durable=True)
+            project.record_masks(number, label, records, resolved, durable=True)
             project.end_step(number)
         report.frames, report.complete = len(records), True
     return report
@@ -243,9 +246,9 @@ def correct(
 ) -> RunReport:
     """Corrects an object on a frame, and tracks it again from there to its next prompt, or as far as it was tracked.
 
-    Clicks add to those that the frame has; on a tracked frame they correct the mask that memory gives. `direction` is
-    away from the object's earlier prompts unless it is said: forward, backward or both. The prompt and all that follows
-    from it are one step of undo. An unfinished run goes on after it.
+    Clicks and boxes correct the mask that is there (see `masklet.prompts.prompts_after`). `direction` is away from the
+    object's earlier prompts unless it is said: forward, backward or both. The prompt and all that follows from it are
+    one step of undo. An unfinished run goes on after it.
 
     Raises:
         UnknownObjectError, InputError, PromptError: no such object or frame, it is locked, or the prompt can't be used.
@@ -256,6 +259,10 @@ def correct(
         raise InputError(f"{thing.name} is locked: unlock it to change its masks")
     prompted = sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
     steps = _ways(direction, frame, prompted)
+    new = Prompt.make(points, labels, box, mask, width=project.source.width, height=project.source.height)
+    prompts = prompts_after(project.said(object_id).get((frame, object_id), ()), project.mask(frame, object_id), new)
+    if waits(prompts):
+        raise PromptError(f"frame {frame} shows nothing of {thing.name} that could be taken away: click on it first")
     unfinished = project.run
     with open_session(project, device, unfinished.dtype if unfinished else None) as session:
         if unfinished is not None:
@@ -264,14 +271,12 @@ def correct(
             add_prompts(session, project, [object_id])
         if project.mask(frame, object_id) is not None:
             lead_in(session, project, object_id, frame, steps[0], prompted)
-        answer = session.add_prompt(frame, object_id, points=points, labels=labels, box=box, mask=mask)
+        answer = session.set_prompts(frame, object_id, prompts)
         label = f"Correct {thing.name} on frame {frame}"[:100]
         step = project.begin_step(label)
         with project.edit(label, step):
-            project.add_prompt(
-                frame, object_id, points=points, labels=labels, box=box, mask=mask, clear_old=mask is not None
-            )
-        project.record_masks(step, label, [record_in(answer, object_id, 0)], durable=True)
+            project.set_prompts(frame, object_id, prompts)
+            project.put_masks([answer[object_id]])
         legs = _legs_from(project, object_id, frame, steps, prompted)
         if unfinished is not None:
             here = unfinished.legs[place.leg]
@@ -342,13 +347,13 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
     there = project.objects() if wanted is None else [project.get_object(number) for number in wanted]
     found, notes = [], []
     for thing in there:
-        frames = {prompt.frame: FramePrompt() for prompt in project.prompts(object_id=thing.id)}
+        said = TrackedObject(thing.id, thing.name, {t: prompts for (t, _), prompts in project.said(thing.id).items()})
         if thing.locked:
             notes.append(f"{thing.name} is locked and was left as it is.")
-        elif frames:
-            found.append(TrackedObject(thing.id, thing.name, dict(sorted(frames.items()))))
+        elif said.starts:
+            found.append(said)
         else:
-            notes.append(f"{thing.name} has no point, box or mask on any frame, so it was not tracked.")
+            notes.append(f"{thing.name} has no point, box or mask that shows it on any frame, so it was not tracked.")
     if not found:
         reason = " ".join(notes) or "There are no objects."
         raise InputError(f"There is nothing to track in {project.path.name}. {reason}")

@@ -1,27 +1,21 @@
 """Prompts of a project answered at once, frame by frame, without tracking.
 
-What a prompt gives here is what tracking will start from: it is decided by the same engine from the same prompts in the
-same order, and kept in the project with them.
+What a prompt gives here is what tracking will start from: it is decided by the same session from the same prompts, and
+kept in the project with them.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from masklet.errors import CheckpointError, InputError, PromptError
-from masklet.masks import rle
-from masklet.models import ImageFeatures
-from masklet.project.records import ORIGINS, MaskRecord, PromptRecord
-from masklet.runs.run_steps import record_of
-from masklet.tracking import Engine, FrameSize, ObjectMask, Prompt, make_policy
-from masklet.tracking.session import make_result
-from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.prompts import Prompt, prompts_after, waits
+from masklet.results import PAINTED, ObjectMask
+from masklet.tracking import Session
 from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
@@ -32,33 +26,15 @@ _ANSWERS_KEPT = 64
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One of the masks that the decoder offered; `final_score` is what the policy ranked it by."""
-
-    index: int
-    rle: rle.RLE
-    predicted_iou: float
-    final_score: float | None
-    chosen: bool
-
-
-@dataclass(frozen=True)
 class Answer:
-    """What a frame shows of an object after a prompt: its mask (None where nothing is left), and the candidates."""
+    """What a frame shows of an object after a prompt: its mask (None where nothing is left), and what else the network
+    offered for it (see `Session.candidates`).
+    """
 
     frame: int
     object_id: int
-    mask: MaskRecord | None
-    candidates: tuple[Candidate, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Decided:
-    """What a row of prompts comes to: the prompt that they make together, and what the engine made of it."""
-
-    said: tuple[Any, ...]
-    prompt: Prompt
-    record: FrameRecord
+    mask: ObjectMask | None
+    candidates: tuple[ObjectMask, ...] = ()
 
 
 def require_weights(project: Project) -> None:
@@ -99,13 +75,17 @@ class Prompter:
             model = resolve_model(settings.model, device, settings.dtype, settings.checkpoint)
         except CheckpointError as problem:
             raise CheckpointError(f"The model {settings.model} can't be used: {problem}") from problem
-        policy = make_policy(settings.policy, model.spec, **settings.policy_options)
-        self.engine = Engine(model, policy, image_size=settings.resolution)
-        self.size = FrameSize(project.source.width, project.source.height)
-        self._picture = picture or (lambda frame: project.open_source().read(frame).image_hwc)
-        self._features: OrderedDict[int, ImageFeatures] = OrderedDict()
-        self._feature_bytes = feature_bytes
-        self._decided: OrderedDict[tuple[int, int], _Decided] = OrderedDict()
+        options: dict[str, Any] = dict(settings.policy_options)
+        self.session = Session(
+            project.open_source(),
+            model,
+            policy=settings.policy,
+            resolution=settings.resolution,
+            feature_bytes=feature_bytes,
+            picture=picture,
+            **options,
+        )
+        self._lately: dict[tuple[int, int], None] = {}
 
     @property
     def is_current(self) -> bool:
@@ -114,18 +94,9 @@ class Prompter:
 
     # --- asking ------------------------------------------------------------------------------------------------
 
-    def encode(self, frame: int) -> ImageFeatures:
+    def encode(self, frame: int) -> None:
         """Let the network look at a frame, unless it has lately. Raises InputError, MediaError, DeviceMemoryError."""
-        features = self._features.get(frame)
-        if features is None:
-            self._check_frame(frame)
-            features = self.engine.encode(self._picture(frame))
-            self._features[frame] = features
-            most = max(1, self._feature_bytes // max(1, _bytes_of(features)))
-            while len(self._features) > most:
-                self._features.popitem(last=False)
-        self._features.move_to_end(frame)
-        return features
+        self.session.encode(frame)
 
     def preview(
         self,
@@ -136,25 +107,20 @@ class Prompter:
         labels: Sequence[int] | None = None,
         box: Sequence[float] | None = None,
     ) -> ObjectMask:
-        """What a prompt would give, on top of those that the object has on the frame. Nothing is kept."""
-        said = self._said(frame, object_id) if object_id is not None else ()
-        before = self._replay(frame, object_id, said) if object_id is not None and said else None
-        prompt = self._prompt(points=points or None, labels=labels, box=box)
-        decided = self._decide(frame, object_id or 0, before, prompt, ())
-        return make_result(object_id or 0, decided.record, self.size)
+        """What a prompt would give, as a correction of what the frame shows of the object. Nothing is kept."""
+        new = self._prompt(points=points or None, labels=labels, box=box)
+        prompts = (new,) if object_id is None else self._after(frame, object_id, new)
+        return self.session.preview(frame, prompts, object_id or 0)
 
     def look(self, frame: int, object_id: int) -> Answer:
         """What the frame shows of an object, with the candidates that its clicks gave. Nothing is changed."""
-        project = self.project
-        project.get_object(object_id)
-        self._check_frame(frame)
-        clicks, _ = self._clicks(frame, object_id)
-        mask = project.mask(frame, object_id)
-        decided = self._replay(frame, object_id, tuple(map(_key, clicks))) if clicks else None
-        if decided is None or mask is None:
+        self.project.get_object(object_id)
+        mask = self.project.mask(frame, object_id)
+        said = self._said(frame, object_id)
+        if mask is None or not said or (said[-1].mask is not None and said[-1].origin != "candidate") or waits(said):
             return Answer(frame, object_id, mask)
-        record = replace(decided.record, candidate=mask.candidate)
-        return Answer(frame, object_id, mask, self._candidates(record, mask))
+        self._say(frame, object_id, said)
+        return Answer(frame, object_id, mask, self.session.candidates(frame, object_id))
 
     # --- saying ------------------------------------------------------------------------------------------------
 
@@ -168,215 +134,93 @@ class Prompter:
         box: Sequence[float] | None = None,
         clear: bool = False,
     ) -> Answer:
-        """Keep clicks or a box, on top of those that the frame has (unless `clear`), and the mask that they give.
-
-        On a frame that was tracked, the mask that is there is kept as a prompt too: the clicks correct it.
+        """Keep clicks or a box, as a correction of what the frame shows (unless `clear`), and the mask that they give.
 
         Raises:
             UnknownObjectError, InputError, PromptError: no such object or frame, it is locked, or the prompt can't be
                 used. Nothing is kept then.
         """
-        project = self.project
         self._check_unlocked(object_id)
-        self._check_frame(frame)
-        prompt = self._prompt(points=points or None, labels=labels or None, box=box)
-        said = () if clear else self._said(frame, object_id)
-        there = project.mask(frame, object_id)
-        corrects = not said and not clear and there is not None and not there.lost and there.area > 0
-        if corrects:
-            assert there is not None
-            said = (((), (), None, there.rle["counts"], "tracked"),)
-        if not said and not ((prompt.labels_n == 1).any() or prompt.box_xyxy is not None):
+        new = self._prompt(points=points or None, labels=labels or None, box=box)
+        prompts = (new,) if clear else self._after(frame, object_id, new)
+        if waits(prompts):
             raise PromptError("There is nothing to take away from: click on the object first, or draw a box.")
         # The network runs before the file is touched: others may read it meanwhile.
-        before = self._replay(frame, object_id, said) if said else None
-        pairs = tuple((float(x), float(y)) for x, y in points or ())
-        corners = None if box is None else tuple(float(value) for value in box)
-        here = (pairs, tuple(labels or (1,) * len(pairs)), corners, None, ORIGINS[0])
-        decided = self._decide(frame, object_id, before, prompt, (*said, here))
-        answer = self._answer(frame, object_id, decided)
-        with project.edit("Box" if box is not None else "Click"):
-            if clear:
-                project.clear_prompts(frame, object_id)
-            if corrects:
-                assert there is not None
-                project.add_prompt(frame, object_id, mask=there.rle, origin="tracked", clear_old=False)
-            project.add_prompt(frame, object_id, points=points or None, labels=labels or None, box=box, clear_old=False)
-            return self._keep(answer)
+        return self._keep("Click" if box is None else "Box", prompts, self._say(frame, object_id, prompts))
 
     def paint(self, frame: int, object_id: int, mask: np.ndarray | dict[str, Any]) -> Answer:
         """Keep a mask that was painted, boolean (height, width) or run lengths: it decides the frame for good.
 
         Raises UnknownObjectError, InputError: no such object or frame, it is locked, or the mask has another size.
         """
-        project = self.project
         self._check_unlocked(object_id)
-        with project.edit("Paint"):
-            kept = project.add_prompt(frame, object_id, mask=mask)
-            assert kept.mask is not None
-            record = MaskRecord(
-                frame=frame, object_id=object_id, rle=kept.mask, predicted_iou=1.0, is_prompt=True, painted=True
-            )
-            project.put_masks([record])
-        return Answer(frame, object_id, record)
+        new = self._prompt(mask=mask)
+        painted = ObjectMask(
+            object_id, frame, new.mask, scores=PAINTED, lost=not new.shows, is_prompt=True, painted=True
+        )
+        return self._keep("Paint", self._after(frame, object_id, new), painted, candidates=False)
 
     def choose(self, frame: int, object_id: int, candidate: int) -> Answer:
         """Take another of the candidates that the frame's clicks gave.
 
         Raises InputError where there are no candidates, or none of this number.
         """
-        project = self.project
         self._check_unlocked(object_id)
-        clicks, chosen_before = self._clicks(frame, object_id)
-        decided = self._replay(frame, object_id, tuple(map(_key, clicks))) if clicks else None
-        offered = None if decided is None else decided.record.candidates_1nhw
-        if decided is None or offered is None or offered.shape[1] < 2:
+        said = self._said(frame, object_id)
+        if waits(said):
             raise InputError("There is only one mask here: candidates come with the first click on an object.")
-        if candidate >= offered.shape[1]:
-            raise InputError(f"There is no candidate {candidate}: the clicks gave 0 to {offered.shape[1] - 1}.")
-        if candidate == decided.record.candidate:
-            mask, answer = None, self._answer(frame, object_id, decided)
-        else:
-            chosen = replace(
-                decided.record,
-                low_res_11hw=offered[:, candidate : candidate + 1],
-                candidate=candidate,
-                predicted_iou=decided.record.explanation.ious[candidate],
-            )
-            answer = self._answer(frame, object_id, replace(decided, record=chosen))
-            mask = answer.mask
-        with project.edit("Choose candidate"):
-            if chosen_before is not None:
-                self._take_back(chosen_before, clicks)
-            if mask is not None:
-                project.add_prompt(frame, object_id, mask=mask.rle, origin="candidate", clear_old=False)
-            return self._keep(answer)
+        self._say(frame, object_id, said)
+        chosen = self.session.choose(frame, object_id, candidate)[object_id]
+        return self._keep("Choose candidate", self.session.prompts(frame, object_id), chosen)
 
     def clear(self, frame: int, object_id: int) -> Answer:
         """Take back what was said about an object on a frame; what tracking had found there comes back."""
         project = self.project
         self._check_unlocked(object_id)
-        self._check_frame(frame)
+        said = self._said(frame, object_id)
+        if not said:
+            return Answer(frame, object_id, project.mask(frame, object_id))
         with project.edit("Clear prompts"):
-            tracked = next((one for one in project.prompts(frame, object_id) if one.origin == "tracked"), None)
-            before = project.mask(frame, object_id)
-            if not project.clear_prompts(frame, object_id):
-                return Answer(frame, object_id, before)
-            if tracked is None or tracked.mask is None:
+            project.clear_prompts(frame, object_id)
+            if said[0].origin != "tracked":
                 project.clear_masks(object_id, frame, frame + 1)
                 return Answer(frame, object_id, None)
-            record = MaskRecord(frame=frame, object_id=object_id, rle=tracked.mask)
-            project.put_masks([record])
-            return Answer(frame, object_id, record)
+            found = ObjectMask(object_id, frame, said[0].mask)
+            project.put_masks([found])
+            return Answer(frame, object_id, found)
 
     # --- deciding ----------------------------------------------------------------------------------------------
 
-    def _replay(self, frame: int, object_id: int, said: tuple[Any, ...]) -> _Decided | None:
-        """What the prompts of a frame come to, from the longest row of them that was decided before."""
-        place = (frame, object_id)
-        known = self._decided.get(place)
-        if known is not None and known.said != said[: len(known.said)]:
-            known = None
-        for i in range(len(known.said) if known else 0, len(said)):
-            points, labels, box, mask = said[i][:4]
-            prompt = self._prompt(
-                points=points or None,
-                labels=labels or None,
-                box=box,
-                mask=None if mask is None else rle.decode({"size": list(self.project.source.size), "counts": mask}),
-            )
-            known = self._decide(frame, object_id, known, prompt, said[: i + 1])
-        return known
+    def _after(self, frame: int, object_id: int, new: Prompt) -> tuple[Prompt, ...]:
+        return prompts_after(self._said(frame, object_id), self.project.mask(frame, object_id), new)
 
-    def _decide(
-        self, frame: int, object_id: int, before: _Decided | None, prompt: Prompt, said: tuple[Any, ...]
-    ) -> _Decided:
-        joined = prompt if before is None else before.prompt.joined(prompt)
-        record = self.engine.decide(
-            self.encode(frame),
-            self.size,
-            ObjectTrack(object_id),
-            frame,
-            joined,
-            previous_low_res=None if before is None else before.record.low_res_11hw,
-        )
-        decided = _Decided(said, joined, record)
-        if said:
-            self._decided[frame, object_id] = decided
-            self._decided.move_to_end((frame, object_id))
-            while len(self._decided) > _ANSWERS_KEPT:
-                self._decided.popitem(last=False)
-        return decided
+    def _said(self, frame: int, object_id: int) -> tuple[Prompt, ...]:
+        if not 0 <= frame < self.session.frame_count:
+            raise InputError(f"There is no frame {frame}: the source has frames 0 to {self.session.frame_count - 1}.")
+        return tuple(kept.prompt for kept in self.project.prompts(frame, object_id))
 
-    def _answer(self, frame: int, object_id: int, decided: _Decided) -> Answer:
-        mask = record_of(make_result(object_id, decided.record, self.size), frame, 0)
-        return Answer(frame, object_id, mask, self._candidates(decided.record, mask))
+    def _say(self, frame: int, object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
+        """What prompts come to; a bounded number of them is remembered."""
+        mask = self.session.set_prompts(frame, object_id, prompts)[object_id]
+        self._lately.pop((frame, object_id), None)
+        self._lately[frame, object_id] = None
+        if len(self._lately) > _ANSWERS_KEPT:
+            oldest = next(iter(self._lately))
+            del self._lately[oldest]
+            self.session.clear_prompts(*oldest)
+        return mask
 
-    def _keep(self, answer: Answer) -> Answer:
-        assert answer.mask is not None
-        self.project.put_masks([answer.mask])
-        return answer
-
-    def _candidates(self, record: FrameRecord, mask: MaskRecord) -> tuple[Candidate, ...]:
-        offered = record.candidates_1nhw
-        if offered is None or offered.shape[1] < 2:
-            return ()
-        found = []
-        for i, iou in enumerate(record.explanation.ious):
-            chosen = i == record.candidate
-            one = ObjectMask(0, offered[0, i], self.size.width, self.size.height, record.object_score, iou)
-            run_lengths = mask.rle if chosen else rle.encode(one.mask)
-            found.append(Candidate(i, run_lengths, iou, record.explanation.final_scores[i], chosen))
-        return tuple(found)
-
-    def _take_back(self, old: PromptRecord, kept: Sequence[PromptRecord]) -> None:
-        project = self.project
-        project.clear_prompts(old.frame, old.object_id)
-        for one in kept:
-            project.add_prompt(
-                one.frame,
-                one.object_id,
-                points=one.points or None,
-                labels=one.labels or None,
-                box=one.box,
-                mask=one.mask,
-                origin=one.origin,
-                clear_old=False,
-            )
-
-    def _clicks(self, frame: int, object_id: int) -> tuple[list[PromptRecord], PromptRecord | None]:
-        """The prompts of a frame, and apart from them the candidate that was chosen last, if it was."""
-        records = self.project.prompts(frame, object_id)
-        if records and records[-1].origin == "candidate":
-            return records[:-1], records[-1]
-        return records, None
-
-    def _said(self, frame: int, object_id: int) -> tuple[Any, ...]:
-        return tuple(map(_key, self.project.prompts(frame, object_id)))
+    def _keep(self, label: str, prompts: tuple[Prompt, ...], mask: ObjectMask, candidates: bool = True) -> Answer:
+        frame, object_id = mask.frame, mask.object_id
+        with self.project.edit(label):
+            self.project.set_prompts(frame, object_id, prompts)
+            self.project.put_masks([mask])
+        return Answer(frame, object_id, mask, self.session.candidates(frame, object_id) if candidates else ())
 
     def _prompt(self, **given: Any) -> Prompt:
-        return Prompt.make(**given, width=self.size.width, height=self.size.height)
-
-    def _check_frame(self, frame: int) -> None:
-        count = self.project.source.frame_count
-        if not 0 <= frame < count:
-            raise InputError(f"There is no frame {frame}: the source has frames 0 to {count - 1}.")
+        return Prompt.make(**given, width=self.session.size.width, height=self.session.size.height)
 
     def _check_unlocked(self, object_id: int) -> None:
-        thing = self.project.get_object(object_id)
-        if thing.locked:
-            raise InputError(f"{thing.name} is locked: unlock it to change its masks.")
-
-
-def _key(record: PromptRecord) -> tuple[Any, ...]:
-    mask = None if record.mask is None else record.mask["counts"]
-    return record.points, record.labels, record.box, mask, record.origin
-
-
-def _bytes_of(features: ImageFeatures) -> int:
-    return sum(
-        one.nbytes
-        for value in vars(features).values()
-        for one in (value if isinstance(value, (list, tuple)) else [value])
-        if isinstance(one, Tensor)
-    )
+        chosen = self.project.get_object(object_id)
+        if chosen.locked:
+            raise InputError(f"{chosen.name} is locked: unlock it to change its masks.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from masklet.masks import rle
-from masklet.project.records import MaskRecord, PromptRecord, Run, RunPlace
+from masklet.project.records import Run, RunPlace
+from masklet.prompts import Prompt
+from masklet.results import ObjectMask
 from masklet.runs.run_steps import RunStep
 from masklet.tracking.state import import_state
 
@@ -39,7 +40,7 @@ def restore(session: Session, project: Project, run: Run) -> RunPlace:
     """Brings a session to where the run's state was saved, or else to its beginning; returns that place."""
     state = project.tracker_state
     if state is not None and run.state_place is not None:
-        import_state(session, state)
+        import_state(session, [state])
         return run.state_place
     add_prompts(session, project, sorted({i for leg in run.legs for i in leg.object_ids}))
     return RunPlace(leg=0, frame=run.legs[0].first)
@@ -53,16 +54,10 @@ def add_prompts(session: Session, project: Project, object_ids: Iterable[int]) -
 def prompt_steps(session: Session, project: Project, object_ids: Iterable[int]) -> Iterator[RunStep]:
     wanted = set(object_ids)
     # A mask that says "not here" needs another prompt that shows the object.
-    for prompt in sorted(project.prompts(), key=lambda prompt: prompt.mask is not None and rle.is_empty(prompt.mask)):
-        if prompt.object_id in wanted:
-            session.add_prompt(prompt.frame, prompt.object_id, **_arguments(prompt))
-            yield RunStep(prompt.frame, (), 0, 0)
-
-
-def _arguments(prompt: PromptRecord) -> dict[str, Any]:
-    if prompt.mask is not None:
-        return {"mask": rle.decode(prompt.mask)}
-    return {"points": prompt.points or None, "labels": prompt.labels or None, "box": prompt.box}
+    said = {place: prompts for place, prompts in project.said().items() if place[1] in wanted}
+    for (frame, object_id), prompts in sorted(said.items(), key=lambda entry: not entry[1][-1].shows):
+        session.set_prompts(frame, object_id, prompts)
+        yield RunStep(frame, (), 0, 0)
 
 
 def lead_in(session: Session, project: Project, object_id: int, frame: int, step: int, prompted: Sequence[int]) -> None:
@@ -79,7 +74,7 @@ def lead_in(session: Session, project: Project, object_id: int, frame: int, step
         found = _seen(project, object_id, near, start, step)
         if found is not None:
             start = found.frame
-            session.add_prompt(start, object_id, mask=found.mask_hw())
+            session.set_prompts(start, object_id, [Prompt(mask=found.rle, origin="tracked")])
     if start == frame:
         return
     direction = "forward" if step > 0 else "backward"
@@ -87,7 +82,7 @@ def lead_in(session: Session, project: Project, object_id: int, frame: int, step
         pass
 
 
-def _seen(project: Project, object_id: int, frame: int, start: int, step: int) -> MaskRecord | None:
+def _seen(project: Project, object_id: int, frame: int, start: int, step: int) -> ObjectMask | None:
     """The mask on the last frame at or before `frame`, but after `start`, that shows the object."""
     for index in range(frame, start, -step):
         found = project.mask(index, object_id)

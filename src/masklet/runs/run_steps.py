@@ -7,15 +7,15 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from masklet.masks import rle
-from masklet.project.records import MaskRecord, Run, RunPlace
-from masklet.runs import explain
+from masklet.project.records import Run, RunPlace
+from masklet.prompts import waits
+from masklet.results import ObjectMask
 from masklet.runs.request import ObjectReport, TrackProgress
 from masklet.tracking.state import export_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import FrameMasks, ObjectMask, Session
+    from masklet.tracking import Session
 
 Progress = Callable[[TrackProgress], None]
 Stopped = Callable[[], bool]
@@ -33,7 +33,7 @@ class RunStep:
     """
 
     frame: int
-    masks: tuple[MaskRecord, ...]
+    masks: tuple[ObjectMask, ...]
     done: int
     total: int
 
@@ -70,6 +70,10 @@ class Runner:
         names = {thing.id: thing.name for thing in project.objects()}
         report = RunReport(session.model.spec.name, notes=[*session.video.info.notes])
         report.objects = {i: ObjectReport(names[i], "") for leg in run.legs for i in leg.object_ids if i in names}
+        waiting: dict[int, list[int]] = {}
+        for (frame, object_id), prompts in project.said().items():
+            if object_id in session.object_ids and waits(prompts):
+                waiting.setdefault(frame, []).append(object_id)
         total = run.frames_after(run.place)
         self._save(run)
         self.tell(TrackProgress("track", 0, total))
@@ -86,8 +90,9 @@ class Runner:
                 ):
                     records = []
                     if (masks.index - leg.keep_from) * leg.step >= 0:
-                        records = [record_in(masks, one.object_id, leg.step) for one in masks]
-                        step = project.record_masks(step, run.label, records)
+                        records = list(masks)
+                        resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ())}
+                        step = project.record_masks(step, run.label, records, resolved)
                     place = run.after(RunPlace(leg=number, frame=masks.index))
                     if place is not None:
                         run = run.model_copy(update={"place": place})
@@ -127,7 +132,7 @@ class Runner:
         began = time.monotonic()
         place = run.place
         later = [(leg.first, leg.step) for leg in run.legs[place.leg + 1 :]]
-        state = export_state(self.session, [(place.frame, run.legs[place.leg].step), *later])
+        state = b"".join(export_state(self.session, [(place.frame, run.legs[place.leg].step), *later]).values())
         self.project.save_run(run.model_copy(update={"state_place": place}), state)
         self._saved_at = time.monotonic()
         cost = self._saved_at - began
@@ -138,23 +143,3 @@ class Runner:
             shown = ", ".join(map(str, damaged[:10])) + (", …" if len(damaged) > 10 else "")
             report.notes.append(f"{len(damaged)} damaged frames were replaced by their neighbours: {shown}")
         return report
-
-
-def record_in(masks: FrameMasks, object_id: int, step: int) -> MaskRecord:
-    return record_of(masks[object_id], masks.index, step)
-
-
-def record_of(one: ObjectMask, frame: int, step: int) -> MaskRecord:
-    """What a project keeps of a mask that was found in direction `step` (+1 or -1), or decided by a prompt (0)."""
-    return MaskRecord(
-        frame=frame,
-        object_id=one.object_id,
-        rle=rle.encode(one.mask),
-        object_score=one.object_score,
-        predicted_iou=one.predicted_iou,
-        motion_score=one.motion_score,
-        candidate=one.candidate,
-        lost=one.lost,
-        is_prompt=one.is_prompt,
-        explanation=explain.pack(one.explanation, 0 if one.is_prompt else step),
-    )

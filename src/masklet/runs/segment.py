@@ -25,7 +25,8 @@ from masklet.masks.render import cutout, overlay
 from masklet.media import natural_key, open_media, read_image, write_image
 from masklet.naming import unique_names
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
-from masklet.runs.objects import FramePrompt
+from masklet.prompts import Prompt
+from masklet.runs.objects import prompt_arguments
 from masklet.runs.prompt_text import PromptText
 from masklet.sources import IMAGE_SUFFIXES, Sources, refuse_source
 
@@ -85,11 +86,11 @@ class PictureReport:
 
 @dataclass
 class _Object:
-    """An object with what shows it."""
+    """An object with what shows it: some of points with labels, a box, and a mask."""
 
     id: int
     name: str
-    prompt: FramePrompt = field(default_factory=FramePrompt)
+    prompt: dict[str, Any]
 
 
 def segment(request: SegmentRequest, progress: Progress | None = None) -> Iterator[PictureReport]:
@@ -162,7 +163,7 @@ class _Run:
         answers = []
         for thing in self.objects:
             try:
-                answers.append(self.predictor.predict(**_arguments(thing.prompt)))
+                answers.append(self.predictor.predict(**thing.prompt))
             except PromptError as error:
                 raise PromptError(f"{report.image}, {thing.name}: {error}") from error
         self._write_objects(report, place, image_hwc, answers)
@@ -291,30 +292,27 @@ def _collect(texts: Sequence[PromptText]) -> list[_Object]:
         if text.object not in numbers:
             taken = set(numbers.values())
             numbers[text.object] = next(i for i in range(1, len(taken) + 2) if i not in taken)
-    found: dict[int, _Object] = {}
+    typed: dict[int, list[PromptText]] = {}
     for text in texts:
-        number = numbers[text.object]
         if text.frame is not None:
             raise PromptError(f"a picture has no frames: leave @{text.frame} out")
-        named = text.object is not None and not text.object.isdecimal()
-        thing = found.setdefault(number, _Object(number, str(text.object) if named else f"object {number}"))
-        thing.prompt.add(text, thing.name)
-    for thing in found.values():
-        prompt = thing.prompt
-        if 1 not in prompt.labels and prompt.box is None and prompt.mask_hw is None:
-            raise PromptError(
-                f"{thing.name} has only points that are not on it; add a --point or a --box that shows it"
-            )
-    return list(found.values())
+        typed.setdefault(numbers[text.object], []).append(text)
+    found = []
+    for number, together in typed.items():
+        name = together[0].object
+        name = f"object {number}" if name is None or name.isdecimal() else name
+        prompt = prompt_arguments(together, name)
+        if 1 not in prompt.get("labels", ()) and "box" not in prompt and "mask" not in prompt:
+            raise PromptError(f"{name} has only points that are not on it; add a --point or a --box that shows it")
+        found.append(_Object(number, name, prompt))
+    return found
 
 
-def _arguments(prompt: FramePrompt) -> dict[str, Any]:
-    return {
-        "points": prompt.points or None,
-        "labels": prompt.labels or None,
-        "box": prompt.box,
-        "mask": prompt.mask_hw,
-    }
+def _prompt_json(prompt: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    if "points" in prompt or "box" in prompt:
+        kept = Prompt(tuple(prompt.get("points", ())), tuple(prompt.get("labels", ())), prompt.get("box")).to_json()
+    return kept | Prompt(mask=rle.encode(prompt["mask"])).to_json() if "mask" in prompt else kept
 
 
 # --- where it goes -------------------------------------------------------------------------------------------------
@@ -371,13 +369,11 @@ def _with(place: Path, end: str) -> Path:
 
 
 def _entry(thing: _Object, answer: ImageMasks) -> dict[str, Any]:
-    prompt = thing.prompt.to_json(0)
-    del prompt["frame"]
     box = answer.box_xyxy
     return {
         "id": thing.id,
         "name": thing.name,
-        "prompt": prompt,
+        "prompt": _prompt_json(thing.prompt),
         "rle": rle.encode(answer.mask),
         "area": int(np.count_nonzero(answer.mask)),
         "box_xyxy": None if box is None else [int(side) for side in box],

@@ -14,10 +14,11 @@ import numpy as np
 
 from masklet import __version__
 from masklet.errors import InputError
-from masklet.masks import palette, rle
+from masklet.masks import palette
 from masklet.media import Frame, MediaInfo, MediaReader, open_media, parse_position
 from masklet.models import get_spec
 from masklet.naming import unique_names
+from masklet.prompts import Prompt
 from masklet.runs.earlier import EarlierRun, remove_earlier
 from masklet.runs.objects import TrackedObject, collect_objects
 from masklet.runs.plan import Leg, Range, ascending, make_legs, resume_legs
@@ -155,8 +156,8 @@ class _Run:
             **policy_settings,
         ) as session:
             for thing in plan.objects:
-                for frame, prompt in thing.prompts.items():
-                    session.add_prompt(frame, thing.id, **prompt.arguments())
+                for frame, prompts in thing.prompts.items():
+                    session.set_prompts(frame, thing.id, prompts)
             report = TrackReport(request.output, self.reader.info, session.model.spec.name)
             report.objects = {thing.id: ObjectReport(thing.name, plan.folders[thing.id]) for thing in plan.objects}
             report.notes += self.reader.info.notes
@@ -230,7 +231,7 @@ class _Run:
                     return
 
     def _legs_left(self, session: Session, files: TrackFiles) -> list[Leg]:
-        prompted = {thing.id: set(thing.prompts) for thing in self.plan.objects}
+        prompted = {thing.id: set(thing.starts) for thing in self.plan.objects}
 
         def last_seen(leg: Leg, frame: int, object_id: int) -> int:
             """The last frame that shows the object; what was found there becomes a prompt."""
@@ -239,7 +240,7 @@ class _Run:
                     return frame
                 found = files.spool.find(frame, object_id)
                 if found is not None and found["area"] and not found["lost"]:
-                    session.add_prompt(frame, object_id, mask=rle.decode(found["rle"]))
+                    session.set_prompts(frame, object_id, [Prompt(mask=found["rle"], origin="tracked")])
                     prompted[object_id].add(frame)
                     return frame
                 frame -= leg.step
@@ -280,7 +281,11 @@ class _Run:
                     "name": thing.name,
                     "color": palette.hex_color(thing.id),
                     "folder": plan.folders[thing.id],
-                    "prompts": [prompt.to_json(frame) for frame, prompt in thing.prompts.items()],
+                    "prompts": [
+                        {"frame": frame, **prompt.to_json()}
+                        for frame in thing.prompts
+                        for prompt in session.prompts(frame, thing.id)
+                    ],
                 }
                 for thing in plan.objects
             ],

@@ -22,13 +22,12 @@ import numpy as np
 
 from masklet.errors import MediaError
 from masklet.masks import rle
-from masklet.masks.boxes import mask_to_box
 from masklet.masks.render import overlay
 from masklet.media import MediaReader, VideoWriter
+from masklet.results import FrameMasks, ObjectMask
 from masklet.runs.masklets_file import FrameSpool, write_masklets
 from masklet.runs.objects import TrackedObject
 from masklet.sources import refuse_source
-from masklet.tracking import FrameMasks, ObjectMask
 
 MASKLETS, OVERLAY, MASKS = "masklets.json", "overlay.mp4", "masks"
 _WAITING = 6  # frames between the network and the files: more would only cost memory
@@ -224,23 +223,7 @@ def _entry(masks: FrameMasks) -> dict[str, Any]:
     return {
         "frame": masks.index,
         "time": None if masks.time is None else round(float(masks.time), 6),
-        "objects": [_object_entry(found) for found in sorted(masks, key=lambda found: found.object_id)],
-    }
-
-
-def _object_entry(found: ObjectMask) -> dict[str, Any]:
-    box = mask_to_box(found.mask)
-    return {
-        "id": found.object_id,
-        "rle": rle.encode(found.mask),
-        "area": int(np.count_nonzero(found.mask)),
-        "box_xyxy": None if box is None else [int(side) for side in box],
-        "object_score": round(found.object_score, 4),
-        "predicted_iou": round(found.predicted_iou, 4),
-        "motion_score": None if found.motion_score is None else round(found.motion_score, 4),
-        "candidate": found.candidate,
-        "lost": found.lost,
-        "prompt": found.is_prompt,
+        "objects": [found.to_json() for found in sorted(masks, key=lambda found: found.object_id)],
     }
 
 

@@ -11,8 +11,9 @@ from masklet.errors import InputError
 from masklet.masks import rle
 from masklet.masks.finish import FinishedMask, finish_frame
 from masklet.masks.settings import MaskSettings
-from masklet.project import MaskRecord, Project, ProjectObject
+from masklet.project import Project, ProjectObject
 from masklet.project.finishing import Finishing, network_cells
+from masklet.results import ObjectMask
 from masklet.studio.frames import FrameStore
 from masklet.studio.schemas import FrameMasksState, ObjectMaskState, Rle
 
@@ -21,16 +22,14 @@ _SHARP = 1.5  # a feather up to here is no more than antialiasing
 
 
 def mask_state(
-    record: MaskRecord, run_lengths: Mapping[str, Any] | None = None, settings: MaskSettings | None = None
+    record: ObjectMask, run_lengths: Mapping[str, Any] | None = None, settings: MaskSettings | None = None
 ) -> ObjectMaskState:
     """A mask as the API gives it; `run_lengths` are those of the finished mask, the record's own by default."""
     shown = record.rle if run_lengths is None else run_lengths
     return ObjectMaskState(
         object=record.object_id,
         rle=Rle(size=list(shown["size"]), counts=shown["counts"]),
-        object_score=record.object_score,
-        predicted_iou=record.predicted_iou,
-        motion_score=record.motion_score,
+        **vars(record.scores),
         candidate=record.candidate,
         lost=record.lost,
         prompt=record.is_prompt,
@@ -116,7 +115,7 @@ class Overlays:
     def _finish(
         self,
         frame: int,
-        records: Mapping[int, MaskRecord],
+        records: Mapping[int, ObjectMask],
         objects: Sequence[ProjectObject],
         settings: Mapping[int, MaskSettings],
     ) -> Mapping[int, FinishedMask]:
@@ -133,12 +132,12 @@ class Overlays:
             return found
         refines = any(settings[number].refine > 0 for number in records)
         return finish_frame(
-            {number: record.mask_hw() for number, record in records.items()},
+            {number: record.mask for number, record in records.items()},
             settings,
             self.frames.picture(frame) if refines else None,
             self.project.source.size,
             network_cells(self.project) if refines else None,
-            {number: record.object_score or 0.0 for number, record in records.items()},
+            {number: record.precedence for number, record in records.items()},
         )
 
     def _objects(self, object_ids: Sequence[int] | None) -> list[ProjectObject]:

@@ -347,10 +347,10 @@ def prompt_state(one: PromptRecord) -> schemas.PromptState:
         id=one.id,
         frame=one.frame,
         object=one.object_id,
-        points=list(one.points),
-        labels=list(one.labels),
-        box=one.box,
-        mask=None if one.mask is None else one.origin,  # type: ignore[arg-type]
+        points=list(one.prompt.points),
+        labels=list(one.prompt.labels),
+        box=one.prompt.box,
+        mask=None if one.prompt.mask is None else one.prompt.origin,  # type: ignore[arg-type]
     )
 
 

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 # Loaded on first use: the declarations of policies need no PyTorch, nearly everything else does.
 _LAZY = {
-    "DEFAULT_POLICY": "policies",
-    "POLICIES": "policies",
-    "Engine": "engine",
+    "DEFAULT_POLICY": "tracking.policies",
+    "POLICIES": "tracking.policies",
+    "Engine": "tracking.engine",
     "Explanation": "results",
     "FrameMasks": "results",
-    "FrameSize": "engine",
+    "FrameSize": "tracking.track",
     "ObjectMask": "results",
-    "Policy": "policies",
+    "Policy": "tracking.policies",
     "Prompt": "prompts",
-    "Recency": "policies",
-    "Samurai": "policies",
-    "Session": "session",
-    "VideoTracker": "tracker",
-    "make_policy": "policies",
+    "Recency": "tracking.policies",
+    "Samurai": "tracking.policies",
+    "Scores": "results",
+    "Session": "tracking.session",
+    "VideoTracker": "tracking.tracker",
+    "make_policy": "tracking.policies",
 }
 
 __all__ = [
@@ -35,21 +36,23 @@ __all__ = [
     "Prompt",
     "Recency",
     "Samurai",
+    "Scores",
     "Session",
     "VideoTracker",
     "make_policy",
 ]
 
 if TYPE_CHECKING:
-    from masklet.tracking.engine import Engine, FrameSize
+    from masklet.prompts import Prompt
+    from masklet.results import Explanation, FrameMasks, ObjectMask, Scores
+    from masklet.tracking.engine import Engine
     from masklet.tracking.policies import DEFAULT_POLICY, POLICIES, Policy, Recency, Samurai, make_policy
-    from masklet.tracking.prompts import Prompt
-    from masklet.tracking.results import Explanation, FrameMasks, ObjectMask
     from masklet.tracking.session import Session
+    from masklet.tracking.track import FrameSize
     from masklet.tracking.tracker import VideoTracker
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(import_module(f"masklet.tracking.{_LAZY[name]}"), name)
+        return getattr(import_module(f"masklet.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'masklet.tracking' has no attribute {name!r}")

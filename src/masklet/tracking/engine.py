@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,29 +13,23 @@ from torch import Tensor
 
 from masklet.batching import in_batches
 from masklet.errors import DeviceMemoryError
+from masklet.masks import rle
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
+from masklet.models.prompt_encoder import input_points
 from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, upsample
+from masklet.prompts import Prompt, asked
+from masklet.results import Explanation, Scores
 from masklet.runtime import threads_beside
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.motion import Box
 from masklet.tracking.policies import MotionState, Policy, Selection
-from masklet.tracking.prompts import Prompt
-from masklet.tracking.results import Explanation
-from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 T = TypeVar("T")
 
 #: Earlier masks are fed back with their logits inside this range, as in the reference.
 FEEDBACK_LIMIT = 32.0
-
-
-@dataclass(frozen=True)
-class FrameSize:
-    """Size of the source frame in pixels."""
-
-    width: int
-    height: int
 
 
 class Engine:
@@ -90,27 +84,35 @@ class Engine:
         size: FrameSize,
         track: ObjectTrack,
         frame: int,
-        prompt: Prompt,
+        prompts: Sequence[Prompt],
+        known: FrameRecord | None = None,
         *,
         correction_step: int = 0,
-        previous_low_res: Tensor | None = None,
     ) -> FrameRecord:
-        """Let a prompt decide its frame.
+        """Let prompts decide a frame, each correcting the mask that those before it gave.
 
         Args:
-            correction_step: the direction in which this frame was tracked before, so that the prompt corrects what
-                memory says; 0 for a frame that tracking has not visited, where the prompt stands alone.
-            previous_low_res: the mask so far on this frame, fed back with clicks and boxes.
+            prompts: all that is said about the object there, in order.
+            known: what the frame shows so far; used where its prompts are the first of these.
+            correction_step: the direction in which this frame was tracked before, so that clicks are decoded on top of
+                what memory says, as the official package does; 0 for prompts that mean the same whatever was tracked.
         """
+        prompts = tuple(prompts)
+        if known is not None and (len(known.prompts) >= len(prompts) or known.prompts != prompts[: len(known.prompts)]):
+            known = None
+        for end in range(len(known.prompts) + 1 if known is not None else 1, len(prompts) + 1):
 
-        def run() -> FrameRecord:
-            if prompt.mask_hw is not None:
-                record = self._take_mask(features, frame, prompt.mask_hw)
-            else:
-                record = self._decode_prompt(features, size, track, frame, prompt, correction_step, previous_low_res)
-            return self._remember(features, [record], binarize=self.binarize_prompts)[0]
+            def run(said: tuple[Prompt, ...] = prompts[:end], before: FrameRecord | None = known) -> FrameRecord:
+                prompt = asked(said)
+                if prompt.mask is not None:
+                    record = self._take_mask(features, frame, prompt, before)
+                else:
+                    record = self._decode_prompt(features, size, track, frame, prompt, correction_step, before)
+                return self._remember(features, [replace(record, prompts=said)], binarize=self.binarize_prompts)[0]
 
-        return self._guarded(run)
+            known = self._guarded(run)
+        assert known is not None
+        return known
 
     def _decode_prompt(
         self,
@@ -120,7 +122,7 @@ class Engine:
         frame: int,
         prompt: Prompt,
         step: int,
-        previous_low_res: Tensor | None,
+        before: FrameRecord | None,
     ) -> FrameRecord:
         model = self.model
         selection = Selection([], [])
@@ -133,10 +135,8 @@ class Engine:
             embedding = model.attend_to_memory(features.embedding_bchw, self._stack([selection]))
         else:
             embedding = model.without_memory(features.embedding_bchw)
-        points, labels = prompt.input_points(size.width, size.height, self.image_size)
-        feedback = None
-        if previous_low_res is not None:
-            feedback = previous_low_res.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+        points, labels = input_points(prompt, size.width, size.height, self.image_size)
+        feedback = None if before is None else before.low_res_11hw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
         candidates = model.decode_masks(
             features,
             embedding,
@@ -149,10 +149,13 @@ class Engine:
         # A prompt starts the belief about motion anew: where the object was believed to be no longer matters.
         return self._choose(candidates, 0, frame, 0, MotionState(), selection, size)
 
-    def _take_mask(self, features: ImageFeatures, frame: int, mask_hw: np.ndarray) -> FrameRecord:
+    def _take_mask(
+        self, features: ImageFeatures, frame: int, prompt: Prompt, before: FrameRecord | None
+    ) -> FrameRecord:
         """A mask prompt is the output itself; the decoder only makes its object pointer (SAM 2 section 4)."""
+        assert prompt.mask is not None
         model, side = self.model, self.image_size
-        mask = torch.from_numpy(mask_hw)[None, None].float()
+        mask = torch.from_numpy(rle.decode(prompt.mask))[None, None].float()
         if mask.shape[-2:] != (side, side):
             mask = torch.nn.functional.interpolate(
                 mask, (side, side), mode="bilinear", align_corners=False, antialias=True
@@ -173,12 +176,18 @@ class Engine:
             multimask=False,
             stability_fallback=False,
         )
-        shown = bool(mask_hw.any())
-        present = (candidates.object_score_b1 > self.policy.presence_threshold) & shown
+        present = (candidates.object_score_b1 > self.policy.presence_threshold) & prompt.shows
         pointer = model.object_pointer(candidates.tokens_bnc[:, 0], present)
-        score = MASK_PROMPT_LOGIT if shown else -MASK_PROMPT_LOGIT
-        memory = FrameMemory(frame, low_res, pointer, score, 1.0, is_prompt=True)
-        return FrameRecord(frame, 0, low_res, score, 1.0, None, 0, MotionState(), memory)
+        scores = Scores(MASK_PROMPT_LOGIT if prompt.shows else -MASK_PROMPT_LOGIT, 1.0)
+        memory = FrameMemory(frame, low_res, pointer, scores, is_prompt=True)
+        record = FrameRecord(frame, 0, low_res, scores, 0, MotionState(), memory)
+        offered = None if before is None else before.candidates_1nhw
+        if prompt.origin != "candidate" or before is None or before.explanation is None or offered is None:
+            return record
+        # Chosen instead of what the policy chose: the others are still to choose from.
+        index = int(((offered > 0) == (low_res > 0)).flatten(2).sum(2).argmax())
+        scores = Scores(before.scores.object_score, before.explanation.ious[index])
+        return replace(record, scores=scores, candidate=index, explanation=before.explanation, candidates_1nhw=offered)
 
     # --- tracking ----------------------------------------------------------------------------------------------
 
@@ -274,42 +283,33 @@ class Engine:
         if len(ious) > 1:
             choice = self.policy.choose(ious, box_of, motion)
             index, motion_after = choice.index, choice.motion
-            scores, final, motion_score = choice.motion_scores, choice.final_scores, choice.motion_score
+            motions, final, motion_score = choice.motion_scores, choice.final_scores, choice.motion_score
         else:
-            index, motion_after, scores, final, motion_score = 0, motion, None, tuple(ious), None
+            index, motion_after, motions, final, motion_score = 0, motion, None, tuple(ious), None
         token = candidates.tokens_bnc[row : row + 1, index if candidates.tokens_bnc.shape[1] > 1 else 0]
         pointer = self.model.object_pointer(token, torch.tensor([[present]], device=token.device))
         chosen = logits[:, index : index + 1]
         scale = (size.width / self.image_size, size.height / self.image_size)
         explanation = Explanation(
+            step=step,
             ious=tuple(ious),
-            motion_scores=scores,
+            motion_scores=motions,
             final_scores=final,
             candidate_boxes=tuple(_scaled(boxes.get(i), scale) for i in range(len(ious))) if boxes else None,
             motion_box_xyxy=_scaled(motion.filter.predict().box_xyxy, scale) if motion.filter else None,
             memory_frames=tuple((memory.frame, slot) for slot, memory in selection.frames),
             pointer_frames=tuple(memory.frame for _, memory in selection.pointers),
         )
-        memory = FrameMemory(frame, chosen, pointer, object_score, ious[index], motion_score, is_prompt=step == 0)
-        return FrameRecord(
-            frame,
-            step,
-            chosen,
-            object_score,
-            ious[index],
-            motion_score,
-            index,
-            motion_after,
-            memory,
-            explanation,
-            candidates_1nhw=logits if step == 0 else None,
-        )
+        scores = Scores(object_score, ious[index], motion_score)
+        memory = FrameMemory(frame, chosen, pointer, scores, is_prompt=step == 0)
+        offered = logits if step == 0 else None
+        return FrameRecord(frame, step, chosen, scores, index, motion_after, memory, explanation, offered)
 
     def _remember(self, features: ImageFeatures, records: list[FrameRecord], *, binarize: bool) -> list[FrameRecord]:
         """Encode the memory frames of records; their memories carry everything else already."""
         model = self.model
         low_res = torch.cat([record.low_res_11hw for record in records])
-        visible = torch.tensor([[record.object_score > 0] for record in records], device=low_res.device)
+        visible = torch.tensor([[(record.scores.object_score or 0) > 0] for record in records], device=low_res.device)
         memories = model.encode_memory(
             features.embedding_bchw, low_res, visible, image_size=self.image_size, binarize=binarize
         ).to(torch.bfloat16)

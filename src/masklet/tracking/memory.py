@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from torch import Tensor
+
+from masklet.results import Scores
 
 
 @dataclass(frozen=True)
@@ -17,25 +18,15 @@ class FrameMemory:
         frame: index of the frame.
         features_bchw: memory frame ``[1, c, h, w]``, bfloat16 as in the reference.
         pointer_bc: object pointer ``[1, c]``.
-        object_score: logit that the object is visible.
-        predicted_iou: predicted IoU of the chosen mask.
-        motion_score: overlap with the predicted box, where the motion filter had a say.
+        scores: of the frame's mask; by them a policy decides whether it is worth reading.
         is_prompt: the mask was decided by a prompt.
     """
 
     frame: int
     features_bchw: Tensor
     pointer_bc: Tensor
-    object_score: float
-    predicted_iou: float
-    motion_score: float | None = None
+    scores: Scores
     is_prompt: bool = False
-
-
-class MemoryArchive(Protocol):
-    """Where memories go that left the bank, and come back from when tracking starts somewhere else."""
-
-    def load_memory(self, frame: int) -> FrameMemory | None: ...
 
 
 @dataclass
@@ -45,12 +36,19 @@ class MemoryBank:
     prompts: dict[int, FrameMemory] = field(default_factory=dict)
     recent: dict[int, FrameMemory] = field(default_factory=dict)
 
+    @property
+    def recent_scores(self) -> dict[int, Scores]:
+        """Scores of the tracked (not prompted) frames."""
+        return {frame: memory.scores for frame, memory in self.recent.items()}
+
     def add(self, memory: FrameMemory) -> None:
         """Remember a frame; it takes the place (and among prompts, the rank) of an older memory of the same frame."""
         (self.recent if memory.is_prompt else self.prompts).pop(memory.frame, None)
         (self.prompts if memory.is_prompt else self.recent)[memory.frame] = memory
 
-    def keep(self, frames: Iterable[int]) -> None:
-        """Drop every tracked (not prompted) memory outside ``frames``."""
+    def keep(self, frames: Iterable[int], *, prompts: bool = False) -> None:
+        """Drop every tracked memory outside ``frames``; those of prompts, too, where tracking never goes back."""
         wanted = set(frames)
         self.recent = {frame: memory for frame, memory in self.recent.items() if frame in wanted}
+        if prompts:
+            self.prompts = {frame: memory for frame, memory in self.prompts.items() if frame in wanted}

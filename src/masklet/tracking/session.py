@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace as changed
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +13,14 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
+from masklet.prompts import Prompt, prompts_after, waits
+from masklet.results import FrameMasks, ObjectMask, Scores
 from masklet.runtime import threads
-from masklet.tracking.engine import Engine, FrameSize
+from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import DEFAULT_POLICY, MotionState, Policy, make_policy
-from masklet.tracking.prompts import Prompt
-from masklet.tracking.results import FrameMasks, ObjectMask
 from masklet.tracking.spool import Spool
-from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from masklet.media import Frame, MediaReader
 
+#: Frames whose features are kept in any case.
 _FEATURES_KEPT = 2
 #: Frames that wait with their features for the one before.
 _FRAMES_AHEAD = 1
@@ -45,6 +48,12 @@ class Session:
         short_clip_pointers: treat clips shorter than the model's number of object pointers as the official package
             does, which scales the pointers' time to the clip's length. A stream can't know its length, so this is off
             by default: a stream and a file give the same masks.
+        correct_from_memory: clicks on a tracked frame are decoded on top of what memory says there, as the official
+            package does. Without it they correct the mask that is there, which means the same whatever was tracked
+            before: the prompts that :meth:`prompts` gives come to the same mask in any session.
+        feature_bytes: what the network saw of frames is kept up to so many bytes (two frames in any case), so that the
+            next prompt on one of them is quick.
+        picture: gives a frame's picture, uint8 RGB ``[height, width, 3]``, for prompts; by default ``video`` is read.
         spool_limit: bytes on disk for memories of tracked frames (4 GiB); see :class:`~masklet.tracking.spool.Spool`.
         policy_settings: settings of a policy given by name (``kf_score_weight=0.15`` …).
 
@@ -65,6 +74,9 @@ class Session:
         stability_fallback: bool = True,
         binarize_prompts: bool = True,
         short_clip_pointers: bool = False,
+        correct_from_memory: bool = False,
+        feature_bytes: int = 0,
+        picture: Callable[[int], np.ndarray] | None = None,
         spool_limit: int | None = None,
         **policy_settings: Any,
     ) -> None:
@@ -87,6 +99,10 @@ class Session:
         self._tracks: dict[int, ObjectTrack] = {}
         self._spool = Spool() if spool_limit is None else Spool(spool_limit)
         self._features: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._feature_bytes = feature_bytes
+        self._picture = picture or (lambda frame: self.video.read(frame).image_hwc)
+        self._correct_from_memory = correct_from_memory
+        self._previewed: tuple[int, FrameRecord] | None = None
 
     # --- what there is -----------------------------------------------------------------------------------------
 
@@ -103,9 +119,15 @@ class Session:
     def policy(self) -> Policy:
         return self.engine.policy
 
-    def prompts(self, object_id: int) -> dict[int, Prompt]:
-        """An object's prompts by frame."""
-        return dict(sorted(self._track(object_id).prompts.items()))
+    def prompts(self, frame: int, object_id: int) -> tuple[Prompt, ...]:
+        """What is said about an object on a frame, in order. :meth:`set_prompts` takes it back, in any session."""
+        self._check_frame(frame)
+        return self._track(object_id).prompts(frame)
+
+    def prompt_frames(self, object_id: int) -> list[int]:
+        """Frames on which something is said about an object, rising."""
+        track = self._track(object_id)
+        return sorted({*track.prompted, *track.waiting})
 
     def tracked_frames(self, object_id: int) -> list[int]:
         """Frames for which the object has a mask, prompted or tracked."""
@@ -119,8 +141,13 @@ class Session:
         for track in self._tracks.values():
             record = self._record(track, frame)
             if record is not None:
-                found[track.object_id] = self._result(track, record)
+                found[track.object_id] = record.mask_of(track.object_id, self.size)
         return FrameMasks(frame, found, self.video.time_of(frame))
+
+    def encode(self, frame: int) -> None:
+        """Let the network look at a frame, so that the first prompt there is quick. Raises InputError, MediaError."""
+        self._check_frame(frame)
+        self._encode(frame)
 
     # --- prompts -----------------------------------------------------------------------------------------------
 
@@ -134,11 +161,12 @@ class Session:
         box: Sequence[float] | np.ndarray | None = None,
         mask: Any = None,
         replace: bool = False,
-        use_previous_mask: bool | None = None,
     ) -> FrameMasks:
         """Prompt an object on a frame; the answer decides this frame, whatever was tracked there before.
 
-        On a frame that tracking has visited, clicks correct the mask that memory gives; on a new one they stand alone.
+        On a frame that shows the object already, clicks and a box correct the mask that is there (see
+        :func:`~masklet.prompts.prompts_after`). Clicks that only take away wait where there is no mask yet: they
+        correct the one that tracking finds when it comes there.
 
         Args:
             frame: index of the frame.
@@ -146,9 +174,8 @@ class Session:
             points: x, y pairs in pixels of the frame.
             labels: 1 (this) or 0 (not this) for each point; all 1 by default.
             box: x1, y1, x2, y2.
-            mask: bool ``[height, width]``; all false says that the object isn't here.
-            replace: forget earlier clicks and box on this frame instead of adding to them.
-            use_previous_mask: feed the frame's mask so far back to the decoder (by default unless ``replace``).
+            mask: bool ``[height, width]``, taken as it is; all false says that the object isn't here.
+            replace: forget what was said on this frame before, and the mask that is there.
 
         Returns:
             The masks of all objects that have one on this frame.
@@ -157,39 +184,74 @@ class Session:
             PromptError: the prompt can't be used (see :meth:`Prompt.make`).
             InputError: the frame is not in the video.
         """
-        self._check_frame(frame)
+        frame = self._check_frame(frame)
         prompt = Prompt.make(points, labels, box, mask, width=self.size.width, height=self.size.height)
         track = self._tracks.get(object_id)
-        new = track is None
-        if track is None:
-            track = ObjectTrack(check_object_id(object_id))
-        earlier = track.prompts.get(frame)
-        if earlier is not None and not replace:
-            prompt = earlier.joined(prompt)
-        if prompt.mask_hw is not None and not prompt.mask_hw.any() and not set(track.prompts) - {frame}:
-            raise PromptError(
-                "the mask is empty, and nothing else shows the object: paint it, or prompt it on another frame first"
-            )
-        if use_previous_mask is None:
-            use_previous_mask = not replace
-        features = self._encode(frame)
-        step = self._visited(track, frame)
-        previous = self._record(track, frame) if use_previous_mask else None
-        if step:
-            self._enter(track, frame, step)
-        record = self.engine.decide(
-            features,
-            self.size,
-            track,
-            frame,
-            prompt,
-            correction_step=step,
-            previous_low_res=None if previous is None else previous.low_res_11hw,
-        )
-        if new:
-            self._tracks[object_id] = track
-        self._take_prompt(track, prompt, record)
-        return self.masks(frame)
+        there = () if track is None or replace else track.prompts(frame)
+        if self._correct_from_memory:
+            shown = None if track is None else self._record(track, frame)
+            known = None if shown is None else changed(shown, prompts=there)
+            return self._say(frame, object_id, (*there, prompt), known)
+        mask_there = None if replace else self.masks(frame).objects.get(object_id)
+        return self.set_prompts(frame, object_id, prompts_after(there, mask_there, prompt))
+
+    def set_prompts(self, frame: int, object_id: int, prompts: Sequence[Prompt]) -> FrameMasks:
+        """Say just this about an object on a frame, instead of what was said before; nothing takes it back.
+
+        Prompts that go on from those that the frame has are answered from there.
+
+        Returns and raises as :meth:`add_prompt`.
+        """
+        frame = self._check_frame(frame)
+        prompts = self._fitted(prompts)
+        track = self._tracks.get(object_id)
+        if not prompts:
+            return self.clear_prompts(frame, object_id)
+        if track is not None and track.prompts(frame) == prompts:
+            return self.masks(frame)
+        return self._say(frame, object_id, prompts, None if track is None else track.prompted.get(frame))
+
+    def preview(self, frame: int, prompts: Sequence[Prompt], object_id: int = 0) -> ObjectMask:
+        """The mask that prompts would give. Nothing is kept but what makes the next preview quick.
+
+        Raises:
+            PromptError: a prompt can't be used, or all of them only take away.
+            InputError: the frame is not in the video.
+        """
+        frame = self._check_frame(frame)
+        prompts = self._fitted(prompts)
+        if waits(prompts):
+            raise PromptError("there is nothing to take away from: click on the object first, or draw a box")
+        features, track = self._encode(frame), ObjectTrack(object_id)
+        known = self._tracks[object_id].prompted.get(frame) if object_id in self._tracks else None
+        if prompts[1:] and (known is None or known.prompts != prompts[:-1]):
+            if self._previewed is None or self._previewed[0] != frame or self._previewed[1].prompts != prompts[:-1]:
+                self._previewed = frame, self.engine.decide(features, self.size, track, frame, prompts[:-1], known)
+            known = self._previewed[1]
+        return self.engine.decide(features, self.size, track, frame, prompts, known).mask_of(object_id, self.size)
+
+    def candidates(self, frame: int, object_id: int) -> tuple[ObjectMask, ...]:
+        """All masks that the network offered for the prompts of a frame; none where it offered only one."""
+        self._check_frame(frame)
+        record = self._offered(self._track(object_id), frame)
+        return () if record is None else record.candidates_of(object_id, self.size)
+
+    def choose(self, frame: int, object_id: int, candidate: int) -> FrameMasks:
+        """Take another of the :meth:`candidates`; the prompts say so from then on.
+
+        Raises InputError where there are no candidates, or none of this number.
+        """
+        record = self._offered(self._track(object_id), frame)
+        offered = () if record is None else record.candidates_of(object_id, self.size)
+        if record is None or not offered:
+            raise InputError("There is only one mask here: candidates come with the first click on an object.")
+        if not 0 <= candidate < len(offered):
+            raise InputError(f"There is no candidate {candidate}: the prompts gave 0 to {len(offered) - 1}.")
+        assert record.explanation is not None
+        prompts = prompts_after(record.prompts, None, Prompt(mask=offered[candidate].rle, origin="candidate"))
+        if candidate == int(np.argmax(record.explanation.final_scores)):  # what the policy chose by itself
+            return self.set_prompts(frame, object_id, prompts[:-1])
+        return self._say(frame, object_id, prompts, changed(record, prompts=prompts[:-1]))
 
     def clear_prompts(self, frame: int, object_id: int) -> FrameMasks:
         """Take an object's prompts on a frame back; what tracking had found there counts again.
@@ -198,12 +260,8 @@ class Session:
         """
         self._check_frame(frame)
         track = self._track(object_id)
-        track.prompts.pop(frame, None)
-        track.prompted.pop(frame, None)
-        track.visited.pop(frame, None)
-        track.bank.prompts.pop(frame, None)
-        track.cursor = None
-        if not track.prompts:
+        self._take_back(track, frame)
+        if not track.prompted:
             self._spool.discard(object_id)
             track.bank, track.visited = MemoryBank(), {}
         return self.masks(frame)
@@ -218,6 +276,7 @@ class Session:
         """Forget all objects; video and network stay."""
         self._tracks.clear()
         self._spool.clear()
+        self._previewed = None
 
     # --- tracking ----------------------------------------------------------------------------------------------
 
@@ -248,7 +307,7 @@ class Session:
         if steps is None:
             raise InputError(f"there is no direction {direction!r}; choose one of: {', '.join(DIRECTIONS)}")
         chosen = list(self._tracks) if objects is None else [self._track(i).object_id for i in objects]
-        prompted = [frame for i in chosen for frame in self._tracks[i].prompts]
+        prompted = [frame for i in chosen for frame in self._tracks[i].prompted]
         if not prompted:
             raise InputError("nothing to track: give an object a point, box or mask on some frame first")
         if start is None:
@@ -272,7 +331,7 @@ class Session:
                 continue
             few = self.engine.threads_beside()
             for frame, features in self._frames(first, None if end < 0 else end, step, few):
-                tracks = [t for t in self._tracks.values() if (chosen is None or t.object_id in chosen) and t.prompts]
+                tracks = [t for t in self._tracks.values() if (chosen is None or t.object_id in chosen) and t.prompted]
                 if not tracks:
                     return
                 if features is not None:
@@ -310,8 +369,10 @@ class Session:
             for track, record in zip(
                 going, self.engine.track(features, self.size, frame.index, step, going), strict=True
             ):
-                found[track.object_id] = record
                 self._take(track, record)
+                if frame.index in track.waiting:
+                    self._say(frame.index, track.object_id, track.waiting[frame.index], None)
+                found[track.object_id] = track.prompted.get(frame.index, record)
         for track in tracks:
             record = found.get(track.object_id) or track.prompted[frame.index]
             found[track.object_id] = record
@@ -320,7 +381,7 @@ class Session:
             track.motion = record.motion
             track.cursor = (frame.index, step)
             self._trim(track, frame.index + step, step)
-        results = {track.object_id: self._result(track, found[track.object_id]) for track in tracks}
+        results = {i: record.mask_of(i, self.size) for i, record in ((t.object_id, found[t.object_id]) for t in tracks)}
         return FrameMasks(frame.index, results, frame.time)
 
     # --- the state of a track ----------------------------------------------------------------------------------
@@ -329,20 +390,9 @@ class Session:
         """Bring a track's memories and motion to where tracking is about to look at ``frame``."""
         if track.cursor == (frame - step, step):
             return
-        entries = self._spool.entries(track.object_id)
         # The policy picks what it wants by the scores alone; only that is read from disk.
-        behind = MemoryBank(
-            track.bank.prompts,
-            {
-                t: FrameMemory(t, None, None, e.object_score, e.predicted_iou, e.motion_score)  # type: ignore[arg-type]
-                for t, e in entries.items()
-                if (frame - t) * step > 0 and t not in track.bank.prompts
-            },
-        )
-        wanted = self.policy.reach(behind, frame, step, self.model.spec, self.engine.max_pointers)
-        track.bank.recent = {
-            t: memory for t in wanted if t in behind.recent and (memory := self._memory(track, t)) is not None
-        }
+        wanted = sorted(self._wanted(track, frame, step))
+        track.bank.recent = {t: memory for t in wanted if (memory := self._memory(track, t)) is not None}
         before = self._record(track, frame - step)
         # Belief about motion runs in one direction of time only.
         goes_on = before is not None and before.step in (0, step)
@@ -354,16 +404,69 @@ class Session:
         track.bank.add(record.memory)
         self._spool.put(track.object_id, record)
 
-    def _take_prompt(self, track: ObjectTrack, prompt: Prompt, record: FrameRecord) -> None:
+    def _say(self, frame: int, object_id: int, prompts: tuple[Prompt, ...], known: FrameRecord | None) -> FrameMasks:
+        """Let prompts decide a frame, or wait for its mask; see :meth:`Engine.decide` for ``known``."""
+        track = self._tracks.get(object_id)
+        if track is None:
+            track = ObjectTrack(check_object_id(object_id))
+        step = 0
+        if self._correct_from_memory:
+            step = self._visited(track, frame)
+        elif waits(prompts):
+            tracked = self._spool.get(object_id, frame, self.model.device, self.model.dtype)
+            mask_there = None if tracked is None else tracked.mask_of(object_id, self.size)
+            prompts = reduce(lambda there, prompt: prompts_after(there, mask_there, prompt), prompts, ())
+            if waits(prompts):
+                self._take_back(track, frame)
+                track.waiting[frame], self._tracks[object_id] = prompts, track
+                return self.masks(frame)
+        if not (any(prompt.shows or prompt.takes_away for prompt in prompts) or set(track.prompted) - {frame}):
+            raise PromptError(
+                "the mask is empty, and nothing else shows the object: paint it, or prompt it on another frame first"
+            )
+        features = self._encode(frame)
+        if step:
+            self._enter(track, frame, step)
+        record = self.engine.decide(features, self.size, track, frame, prompts, known, correction_step=step)
         assert record.memory is not None
-        track.prompts[record.frame] = prompt
-        track.prompted[record.frame] = record
+        self._tracks[object_id] = track
+        track.waiting.pop(frame, None)
+        track.prompted[frame] = record
         track.bank.add(record.memory)
         track.cursor = None
+        return self.masks(frame)
+
+    def _take_back(self, track: ObjectTrack, frame: int) -> None:
+        for said in (track.prompted, track.waiting, track.visited, track.bank.prompts):
+            said.pop(frame, None)
+        track.cursor = None
+
+    def _offered(self, track: ObjectTrack, frame: int) -> FrameRecord | None:
+        """A prompted frame's record with its candidates, which a session that was gone on with has to find again."""
+        record = track.prompted.get(frame)
+        if record is None or record.explanation is not None:
+            return record
+        return self.engine.decide(self._encode(frame), self.size, ObjectTrack(track.object_id), frame, record.prompts)
+
+    def _fitted(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+        return tuple(prompt.fitted(self.size.width, self.size.height) for prompt in prompts)
+
+    def _wanted(self, track: ObjectTrack, frame: int, step: int) -> set[int]:
+        """Tracked frames behind ``frame`` whose memories it or one after it may read."""
+        scores = {
+            t: entry.scores
+            for t, entry in self._spool.entries(track.object_id).items()
+            if (frame - t) * step > 0 and t not in track.bank.prompts
+        }
+        return self._reach(track, scores, frame, step) & scores.keys()
+
+    def _reach(self, track: ObjectTrack, tracked: dict[int, Scores], frame: int, step: int) -> set[int]:
+        prompts = list(track.bank.prompts)
+        return self.policy.reach(prompts, tracked, frame, step, self.model.spec, self.engine.max_pointers)
 
     def _trim(self, track: ObjectTrack, frame: int, step: int) -> None:
         """Drop memories that neither ``frame`` nor any frame after it can read."""
-        track.bank.keep(self.policy.reach(track.bank, frame, step, self.model.spec, self.engine.max_pointers))
+        track.bank.keep(self._reach(track, track.bank.recent_scores, frame, step))
 
     def _visited(self, track: ObjectTrack, frame: int) -> int:
         """The direction in which tracking has passed a frame, 0 if it has not."""
@@ -386,19 +489,16 @@ class Session:
     def _encode(self, frame: int, image_hwc: np.ndarray | None = None) -> ImageFeatures:
         features = self._features.get(frame)
         if features is None:
-            if image_hwc is None:
-                image_hwc = self.video.read(frame).image_hwc
-            features = self.engine.encode(image_hwc)
+            features = self.engine.encode(self._picture(frame) if image_hwc is None else image_hwc)
             self._keep(frame, features)
+        self._features.move_to_end(frame)
         return features
 
     def _keep(self, frame: int, features: ImageFeatures) -> None:
         self._features[frame] = features
-        while len(self._features) > _FEATURES_KEPT:
+        most = max(_FEATURES_KEPT, self._feature_bytes // max(1, _bytes_of(features)))
+        while len(self._features) > most:
             self._features.popitem(last=False)
-
-    def _result(self, track: ObjectTrack, record: FrameRecord) -> ObjectMask:
-        return make_result(track.object_id, record, self.size)
 
     def _track(self, object_id: int) -> ObjectTrack:
         if object_id not in self._tracks:
@@ -406,11 +506,12 @@ class Session:
             raise UnknownObjectError(f"there is no object {object_id!r}; the objects are: {known}")
         return self._tracks[object_id]
 
-    def _check_frame(self, frame: int) -> None:
+    def _check_frame(self, frame: int) -> int:
         if isinstance(frame, bool) or not isinstance(frame, (int, np.integer)):
             raise InputError(f"a frame is a whole number, but got {frame!r}")
         if not 0 <= frame < self.frame_count:
             raise InputError(f"frame {frame} is not in the video, which has frames 0 to {self.frame_count - 1}")
+        return int(frame)
 
     def close(self) -> None:
         """Free what the session holds; the network stays loaded for others."""
@@ -426,25 +527,13 @@ class Session:
         self.close()
 
 
-def make_result(object_id: int, record: FrameRecord, size: FrameSize) -> ObjectMask:
-    """A record as the caller sees it."""
-    return ObjectMask(
-        object_id=object_id,
-        low_res_logits_hw=record.low_res_11hw[0, 0],
-        width=size.width,
-        height=size.height,
-        object_score=record.object_score,
-        predicted_iou=record.predicted_iou,
-        motion_score=record.motion_score,
-        candidate=record.candidate,
-        is_prompt=record.is_prompt,
-        low_res_candidates_nhw=None if record.candidates_1nhw is None else record.candidates_1nhw[0],
-        explanation=record.explanation,
-    )
-
-
 def check_object_id(object_id: int) -> int:
     """An object's id as a plain integer; :class:`InputError` for anything else."""
     if isinstance(object_id, bool) or not isinstance(object_id, (int, np.integer)):
         raise InputError(f"an object's id is a whole number, but got {object_id!r}")
     return int(object_id)
+
+
+def _bytes_of(features: ImageFeatures) -> int:
+    values = (value if isinstance(value, list | tuple) else [value] for value in vars(features).values())
+    return sum(getattr(part, "nbytes", 0) for parts in values for part in parts)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from masklet.errors import MaskletError
+from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory
 from masklet.tracking.motion import BoxFilter
 from masklet.tracking.policies.base import MotionState
@@ -33,6 +34,7 @@ _HEADER = np.dtype(
         ("mean", "<f8", (8,)),
         ("covariance", "<f8", (8, 8)),
         ("low_res_side", "<i8"),
+        ("low_res_bytes", "<i8"),
         ("memory_channels", "<i8"),
         ("memory_side", "<i8"),
         ("pointer_width", "<i8"),
@@ -40,23 +42,26 @@ _HEADER = np.dtype(
 )
 
 
-def pack(record: FrameRecord) -> bytes:
-    """Serialise what tracking needs of a record; :func:`unpack` gives equal tensors (explanations are left out)."""
+def pack(record: FrameRecord, *, half: bool = False) -> bytes:
+    """Serialise what tracking needs of a record; explanations and prompts are left out.
+
+    :func:`unpack` gives equal tensors, but for the mask's logits with ``half``: those are kept in two bytes each.
+    """
     memory = record.memory
     if memory is None:
         raise ValueError("a record without a memory can't be packed")
-    low_res = record.low_res_11hw.float().cpu().numpy()
+    low_res = record.low_res_11hw.to(torch.float16 if half else torch.float32).cpu().numpy()
     features = memory.features_bchw.to(torch.bfloat16).cpu().contiguous()
     pointer = memory.pointer_bc.float().cpu().numpy()
     header = np.zeros((), _HEADER)
     header["frame"], header["step"] = record.frame, record.step
-    header["object_score"], header["predicted_iou"] = record.object_score, record.predicted_iou
-    header["motion_score"] = np.nan if record.motion_score is None else record.motion_score
+    for name, score in vars(record.scores).items():
+        header[name] = np.nan if score is None else score
     header["candidate"], header["stable_frames"] = record.candidate, record.motion.stable_frames
     if record.motion.filter is not None:
         header["has_filter"] = 1
         header["mean"], header["covariance"] = record.motion.filter.mean, record.motion.filter.covariance
-    header["low_res_side"] = low_res.shape[-1]
+    header["low_res_side"], header["low_res_bytes"] = low_res.shape[-1], low_res.itemsize
     header["memory_channels"], header["memory_side"] = features.shape[1], features.shape[-1]
     header["pointer_width"] = pointer.shape[-1]
     return b"".join(
@@ -75,9 +80,10 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
     header = np.frombuffer(blob, _HEADER, count=1)[0]
     side, channels = int(header["low_res_side"]), int(header["memory_channels"])
     memory_side, width = int(header["memory_side"]), int(header["pointer_width"])
-    if not all(0 < n <= 4096 for n in (side, channels, memory_side, width)):
+    bytes_each = int(header["low_res_bytes"])
+    if not all(0 < n <= 4096 for n in (side, channels, memory_side, width)) or bytes_each not in (2, 4):
         raise ValueError("a record has impossible sizes")
-    counts = (side * side * 4, channels * memory_side * memory_side * 2, width * 4)
+    counts = (side * side * bytes_each, channels * memory_side * memory_side * 2, width * 4)
     if len(blob) != _HEADER.itemsize + sum(counts):
         raise ValueError("a record is cut short")
     ends = np.cumsum((_HEADER.itemsize, *counts)).tolist()
@@ -85,25 +91,15 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
     def tensor(part: int, kind: str, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(np.frombuffer(blob[ends[part] : ends[part + 1]], kind).reshape(shape).copy())
 
-    low_res = tensor(0, "<f4", (1, 1, side, side)).to(device)
+    low_res = tensor(0, f"<f{bytes_each}", (1, 1, side, side)).float().to(device)
     features = tensor(1, "<i2", (1, channels, memory_side, memory_side)).view(torch.bfloat16).to(device)
     pointer = tensor(2, "<f4", (1, width)).to(device, dtype)
-    motion_score = None if np.isnan(header["motion_score"]) else float(header["motion_score"])
+    scores = Scores.from_json({name: float(header[name]) for name in vars(Scores())})
     box_filter = BoxFilter(header["mean"].copy(), header["covariance"].copy()) if header["has_filter"] else None
     frame, step = int(header["frame"]), int(header["step"])
-    object_score, predicted_iou = float(header["object_score"]), float(header["predicted_iou"])
-    memory = FrameMemory(frame, features, pointer, object_score, predicted_iou, motion_score, is_prompt=step == 0)
-    return FrameRecord(
-        frame,
-        step,
-        low_res,
-        object_score,
-        predicted_iou,
-        motion_score,
-        int(header["candidate"]),
-        MotionState(box_filter, int(header["stable_frames"])),
-        memory,
-    )
+    memory = FrameMemory(frame, features, pointer, scores, is_prompt=step == 0)
+    motion = MotionState(box_filter, int(header["stable_frames"]))
+    return FrameRecord(frame, step, low_res, scores, int(header["candidate"]), motion, memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +109,7 @@ class Entry:
     offset: int
     length: int
     step: int
-    object_score: float
-    predicted_iou: float
-    motion_score: float | None
+    scores: Scores
 
 
 class Spool:
@@ -150,7 +144,7 @@ class Spool:
                 f"tracking keeps its memories in a temporary file, and that can't be written: {error.strerror}. "
                 "Make room in the temporary folder, or point TMPDIR to a roomier one"
             ) from error
-        entry = Entry(offset, len(blob), record.step, record.object_score, record.predicted_iou, record.motion_score)
+        entry = Entry(offset, len(blob), record.step, record.scores)
         self._entries.setdefault(object_id, {})[record.frame] = entry
         self._ages[object_id, record.frame] = None
 

@@ -1,7 +1,7 @@
 """A session's tracking as bytes: taken in one process, gone on with in another, with the same masks to the bit.
 
-Prompts are kept, what they decided, and the tracked records that may still be read. Neither pictures nor network are in
-it, and nothing in it is run: it may come out of a file from a stranger.
+Prompts are kept, what they decided, and the tracked records that may still be read, some bytes for each object. Neither
+pictures nor network are in it, and nothing in it is run: it may come out of a file from a stranger.
 """
 
 from __future__ import annotations
@@ -9,123 +9,144 @@ from __future__ import annotations
 import itertools
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import torch
 
 from masklet.errors import InputError
-from masklet.masks import rle
-from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.prompts import Prompt
+from masklet.prompts import Prompt
 from masklet.tracking.spool import pack, unpack
 from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.weights.identity import weights_hash
 
 if TYPE_CHECKING:
     from masklet.tracking.session import Session
 
-_MAGIC = b"masklet track 1\n"
+_MAGIC = b"masklet track 2\n"
 _LARGEST_HEADER = 64 << 20
+_CPU = torch.device("cpu")
 
 
-def export_state(session: Session, places: Iterable[tuple[int, int]]) -> bytes:
-    """What `import_state` needs to track on from these places: (frame that comes next, direction +1 or -1) each.
+def export_state(session: Session, places: Iterable[tuple[int, int]]) -> dict[int, bytes]:
+    """What `import_state` needs of every object to track on from these places: (frame that comes next, direction).
 
     Give the place where tracking stands, and those where it will set out again later.
     """
-    places = list(places)
-    objects, blobs = [], []
-    for object_id in session.object_ids:
-        track = session._tracks[object_id]
-        needed = sorted({frame for place in places for frame in _needed(session, track, *place)})
-        stored = [(frame, session._spool.blob(object_id, frame)) for frame in needed]
-        tracked = [(frame, blob) for frame, blob in stored if blob is not None]
-        blobs += [pack(record) for record in track.prompted.values()] + [blob for _, blob in tracked]
-        objects.append(
-            {
-                "id": object_id,
-                "prompts": [_prompt_to_json(frame, prompt) for frame, prompt in track.prompts.items()],
-                "prompted": list(track.prompted),
-                "remembered": list(track.bank.prompts),
-                "visited": list(track.visited.items()),
-                "tracked": [frame for frame, _ in tracked],
-            }
-        )
-    header = json.dumps(
-        {"fits": _fits(session), "objects": objects, "lengths": [len(blob) for blob in blobs]}, allow_nan=False
-    ).encode()
-    return b"".join((_MAGIC, struct.pack("<Q", len(header)), header, *blobs))
+    places, fits = list(places), _fits(session)
+    return {
+        track.object_id: _pack_track(session, track, i, places, fits)
+        for i, track in enumerate(session._tracks.values())
+    }
 
 
-def import_state(session: Session, data: bytes) -> None:
+def _pack_track(
+    session: Session, track: ObjectTrack, rank: int, places: list[tuple[int, int]], fits: dict[str, Any]
+) -> bytes:
+    needed = {t for frame, step in places for t in (*session._wanted(track, frame, step), frame - step)}
+    tracked = [(frame, session._spool.get(track.object_id, frame, _CPU, torch.float32)) for frame in sorted(needed)]
+    blobs = [pack(record) for record in track.prompted.values()]
+    blobs += [pack(record, half=True) for _, record in tracked if record is not None]
+    said = {**track.waiting, **{frame: record.prompts for frame, record in track.prompted.items()}}
+    header = {
+        "fits": fits,
+        "id": track.object_id,
+        "rank": [rank, len(session._tracks)],
+        "prompts": [[frame, [prompt.to_json() for prompt in prompts]] for frame, prompts in said.items()],
+        "prompted": list(track.prompted),
+        "remembered": list(track.bank.prompts),
+        "visited": list(track.visited.items()),
+        "tracked": [frame for frame, record in tracked if record is not None],
+        "lengths": [len(blob) for blob in blobs],
+    }
+    text = json.dumps(header, allow_nan=False).encode()
+    return b"".join((_MAGIC, struct.pack("<Q", len(text)), text, *blobs))
+
+
+def import_state(session: Session, states: Iterable[bytes]) -> None:
     """Puts a session where `export_state` was called, in place of all objects that it has.
 
-    Raises InputError where the bytes are damaged, or were made with another network, resolution or policy.
+    The objects' bytes may come in any order, and together.
+
+    Raises InputError where the bytes are damaged, or were made with another network, other weights, another resolution
+    or policy.
     """
     try:
-        header, blobs = _open(data)
-        fits = header["fits"]
-        if fits != _fits(session):
-            differs = ", ".join(
-                f"{k}: {fits.get(k)} then, {v} now" for k, v in _fits(session).items() if fits.get(k) != v
-            )
-            raise InputError(f"this tracking was begun with other settings ({differs}), so it can't be gone on with")
-        tracks = []
-        for kept in header["objects"]:
-            prompted = [_record(session, next(blobs), frame) for frame in kept["prompted"]]
-            tracked = [_record(session, next(blobs), frame) for frame in kept["tracked"]]
-            tracks.append((_track(session, kept, prompted), tracked))
+        found = [_track(session, *part) for data in states for part in _parts(data)]
+        found.sort(key=lambda entry: entry[0])
+        if not found or [entry[:2] for entry in found] != [(rank, len(found)) for rank in range(len(found))]:
+            raise ValueError("an object is missing")
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, StopIteration, RecursionError, struct.error) as problem:
         raise InputError(f"the tracking state is damaged ({problem!r}), so it can't be gone on with") from problem
     session.reset()
-    for track, tracked in tracks:
+    for *_, track, tracked in found:
         session._tracks[track.object_id] = track
         for record in tracked:
             session._spool.put(track.object_id, record)
 
 
-def _needed(session: Session, track: ObjectTrack, frame: int, step: int) -> set[int]:
-    """Tracked frames that `frame` or one after it may read, and the one just before it, for its motion."""
-    entries = session._spool.entries(track.object_id)
-    behind = MemoryBank(
-        track.bank.prompts,
-        {
-            t: FrameMemory(t, None, None, e.object_score, e.predicted_iou, e.motion_score)  # type: ignore[arg-type]
-            for t, e in entries.items()
-            if (frame - t) * step > 0 and t not in track.bank.prompts
-        },
-    )
-    wanted = session.policy.reach(behind, frame, step, session.model.spec, session.engine.max_pointers)
-    return {t for t in {*wanted, frame - step} if t in entries}
+def _track(
+    session: Session, header: dict[str, Any], blobs: Iterator[bytes]
+) -> tuple[int, int, ObjectTrack, list[FrameRecord]]:
+    """An object's rank among how many, what is known about it, and its tracked records."""
+    wanted, fits = _fits(session), header["fits"]
+    if fits != wanted:
+        differs = ", ".join(f"{k}: {fits.get(k)} then, {v} now" for k, v in wanted.items() if fits.get(k) != v)
+        raise InputError(
+            f"this tracking was begun with other settings ({differs or 'another policy'}), so it can't be gone on with"
+        )
+    object_id, (rank, count) = header["id"], header["rank"]
+    if any(isinstance(number, bool) or not isinstance(number, int) for number in (object_id, rank, count)):
+        raise ValueError("an object has no number")
+    track = ObjectTrack(object_id)
+    said = {int(frame): _prompts(session, kept) for frame, kept in header["prompts"]}
+    for frame in header["prompted"]:
+        track.prompted[frame] = replace(_record(session, next(blobs), frame), prompts=said.pop(frame))
+    track.waiting = said
+    track.visited = {int(frame): 1 if step > 0 else -1 for frame, step in header["visited"]}
+    if set(header["remembered"]) != set(track.prompted) or not all(r.is_prompt for r in track.prompted.values()):
+        raise ValueError("its prompts and what they decided don't belong together")
+    for frame in header["remembered"]:  # in the order of prompting, which policies look at
+        memory = track.prompted[frame].memory
+        assert memory is not None
+        track.bank.prompts[frame] = memory
+    return rank, count, track, [_record(session, next(blobs), frame) for frame in header["tracked"]]
 
 
 def _fits(session: Session) -> dict[str, Any]:
     """What must be the same for the masks to be the same."""
-    info = session.video.info
+    info, policy = session.video.info, session.policy
     return {
         "model": session.model.spec.name,
+        "weights": weights_hash(session.model),
         "resolution": session.engine.image_size,
         "dtype": str(session.model.dtype).removeprefix("torch."),
-        "policy": session.policy.name,
+        "policy": policy.name,
         "frame": [info.width, info.height],
+        **policy.model_dump(),
     }
 
 
-def _open(data: bytes) -> tuple[dict[str, Any], Any]:
-    start = len(_MAGIC) + 8
-    if len(data) < start or not data.startswith(_MAGIC):
-        raise ValueError("it doesn't begin as one")
-    (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
-    if length > min(_LARGEST_HEADER, len(data) - start):
-        raise ValueError("it is cut short")
-    header = json.loads(data[start : start + length])
-    lengths: Sequence[int] = header["lengths"]
-    if any(not isinstance(n, int) or n < 0 for n in lengths) or start + length + sum(lengths) != len(data):
-        raise ValueError("it is cut short")
-    ends = np.cumsum([start + length, *lengths]).tolist()
-    return header, (data[a:b] for a, b in itertools.pairwise(ends))
+def _parts(data: bytes) -> Iterator[tuple[dict[str, Any], Iterator[bytes]]]:
+    """Header and records of every object in these bytes, one after the other."""
+    end = 0
+    while end < len(data):
+        start = end + len(_MAGIC) + 8
+        if len(data) < start or not data.startswith(_MAGIC, end):
+            raise ValueError("it doesn't begin as one")
+        (length,) = struct.unpack_from("<Q", data, end + len(_MAGIC))
+        if length > min(_LARGEST_HEADER, len(data) - start):
+            raise ValueError("it is cut short")
+        header = json.loads(data[start : start + length])
+        lengths: Sequence[int] = header["lengths"]
+        ends = [*itertools.accumulate(lengths, initial=start + length)]
+        if any(not isinstance(n, int) or n < 0 for n in lengths) or ends[-1] > len(data):
+            raise ValueError("it is cut short")
+        end = ends[-1]
+        yield header, (data[a:b] for a, b in itertools.pairwise(ends))
 
 
 def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:
@@ -141,41 +162,9 @@ def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:
     return record
 
 
-def _track(session: Session, kept: dict[str, Any], prompted: list[FrameRecord]) -> ObjectTrack:
-    object_id = kept["id"]
-    if isinstance(object_id, bool) or not isinstance(object_id, int):
-        raise ValueError("an object has no number")
-    track = ObjectTrack(object_id)
-    track.prompted = {record.frame: record for record in prompted}
-    track.prompts = {int(one["frame"]): _prompt_from_json(session, one) for one in kept["prompts"]}
-    track.visited = {int(frame): 1 if step > 0 else -1 for frame, step in kept["visited"]}
-    if set(track.prompts) != set(track.prompted) or set(kept["remembered"]) != set(track.prompted):
-        raise ValueError("its prompts and what they decided don't belong together")
-    for frame in kept["remembered"]:  # in the order of prompting, which policies look at
-        memory = track.prompted[frame].memory
-        assert memory is not None
-        track.bank.prompts[frame] = memory
-    return track
-
-
-def _prompt_to_json(frame: int, prompt: Prompt) -> dict[str, Any]:
-    kept: dict[str, Any] = {"frame": frame}
-    if prompt.mask_hw is not None:
-        return kept | {"mask": rle.encode(prompt.mask_hw)}
-    if len(prompt.points_n2):
-        kept |= {"points": prompt.points_n2.tolist(), "labels": prompt.labels_n.tolist()}
-    if prompt.box_xyxy is not None:
-        kept["box"] = prompt.box_xyxy.tolist()
-    return kept
-
-
-def _prompt_from_json(session: Session, kept: dict[str, Any]) -> Prompt:
-    mask = kept.get("mask")
-    return Prompt.make(
-        kept.get("points"),
-        kept.get("labels"),
-        kept.get("box"),
-        None if mask is None else rle.decode(mask),
-        width=session.size.width,
-        height=session.size.height,
-    )
+def _prompts(session: Session, kept: Sequence[Any]) -> tuple[Prompt, ...]:
+    size = session.size
+    found = tuple(Prompt.from_json(prompt).fitted(size.width, size.height) for prompt in kept)
+    if not found:
+        raise ValueError("nothing is said on a frame that was prompted")
+    return found

@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from masklet.prompts import Prompt
+from masklet.results import PAINTED, Explanation, ObjectMask, Scores
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies.base import MotionState
-from masklet.tracking.prompts import Prompt
-from masklet.tracking.results import Explanation
+
+
+@dataclass(frozen=True)
+class FrameSize:
+    """Size of the source frame in pixels."""
+
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -20,26 +28,65 @@ class FrameRecord:
         frame: its index.
         step: the direction it was tracked in (+1, -1), or 0 for a prompt frame.
         low_res_11hw: the chosen mask's logits, float32.
-        object_score, predicted_iou, motion_score, candidate: see :class:`~masklet.tracking.results.ObjectMask`.
+        scores, candidate, explanation: see :class:`~masklet.results.ObjectMask`.
         motion: belief about motion after this frame.
         memory: what later frames read, None until it is encoded.
+        candidates_1nhw: logits of all candidates of a prompt.
+        prompts: what was said, where prompts decided it.
     """
 
     frame: int
     step: int
     low_res_11hw: Tensor
-    object_score: float
-    predicted_iou: float
-    motion_score: float | None
+    scores: Scores
     candidate: int
     motion: MotionState
     memory: FrameMemory | None = None
-    explanation: Explanation = field(default_factory=Explanation)
+    explanation: Explanation | None = None
     candidates_1nhw: Tensor | None = None
+    prompts: tuple[Prompt, ...] = ()
 
     @property
     def is_prompt(self) -> bool:
         return self.step == 0
+
+    def mask_of(self, object_id: int, size: FrameSize) -> ObjectMask:
+        """The mask as the caller sees it. One that was given is given back pixel for pixel."""
+        given = self.prompts[-1].mask if self.prompts else None
+        painted = given is not None and self.prompts[-1].origin == "painted"
+        return ObjectMask(
+            object_id,
+            self.frame,
+            given,
+            self.low_res_11hw[0, 0],
+            (size.height, size.width),
+            PAINTED if painted else self.scores,
+            self.candidate,
+            lost=not self.prompts[-1].shows if given is not None else (self.scores.object_score or 0) < 0,
+            is_prompt=self.is_prompt,
+            painted=painted,
+            explanation=self.explanation,
+        )
+
+    def candidates_of(self, object_id: int, size: FrameSize) -> tuple[ObjectMask, ...]:
+        """All masks that the decoder offered for a prompt; none where there was no choice."""
+        offered, why = self.candidates_1nhw, self.explanation
+        if offered is None or why is None or offered.shape[1] < 2:
+            return ()
+        return tuple(
+            ObjectMask(
+                object_id,
+                self.frame,
+                low_res_logits_hw=offered[0, i],
+                size=(size.height, size.width),
+                scores=Scores(self.scores.object_score, iou),
+                candidate=i,
+                lost=(self.scores.object_score or 0) < 0,
+                is_prompt=True,
+                explanation=why,
+            )
+            for i, iou in enumerate(why.ious)
+        )
 
 
 @dataclass
@@ -47,12 +94,17 @@ class ObjectTrack:
     """One object: its prompts, memories and motion. Two objects or two videos never share any of it."""
 
     object_id: int
-    prompts: dict[int, Prompt] = field(default_factory=dict)
     bank: MemoryBank = field(default_factory=MemoryBank)
     motion: MotionState = field(default_factory=MotionState)
     #: Where ``motion`` and ``bank.recent`` stand: the last frame and the direction, None before tracking.
     cursor: tuple[int, int] | None = None
     #: Records of prompt frames; they decide their frame.
     prompted: dict[int, FrameRecord] = field(default_factory=dict)
-    #: Prompt frames that tracking has passed, and in which direction: later clicks there correct what memory says.
+    #: Clicks that only take away, on frames where nothing is known yet to take away from.
+    waiting: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
+    #: Prompt frames that tracking has passed, and in which direction: what memory says there may be corrected.
     visited: dict[int, int] = field(default_factory=dict)
+
+    def prompts(self, frame: int) -> tuple[Prompt, ...]:
+        """What was said about the object on a frame."""
+        return self.prompted[frame].prompts if frame in self.prompted else self.waiting.get(frame, ())

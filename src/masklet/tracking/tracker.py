@@ -11,12 +11,12 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
-from masklet.tracking.engine import Engine, FrameSize
+from masklet.prompts import Prompt, prompts_after, waits
+from masklet.results import FrameMasks
+from masklet.tracking.engine import Engine
 from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
-from masklet.tracking.prompts import Prompt
-from masklet.tracking.results import FrameMasks
-from masklet.tracking.session import check_object_id, make_result
-from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.tracking.session import check_object_id
+from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
@@ -103,8 +103,11 @@ class VideoTracker:
         tracks = list(self._tracks.values())
         for track in tracks:
             # Not earlier: a correction on the frame before may have read what this frame can't.
-            reach = self.engine.policy.reach(track.bank, self._frame, 1, self.model.spec, self.engine.max_pointers)
-            track.bank.keep(reach)
+            bank = track.bank
+            reach = self.engine.policy.reach(
+                list(bank.prompts), bank.recent_scores, self._frame, 1, self.model.spec, self.engine.max_pointers
+            )
+            bank.keep(reach, prompts=True)
         if tracks:
             found = self.engine.track(self._encoded(), size, self._frame, 1, tracks)
             for track, record in zip(tracks, found, strict=True):
@@ -155,8 +158,9 @@ class VideoTracker:
             made = Prompt.make(**prompt, width=size.width, height=size.height)
         except TypeError as error:
             raise PromptError(f"a prompt has points, labels, box and mask, but got {sorted(prompt)}") from error
-        if made.mask_hw is not None and not made.mask_hw.any() and object_id not in self._tracks:
-            raise PromptError(f"the mask of object {object_id} is empty, and nothing else shows the object")
+        if not made.shows and object_id not in self._tracks:
+            what = "clicks only take away" if made.mask is None else "mask is empty"
+            raise PromptError(f"object {object_id} is new, but its {what}: show it first")
         return made
 
     def _encoded(self) -> ImageFeatures:
@@ -170,26 +174,17 @@ class VideoTracker:
         track = self._tracks.get(object_id)
         if track is None:
             track = ObjectTrack(object_id)
-        earlier = track.prompts.get(self._frame)
-        if earlier is not None:
-            prompt = earlier.joined(prompt)
-        previous = self._records.get(object_id)
-        # What was tracked or prompted here already is corrected; a frame memory has not looked at stands alone.
-        tracked = self._frame in track.visited or (track.bank.prompts and self._frame not in track.bank.prompts)
-        if tracked:
-            track.visited[self._frame] = 1
-        record = self.engine.decide(
-            self._encoded(),
-            self._size,
-            track,
-            self._frame,
-            prompt,
-            correction_step=1 if tracked else 0,
-            previous_low_res=None if previous is None else previous.low_res_11hw,
-        )
+        record = self._records.get(object_id)
+        mask_there = None if record is None else record.mask_of(object_id, self._size)
+        prompts = prompts_after(track.prompts(self._frame), mask_there, prompt)
+        track.waiting = {}
+        if waits(prompts):  # the object isn't seen here, as the clicks say
+            track.waiting = {self._frame: prompts}
+            return
+        known = track.prompted.get(self._frame)
+        record = self.engine.decide(self._encoded(), self._size, track, self._frame, prompts, known)
         self._tracks[object_id] = track
-        track.prompts = {self._frame: prompt}
-        track.visited = {frame: step for frame, step in track.visited.items() if frame == self._frame}
+        track.prompted = {self._frame: record}
         self._take(track, record)
 
     def _take(self, track: ObjectTrack, record: FrameRecord) -> None:
@@ -200,7 +195,7 @@ class VideoTracker:
 
     def _masks(self) -> FrameMasks:
         assert self._size is not None
-        found = {i: make_result(i, self._records[i], self._size) for i in self._tracks if i in self._records}
+        found = {i: self._records[i].mask_of(i, self._size) for i in self._tracks if i in self._records}
         return FrameMasks(self._frame, found, self._time)
 
 

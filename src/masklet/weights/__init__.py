@@ -8,5 +8,6 @@
 | `cache` | where fetched files lie on this machine |
 | `recognise` | which network a file's tensors belong to |
 | `checkpoints` | reading a file strictly and building its network; writing weights |
+| `identity` | telling whether two networks have the same weights |
 | `inventory` | what `masklet models` lists |
 """

@@ -15,7 +15,8 @@ from masklet.compat.sam2.modeling.sam2_base import SAM2Base
 from masklet.errors import PromptError
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 from masklet.models.sam2 import ABSENT, upsample
-from masklet.tracking import FrameMasks, Session
+from masklet.results import FrameMasks, ObjectMask
+from masklet.tracking import Session
 
 #: What all objects but the first on a pixel have at most, where objects must not overlap.
 _COVERED = -10.0
@@ -99,6 +100,7 @@ class SAM2VideoPredictor(SAM2Base):
                 stability_fallback=self.settings.stability_fallback,
                 binarize_prompts=self.settings.binarize_prompts,
                 short_clip_pointers=True,
+                correct_from_memory=True,
             )
         )
 
@@ -157,7 +159,6 @@ class SAM2VideoPredictor(SAM2Base):
             labels=labels,
             box=box,
             replace=clear_old_points,
-            use_previous_mask=True,
         )
         return self._on_frame(session, frame_idx)
 
@@ -205,7 +206,7 @@ class SAM2VideoPredictor(SAM2Base):
             if strict:
                 raise NoSuchObjectError(f"object {obj_id!r} can't be removed; the objects are: {session.object_ids}")
             return session.object_ids, []
-        frames = list(session.prompts(obj_id))
+        frames = session.prompt_frames(obj_id)
         session.remove_object(obj_id)
         if not need_output or not session.object_ids:
             return session.object_ids, []
@@ -227,7 +228,7 @@ class SAM2VideoPredictor(SAM2Base):
         if not session.object_ids:
             raise StateError("no object was prompted: give points, a box or a mask first")
         for object_id in session.object_ids:
-            if not session.prompts(object_id):
+            if not session.prompt_frames(object_id):
                 raise StateError(f"object {object_id} has no points, box or mask: give one, or remove the object")
 
     def propagate_in_video(
@@ -253,7 +254,7 @@ class SAM2VideoPredictor(SAM2Base):
         self.propagate_in_video_preflight(inference_state)
         session = inference_state.session
         if start_frame_idx is None:
-            start_frame_idx = min(frame for i in session.object_ids for frame in session.prompts(i))
+            start_frame_idx = min(frame for i in session.object_ids for frame in session.prompt_frames(i))
         if reverse and start_frame_idx == 0:
             return
         stop = None
@@ -278,7 +279,7 @@ class SAM2VideoPredictor(SAM2Base):
         known = [row for row, object_id in enumerate(ids) if object_id in masks.objects]
         full = torch.full((len(ids), 1, height, width), ABSENT, dtype=torch.float32, device=self.device)
         if known:
-            low = torch.stack([masks[ids[row]].low_res_logits_hw for row in known])[:, None]
+            low = torch.stack([_low_res(masks[ids[row]]) for row in known])[:, None]
             found = upsample(low, height, width)
             if len(known) < len(ids):
                 full[known] = found
@@ -293,6 +294,11 @@ class SAM2VideoPredictor(SAM2Base):
 
 class SAM2VideoPredictorVOS(SAM2VideoPredictor):
     """The official package's compiled predictor; here the same as the other."""
+
+
+def _low_res(mask: ObjectMask) -> Tensor:
+    assert mask.low_res_logits_hw is not None
+    return mask.low_res_logits_hw
 
 
 def _array(values: Any, what: str) -> np.ndarray:

@@ -82,7 +82,7 @@ class Coco(DatasetExporter):
             "bbox": [left, top, right - left, bottom - top],
             "iscrowd": 0,
             "track_id": layer.object.id,
-            "score": layer.record.predicted_iou,
+            "score": layer.record.scores.predicted_iou,
             "attributes": {"lost": layer.record.lost, "painted": layer.record.painted},
         }
 

@@ -84,7 +84,7 @@ class LabelStudio(DatasetExporter):
                 "original_width": job.source.width,
                 "original_height": job.source.height,
                 "image_rotation": 0,
-                "score": layer.record.predicted_iou,
+                "score": layer.record.scores.predicted_iou,
                 "value": {"format": "rle", "rle": pack_brush(layer.mask_hw), "brushlabels": [layer.object.name]},
             }
             for layer in picture.layers.values()

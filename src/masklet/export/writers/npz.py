@@ -52,9 +52,7 @@ class Npz(Exporter):
                         stack[place] = to_float(layer.opacity_hw) if options.soft else layer.mask_hw
                         record, row = layer.record, (picture.number, place)
                         lost[row] = record.lost
-                        for name, value in zip(
-                            scores, (record.object_score, record.predicted_iou, record.motion_score), strict=True
-                        ):
+                        for name, value in zip(scores, vars(record.scores).values(), strict=True):
                             scores[name][row] = np.nan if value is None else value
                     entry.write(stack.tobytes())
             arrays = {

@@ -43,7 +43,7 @@ class Csv(Exporter):
                     else (*(f"{v:g}" for v in box), f"{box[2] - box[0]:g}", f"{box[3] - box[1]:g}")
                 )
                 centre = ("", "") if box is None else tuple(f"{v:.3f}" for v in centroid(layer.mask_hw))
-                scores = (record.object_score, record.predicted_iou, record.motion_score)
+                scores = vars(record.scores).values()
                 table.writerow(
                     [
                         *(picture.index, f"{float(job.source.time_of(picture.index)):.6f}"),

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from masklet.errors import InputError
-from masklet.masks import rle
 from masklet.runs.prompting import Answer, Prompter
 from masklet.studio import overlays, schemas
 from masklet.studio.app import Studio
@@ -140,12 +139,11 @@ async def hover(
         found = project.prompter().preview(
             given.frame, given.object, points=given.points, labels=given.labels, box=given.box
         )
-        run_lengths = rle.encode(found.mask)
         return schemas.HoverAnswer(
             frame=given.frame,
-            rle=schemas.Rle(size=list(run_lengths["size"]), counts=run_lengths["counts"]),
-            predicted_iou=found.predicted_iou,
-            object_score=found.object_score,
+            rle=schemas.Rle(**found.rle),
+            predicted_iou=found.scores.predicted_iou or 0.0,
+            object_score=found.scores.object_score or 0.0,
         )
 
     if given.object is not None:
@@ -188,13 +186,13 @@ async def _answer(
             mask=None if found.mask is None else overlays.mask_state(found.mask, None, settings),
             candidates=[
                 schemas.CandidateState(
-                    index=one.index,
-                    rle=schemas.Rle(size=list(one.rle["size"]), counts=one.rle["counts"]),
-                    predicted_iou=one.predicted_iou,
-                    final_score=one.final_score,
-                    chosen=one.chosen,
+                    index=offered.candidate,
+                    rle=schemas.Rle(**offered.rle),
+                    predicted_iou=offered.scores.predicted_iou or 0.0,
+                    final_score=offered.explanation.final_scores[offered.candidate] if offered.explanation else None,
+                    chosen=found.mask is not None and offered.candidate == found.mask.candidate,
                 )
-                for one in found.candidates
+                for offered in found.candidates
             ],
             seconds=round(seconds, 4),
             revision=revision,

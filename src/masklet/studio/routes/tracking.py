@@ -79,11 +79,11 @@ def get_explanation(project: ProjectOf, frame: FrameOf, object: ObjectOf) -> sch
         summary=why.summary,
         direction=why.direction,  # type: ignore[arg-type]
         policy=why.policy,
-        object_score=why.record.object_score,
-        lost=why.record.lost,
+        object_score=why.mask.scores.object_score,
+        lost=why.mask.lost,
         candidates=[schemas.ExplainedCandidate(**dataclasses.asdict(one)) for one in why.candidates],
         motion_box=why.motion_box,
-        memories=[schemas.ExplainedMemory(**dataclasses.asdict(one)) for one in why.memories],
+        memories=[schemas.ExplainedMemory(**vars(memory.scores), **vars(memory)) for memory in why.memories],
     )
 
 

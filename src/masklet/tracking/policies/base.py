@@ -6,10 +6,11 @@ Policies are pure: they get numbers and return numbers, so they can be tested wi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from masklet.results import Scores
 from masklet.settings import CheckedSettings, setting
 from masklet.tracking.motion import Box, BoxFilter
 
@@ -62,16 +63,14 @@ class PastFrame:
     Attributes:
         distance: frames between the two; 1 is the frame just before.
         is_prompt: a prompt decided it.
-        predicted_iou, object_score, motion_score: see :class:`FrameMemory`; None where they are not known.
+        scores: of its mask, where they are known.
         beside_prompt: it lies next to the first prompt that was read.
         crowded_out: all slots went to frames that came after it.
     """
 
     distance: int
     is_prompt: bool = False
-    predicted_iou: float | None = None
-    object_score: float | None = None
-    motion_score: float | None = None
+    scores: Scores = field(default_factory=Scores)
     beside_prompt: bool = False
     crowded_out: bool = False
 
@@ -120,8 +119,21 @@ class Policy(CheckedSettings, ABC):
         """Select what ``frame`` reads when time runs in direction ``step`` (+1 or -1)."""
 
     @abstractmethod
-    def reach(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> set[int]:
-        """Frames of ``bank.recent`` that ``frame`` or a frame after it (in direction ``step``) may still read."""
+    def reach(
+        self,
+        prompts: Sequence[int],
+        tracked: Mapping[int, Scores],
+        frame: int,
+        step: int,
+        spec: ModelSpec,
+        max_pointers: int,
+    ) -> set[int]:
+        """The frames whose memories ``frame`` or a frame after it (in direction ``step``) may still read.
+
+        Args:
+            prompts: prompted frames in the order in which they were first prompted.
+            tracked: scores of the tracked ones.
+        """
 
     def explain_choice(
         self, chosen: int, ious: Sequence[float], motion_scores: Sequence[float] | None, is_prompt: bool
@@ -158,6 +170,12 @@ def select_prompts(bank: MemoryBank, frame: int, limit: int | None) -> dict[int,
     rest = sorted((t for t in bank.prompts if t not in chosen), key=lambda t: abs(t - frame))
     chosen.update(rest[: limit - len(chosen)])
     return {t: bank.prompts[t] for t in sorted(chosen)}
+
+
+def reachable_prompts(prompts: Sequence[int], frame: int, step: int, limit: int | None) -> set[int]:
+    """The prompt frames that `select_prompts` may choose for ``frame`` or a later one; the first always counts."""
+    behind = sorted((t for t in prompts if (frame - t) * step > 0), key=lambda t: -t * step)
+    return {*prompts} - {*behind[limit:]} | {*prompts[:1]} if limit is not None else {*prompts}
 
 
 def select_pointers(

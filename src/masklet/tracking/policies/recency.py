@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,12 +16,14 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     latest,
+    reachable_prompts,
     select_pointers,
     select_prompts,
 )
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
+    from masklet.results import Scores
     from masklet.tracking.memory import MemoryBank
 
 
@@ -45,6 +47,15 @@ class Recency(Policy):
                 frames.append((distance - 1, memory))
         return Selection(frames, select_pointers(bank, prompts, frame, step, max_pointers))
 
-    def reach(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> set[int]:
+    def reach(
+        self,
+        prompts: Sequence[int],
+        tracked: Mapping[int, Scores],
+        frame: int,
+        step: int,
+        spec: ModelSpec,
+        max_pointers: int,
+    ) -> set[int]:
         longest = max(spec.num_memories, max_pointers) - 1
-        return {frame - step * distance for distance in range(1, longest + 1)}
+        near = {frame - step * distance for distance in range(1, longest + 1)}
+        return near | reachable_prompts(prompts, frame, step, self.max_prompt_frames)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,13 +17,15 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     latest,
+    reachable_prompts,
     select_pointers,
     select_prompts,
 )
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
-    from masklet.tracking.memory import FrameMemory, MemoryBank
+    from masklet.results import Scores
+    from masklet.tracking.memory import MemoryBank
 
 
 class Samurai(Policy):
@@ -87,7 +89,7 @@ class Samurai(Policy):
     def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
         prompts = select_prompts(bank, frame, self.max_prompt_frames)
         frames = [(spec.num_memories - 1, memory) for memory in prompts.values()]
-        ranked = self._good_frames(bank, frame, step)[: spec.num_memories - 1]
+        ranked = self._good_frames(bank.prompts, bank.recent_scores, frame, step)[: spec.num_memories - 1]
         if frame - step not in ranked:
             # The frame just before is always read, whatever its scores; it has its slot even if it is a prompt frame.
             ranked = [frame - step, *ranked][: spec.num_memories - 1]
@@ -97,24 +99,33 @@ class Samurai(Policy):
                 frames.append((slot, memory))
         return Selection(frames, select_pointers(bank, prompts, frame, step, max_pointers))
 
-    def reach(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> set[int]:
+    def reach(
+        self,
+        prompts: Sequence[int],
+        tracked: Mapping[int, Scores],
+        frame: int,
+        step: int,
+        spec: ModelSpec,
+        max_pointers: int,
+    ) -> set[int]:
         near = {frame - step * distance for distance in range(1, max(max_pointers, 2))}
-        return near | set(self._good_frames(bank, frame, step)[: spec.num_memories - 1])
+        good = self._good_frames(prompts, tracked, frame, step)[: spec.num_memories - 1]
+        return near | set(good) | reachable_prompts(prompts, frame, step, self.max_prompt_frames)
 
-    def _good_frames(self, bank: MemoryBank, frame: int, step: int) -> list[int]:
+    def _good_frames(self, prompts: Iterable[int], tracked: Mapping[int, Scores], frame: int, step: int) -> list[int]:
         """Tracked frames behind ``frame`` that are good enough to be read, latest first.
 
         The frame next to the first prompt is passed over, as published (its scan ends at frame 2).
         """
-        first = next(iter(bank.prompts), None)
-        behind = sorted((t for t in bank.recent if (frame - t) * step > 0), key=lambda t: -t * step)
-        return [t for t in behind if (first is None or abs(t - first) > 1) and self._is_good(bank.recent[t])]
+        first = next(iter(prompts), None)
+        behind = sorted((t for t in tracked if (frame - t) * step > 0), key=lambda t: -t * step)
+        return [t for t in behind if (first is None or abs(t - first) > 1) and self._is_good(tracked[t])]
 
-    def _is_good(self, memory: FrameMemory) -> bool:
+    def _is_good(self, scores: Scores) -> bool:
         return (
-            memory.predicted_iou > self.memory_bank_iou_threshold
-            and memory.object_score > self.memory_bank_obj_score_threshold
-            and (memory.motion_score is None or memory.motion_score > self.memory_bank_kf_score_threshold)
+            _above(scores.predicted_iou, self.memory_bank_iou_threshold)
+            and _above(scores.object_score, self.memory_bank_obj_score_threshold)
+            and _above(scores.motion_score, self.memory_bank_kf_score_threshold)
         )
 
     def explain_choice(
@@ -141,13 +152,22 @@ class Samurai(Policy):
         return "One of the latest good frames."
 
     def why_not_read(self, past: PastFrame) -> str:
+        seen = past.scores
         for value, least, words in (
-            (past.predicted_iou, self.memory_bank_iou_threshold, "Its predicted IoU"),
-            (past.object_score, self.memory_bank_obj_score_threshold, "Its object score"),
-            (past.motion_score, self.memory_bank_kf_score_threshold, "Its overlap with where motion expected it"),
+            (seen.predicted_iou, self.memory_bank_iou_threshold, "Its predicted IoU"),
+            (seen.object_score, self.memory_bank_obj_score_threshold, "Its object score"),
+            (
+                past.scores.motion_score,
+                self.memory_bank_kf_score_threshold,
+                "Its overlap with where motion expected it",
+            ),
         ):
             if value is not None and not value > least:
                 return f"{words}, {value:.2f}, is not above {least:g}."
         if past.beside_prompt:
             return "The frame next to the first prompt is passed over, as SAMURAI was published."
         return "Enough later frames were good." if past.crowded_out else super().why_not_read(past)
+
+
+def _above(score: float | None, threshold: float) -> bool:
+    return score is None or score > threshold

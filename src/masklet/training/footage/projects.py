@@ -40,10 +40,10 @@ class _Labels:
                 }
             # a mask that was given as a prompt and not tracked from yet
             self.given: dict[tuple[int, int], rle.RLE] = {}
-            for prompt in self.project.prompts():
-                known = self.trusted.get(prompt.object_id)
-                if known is not None and prompt.mask is not None and prompt.frame not in known:
-                    self.given[prompt.frame, prompt.object_id] = prompt.mask
+            for place, prompts in self.project.said().items():
+                known, mask = self.trusted.get(place[1]), prompts[-1].mask
+                if known is not None and mask is not None and place[0] not in known:
+                    self.given[place] = mask
             for frame, object_id in self.given:
                 self.trusted[object_id].add(frame)
             self.annotated = sorted(set().union(*self.trusted.values()))
@@ -94,7 +94,7 @@ class ProjectVideo(MediaVideo):
             given = labels.given.get((index, object_id))
             if given is None:
                 record = labels.project.mask(index, object_id)
-                mask = None if record is None else record.mask_hw()
+                mask = None if record is None else record.mask
             else:
                 mask = rle.decode(given)
             if mask is not None and mask.any():
