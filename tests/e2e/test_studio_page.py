@@ -633,11 +633,11 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     page.route("**/prompts", hold)
     click()
     page.keyboard.press("Control+z")
-    page.unroute("**/prompts")
     held.pop().continue_()
     page.wait_for_selector(".toast:has-text('Undone: Click')")
     page.wait_for_selector(".toast:has-text('Undone: Click')", state="detached")
     assert not clicks(studio) and not offer.count()
+    page.unroute("**/prompts")
 
     # On another frame the offer stays what it is: an offer.
     click()
