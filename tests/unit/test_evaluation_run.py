@@ -31,7 +31,7 @@ def nano():
 @pytest.fixture(scope="module")
 def clips() -> list[Clip]:
     """Two clips with two objects each that are visible from the beginning."""
-    generator = ClipGenerator(settings=ClipSettings(FRAMES, 96, 128, objects=(2, 3)), seed=4)
+    generator = ClipGenerator(settings=ClipSettings(frames=FRAMES, height=96, width=128, objects=(2, 3)), seed=4)
     good = (c for c in generator if len(c.objects) >= 2 and all((c.labels_thw[0] == i).sum() > 150 for i in (1, 2)))
     return [next(good), next(good)]
 
