@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,23 +187,15 @@ def prompts_after(there: tuple[Prompt, ...], mask_there: ObjectMask | None, new:
     if new.origin == "candidate":
         return (*(there[:-1] if there and there[-1].origin == "candidate" else there), new)
     if new.mask is not None:
-        return (*there[: found_first(there)], new)
+        return (*there[:1], new) if there and there[0].origin == "tracked" else (new,)
     if there and waits(there):
         return (asked(there).joined(new),)
     return (*there, new)
 
 
-def found_first(prompts: Sequence[Prompt]) -> int:
-    """How many of a frame's prompts are what tracking found there before anything was said: 0 or 1."""
-    return int(bool(prompts) and prompts[0].origin == "tracked")
-
-
 def asked(prompts: Iterable[Prompt]) -> Prompt:
     """What a frame's prompts ask of the network together: its mask, or the clicks and the box since the last mask."""
-    first, *rest = prompts
-    for prompt in rest:
-        first = first.joined(prompt)
-    return first
+    return reduce(Prompt.joined, prompts)
 
 
 def waits(prompts: Iterable[Prompt]) -> bool:

@@ -239,8 +239,8 @@ class ObjectMask:
                 is_prompt=bool(kept["prompt"]),
                 painted=bool(kept.get("painted", False)),
             )
-        except (AttributeError, KeyError, TypeError) as problem:
-            raise InputError(f"a mask on frame {frame} is damaged: {problem!r}") from problem
+        except (KeyError, TypeError, ValueError) as problem:
+            raise InputError(f"a mask on frame {frame} is damaged: {problem}") from problem
 
 
 @dataclass(frozen=True)

@@ -606,3 +606,49 @@ def test_settings_of_a_policy(studio, context) -> None:
     page.select_option("#set-policy", "recency")
     until(lambda: studio.project()["settings"]["track"]["policy"] == "recency" and chosen() == {})
     page.wait_for_selector("summary:has-text('Settings of recency')")
+
+
+def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, context, bunny_hw) -> None:
+    page = studio.let_in(context)
+    watched = Watched(page)
+    open_clip(page)
+    project = studio.project()["id"]
+    bunny = studio.ask("POST", f"/projects/{project}/objects", name="bunny")["id"]
+    for frame in (47, 49):
+        studio.ask("POST", f"/projects/{project}/prompts", frame=frame, object=bunny, mask=rle.encode(bunny_hw))
+    page.wait_for_selector(".lane-name:has-text('bunny')")
+    go_to(page, 48)
+    place = Placement(page).on_page(430, 370)
+    offer = page.locator("[aria-label=Correction]")
+    held: list[sync_api.Route] = []
+
+    def hold(route: sync_api.Route) -> None:
+        held.append(route)
+
+    def click() -> None:
+        with page.expect_request("**/prompts"):
+            page.mouse.click(*place)
+
+    # Undo while the click is being answered: it is the click that is taken back, and nothing is left to track.
+    page.route("**/prompts", hold)
+    click()
+    page.keyboard.press("Control+z")
+    held.pop().continue_()
+    page.wait_for_selector(".toast:has-text('Undone: Click')")
+    page.wait_for_selector(".toast:has-text('Undone: Click')", state="detached")
+    assert not clicks(studio) and not offer.count()
+    page.unroute("**/prompts")
+
+    # On another frame the offer stays what it is: an offer.
+    click()
+    offer.wait_for()
+    page.keyboard.press("ArrowRight")
+    wait_for_frame(page, 49)
+    page.keyboard.press("ArrowLeft")
+    wait_for_frame(page, 48)
+    offer.wait_for()
+    assert "starts by itself" not in offer.inner_text()
+    page.keyboard.press("Delete")
+    offer.wait_for(state="detached")
+    assert not studio.tracks()
+    assert watched.problems == []

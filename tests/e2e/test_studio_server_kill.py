@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from tests.e2e.studio_client import DEMO, TOKEN, Client, until
 
+from masklet.project import Project
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no kill -9 there")
 
 _OPTIONS = ("--no-browser", "--device", "cpu", "--resolution", "128", "--dtype", "float32")
@@ -95,6 +97,5 @@ def test_kill_minus_nine_while_tracking(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
         assert process.wait(60) in (0, 130)
 
-    with command(root, "bunny.masklet") as (process, client, _):
-        run = client.ask("GET", project)["run"]
-        assert 0 < run["frames_left"] < 100
+    with Project.open(root / "bunny.masklet", read_only=True) as left:
+        assert left.run is not None and 0 < left.run.frames_left < 100

@@ -31,7 +31,7 @@ def nano():
 @pytest.fixture(scope="module")
 def clips() -> list[Clip]:
     """Two clips with two objects each that are visible from the beginning."""
-    generator = ClipGenerator(settings=ClipSettings(FRAMES, 96, 128, objects=(2, 3)), seed=4)
+    generator = ClipGenerator(settings=ClipSettings(frames=FRAMES, height=96, width=128, objects=(2, 3)), seed=4)
     good = (c for c in generator if len(c.objects) >= 2 and all((c.labels_thw[0] == i).sum() > 150 for i in (1, 2)))
     return [next(good), next(good)]
 
@@ -164,12 +164,12 @@ def test_the_command_compares_policies_and_draws(tmp_path, clips, nano):
 def test_the_deepest_point_is_inside_and_far_from_the_outline():
     mask = np.zeros((40, 60), bool)
     mask[5:25, 0:30] = True  # touches the frame's edge, which is an outline too
-    x, y = deepest_point(mask)
+    (x, y), _ = deepest_point(mask)
     assert mask[int(y), int(x)]
     assert 9 <= x <= 20 and 13 <= y <= 16
     ring = np.zeros((50, 50), np.uint8)
     cv2.circle(ring, (25, 25), 20, 1, 6)
-    x, y = deepest_point(ring.astype(bool))
+    (x, y), _ = deepest_point(ring.astype(bool))
     assert ring[int(y), int(x)]
 
 

@@ -391,3 +391,27 @@ def test_frames_of_a_data_set_are_the_video_s(make_project, clip: Path, tmp_path
         for frame in range(4, 8):
             with Image.open(tmp_path / "c" / "images" / f"bunny cut_{frame:05d}.png") as image:
                 np.testing.assert_array_equal(np.asarray(image), reader.read(frame).image_hwc)
+
+
+def test_masklets_json_holds_masks_scores_prompts_and_settings(make_project, tmp_path: Path, true_masks) -> None:
+    project = make_project()
+    [path] = write(project, "masklets-json", tmp_path / "all.json", settings={"grow": 2})
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["format"] == "masklet.masklets" and content["complete"]
+    assert content["source"]["fingerprint"] == project.source.fingerprint and content["source"]["frame_count"] == 8
+    bunny, rock = content["objects"]
+    assert (bunny["name"], bunny["prompts"]) == ("bunny", [{"frame": 0, "points": [[30, 50]], "labels": [1]}])
+    assert rock["prompts"] == [{"frame": 0, "box_xyxy": [80, 50, 110, 72]}] and "folder" not in rock
+    assert [entry["time"] for entry in content["frames"]] == [frame / 25 for frame in range(8)]
+    for entry in content["frames"]:
+        for found in entry["objects"]:
+            plain = true_masks[found["id"]](entry["frame"])
+            mask = rle.decode(found["rle"])
+            assert not plain.any() or (mask[plain].all() and mask.sum() > plain.sum())
+            assert found["area"] == mask.sum() and found["lost"] == (not plain.any())
+            assert found["object_score"] == (5.5 if plain.any() else -3.25)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert sum(line.startswith('  {"frame":') for line in lines) == 8
+    [path] = write(project, "masklets-json", tmp_path / "some.json", objects=["rock"], every=3, start=1)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert [entry["frame"] for entry in content["frames"]] == [1, 4, 7] and len(content["objects"]) == 1

@@ -230,3 +230,14 @@ def test_animations_are_scaled_down(make_project, tmp_path: Path) -> None:
     [picture] = write(project, "webp", tmp_path / "b.webp", content="picture", objects=[1])
     with Image.open(picture) as image:
         assert image.size == (128, 72) and (np.asarray(image.convert("RGBA"))[..., 3] == 255).all()
+
+
+def test_no_file_where_an_object_was_not_tracked(make_project, tmp_path: Path) -> None:
+    project = make_project()
+    project.clear_masks(2, 0, 5)
+    every = write(project, "png-mask", tmp_path / "all", settings=HARD)
+    some = write(project, "png-mask", tmp_path / "some", settings=HARD, blank=False)
+    assert len(every) == 16
+    assert {path.name for path in every} - {path.name for path in some} == {
+        f"bunny cut_rock_{frame:05d}.png" for frame in range(5)
+    }

@@ -129,7 +129,7 @@ def ball_clip(tmp_path_factory: pytest.TempPathFactory, clip_writer) -> Path:
 
 
 def request(clip: Path, *prompts: Any, **more: Any) -> TrackRequest:
-    return TrackRequest(str(clip), Path("unused"), prompts, resolution=128, device="cpu", dtype="float32", **more)
+    return TrackRequest(str(clip), prompts, resolution=128, device="cpu", dtype="float32", **more)
 
 
 def test_a_project_is_begun_stopped_resumed_and_corrected(ball_clip: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -23,7 +24,7 @@ from masklet.masks import rle
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
 from masklet.runs import engine, sessions
-from masklet.runs.actions import correct, resume, track
+from masklet.runs.actions import correct, resume, track, track_steps
 from masklet.runs.engine import RunReport
 from masklet.runs.request import TrackProgress
 
@@ -453,3 +454,16 @@ def test_painted_masks_can_be_tracked_on_from(make) -> None:
     found = project.mask(10, third.id).mask
     assert (found & ball).sum() / (found | ball).sum() > 0.9
     assert project.tracked_frames(third.id) == [10, 11, 12, 13, 14]
+
+
+def test_frames_are_handed_on_as_they_come(make, whole: list[ObjectMask]) -> None:
+    project = make()
+    steps = track_steps(project, None, 2, None, "both", "cpu")
+    seen = [step for step in itertools.islice(steps, 12) if step.masks]
+    steps.close()  # stops the run, which can go on
+    for step in seen:
+        assert step.image_hwc is not None and step.total
+        np.testing.assert_array_equal(step.image_hwc, project.open_source().read(step.frame).image_hwc)
+        assert [mask for mask in whole if mask in step.masks] == sorted(step.masks, key=lambda mask: mask.object_id)
+    resume(project, device="cpu")
+    assert masks_of(project) == whole

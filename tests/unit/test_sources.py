@@ -338,6 +338,7 @@ def test_an_export_that_was_not_written_well_replaces_nothing(name: str, tmp_pat
 OWN_FILES = {
     "masklet/weights/download.py": "masklet's own folder of weights",
     "masklet/project/database.py": "copies into a folder of its own",
+    "masklet/studio/routes/exports.py": "packs into a temporary folder of its own",
     "masklet/studio/files.py": "uploads only take names that are free",
 }
 

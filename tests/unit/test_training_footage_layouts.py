@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,7 @@ def test_frames_far_apart(make_video, read_number: Callable[[np.ndarray], int], 
         project.add_object(1, "square")
         for frame in (0, 41, 89):
             project.put_masks([ObjectMask(1, frame, rle.encode(np.ones((64, 96), bool)), painted=True)])
-    footage = Footage(tmp_path / "long.masklet", replace(SMALL, between=0))
+    footage = Footage(tmp_path / "long.masklet", SMALL.changed(between=0))
     [video] = footage.videos
     for wanted in ([89, 0, 41], [3, 3], [7, 5, 50, 52, 58], list(range(60, 90))):
         assert {index: read_number(image) for index, image in video.read(wanted).items()} == {i: i for i in wanted}

@@ -185,11 +185,11 @@ def track_boxes(sequence: BoxSequence, run: EvaluationRun) -> Iterator[tuple[int
                 yield result.index, np.array([box[0], box[1], box[2] - box[0], box[3] - box[1]], np.float64)
 
 
-def deepest_point(mask_hw: np.ndarray) -> tuple[float, float]:
-    """The (x, y) pixel of a mask that is farthest from its outline; the picture's edge is an outline too."""
+def deepest_point(mask_hw: np.ndarray) -> tuple[tuple[float, float], float]:
+    """The (x, y) pixel of a mask that is farthest from its outline, and how far; the picture's edge is outline too."""
     distance = cv2.distanceTransform(np.pad(mask_hw, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     y, x = np.unravel_index(int(distance[1:-1, 1:-1].argmax()), mask_hw.shape)
-    return float(x), float(y)
+    return (float(x), float(y)), float(distance.max())
 
 
 def prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
         return {"mask": truth_hw}
     if kind == "box":
         return {"box": box}
-    return {"points": [deepest_point(truth_hw)], "labels": [1]}
+    return {"points": [deepest_point(truth_hw)[0]], "labels": [1]}
 
 
 def _separate(result: FrameMasks) -> dict[int, np.ndarray]:

@@ -101,14 +101,13 @@ class Output:
 
 
 class InPlace(Output):
-    """A folder whose files are where they belong as soon as they are complete, which their writers see to."""
+    """A file, or files in a folder, that are in their place as soon as they are complete: their writers see to it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.target, self.folder = folder, True
+    def __init__(self, target: Path) -> None:
+        self.target = target
 
     def file(self, name: str | PurePosixPath | None = None) -> Path:
-        assert name is not None
-        return self.target / name
+        return self.target / name if name is not None else self.target
 
 
 def check_free(place: Path, *, folder: bool, overwrite: bool) -> None:

@@ -76,6 +76,7 @@ class ProjectFile:
         try:
             reference = describe(reader, path)
             lock.acquire()
+            refuse_source(path)
             place = path.with_name(f".{path.name}.new") if hidden else path
             write_new(place, reference, settings or TrackSettings())
             project = cls(path, Database(place), lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,14 +77,25 @@ class Runner:
         self.tell(TrackProgress("track", 0, total))
         began = time.perf_counter()
         project.recording = True
+        recorder = ThreadPoolExecutor(1, "masklet-recorder")
+        frames = self._frames(run, names)
         try:
-            for leg, masks, place in self._frames(run, names):
+            entry, problem = next(frames, None), None
+            while entry is not None:
+                leg, masks, place = entry
                 kept = list(masks) if leg.keeps(masks.index) else []
                 resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ()) if kept}
+                image_hwc = session.frame.image_hwc if session.frame and kept else None
                 if place is not None:
                     run = run.model_copy(update={"place": place})
                 due = place is not None and time.monotonic() >= self._state_due
-                recorded = project.record_run(run, step, kept, resolved, self._state(run) if due else None)
+                state = self._state(run) if due else None
+                recording = recorder.submit(project.record_run, run, step, kept, resolved, state)
+                try:  # the network looks at the next frame meanwhile; a run that stops here will find it again
+                    entry = next(frames, None)
+                except Exception as error:
+                    entry, problem = None, error
+                recorded = recording.result()
                 if recorded is None:
                     report.notes.append(
                         f"Something was changed meanwhile, so this run ended before frame {masks.index}."
@@ -99,7 +111,6 @@ class Runner:
                 report.seconds = time.perf_counter() - began
                 self.tell(TrackProgress("track", report.frames, total, tuple(known.name for known in lost)))
                 try:
-                    image_hwc = session.frame.image_hwc if session.frame and kept else None
                     yield RunStep(masks.index, tuple(kept), report.frames, total, image_hwc)
                 except GeneratorExit:
                     if place is None:
@@ -110,13 +121,16 @@ class Runner:
                 if place is not None and self.stopped():
                     project.record_run(run, step, state=self._state(run))
                     return report
+                if problem is not None:
+                    raise problem
             project.finish_run(run)
             report.complete = True
             return report
-        except Exception as problem:  # whatever it is: hours of work may be behind it
-            report.problem = problem
+        except Exception as error:  # whatever it is: hours of work may be behind it
+            report.problem = error
             return report
         finally:
+            recorder.shutdown()
             report.notes += session.video.damage_notes()
             project.recording = False
             project.end_step(step)

@@ -215,10 +215,9 @@ class _Files:
 
     @contextmanager
     def _overlay(self, first: int, last: int, finishing: Finishing) -> Iterator[Put]:
-        with self._staged(OVERLAY) as output:
-            job = self._job("overlay", output, first, last, finishing=finishing)
-            with _stream(job) as put:
-                yield put
+        job = self._job("overlay", InPlace(self.folder / OVERLAY), first, last, finishing=finishing)
+        with _stream(job) as put:
+            yield put
         self._notes += job.notes
 
     # --- at the end --------------------------------------------------------------------------------------------

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from masklet.errors import CancelledError, MaskletError, ProjectError
 from masklet.runs.engine import RunStep, RunSteps
 from masklet.runs.request import RunReport
-from masklet.studio import overlays
 from masklet.studio.problems import BusyError, NotFoundError, describe
-from masklet.studio.schemas import JobChanged, JobState, MasksArrived, Problem
+from masklet.studio.schemas import JobChanged, JobState, Problem, StartExport
 from masklet.studio.worker import Worker
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class StudioJob(ABC):
             frame=self.frame,
             notes=list(self.notes),
             error=self.error,
-            files=self.files[:_FILES_TOLD],
+            files=self.files,
             folder=None if self.folder is None else self.board.root.relative(self.folder),
             model=self.model,
         )
@@ -124,6 +123,7 @@ class TrackJob(StudioJob):
     """Tracking in a project, one frame at a time in the worker."""
 
     kind = "track"
+    project: OpenProject
 
     def __init__(self, board: Board, title: str, project: OpenProject, make: Callable[[], RunSteps]) -> None:
         super().__init__(board, title, project)
@@ -155,7 +155,6 @@ class TrackJob(StudioJob):
     def resume(self) -> None:
         from masklet.runs.actions import resume_steps
 
-        assert self.project is not None
         with self._mutex:
             if self.state != "paused":
                 raise BusyError(f"This track is {self.state}, so there is nothing to go on with.")
@@ -175,7 +174,6 @@ class TrackJob(StudioJob):
 
     def _step(self) -> bool:
         """One frame, in the worker; whether there are more."""
-        assert self.project is not None
         try:
             with self._mutex:
                 wish = self._wish
@@ -199,7 +197,6 @@ class TrackJob(StudioJob):
         return False
 
     def _stop(self, wish: Literal["pause", "cancel"]) -> bool:
-        assert self.project is not None
         if self._steps is not None:
             self._steps.close()
             self._steps = None
@@ -212,13 +209,12 @@ class TrackJob(StudioJob):
         return False
 
     def _show(self, step: RunStep) -> None:
-        assert self.project is not None
         if not step.total:
             return
         self.frame = step.frame
         self.progress(step.done, step.total)
         if step.masks:
-            self.project.tell_masks(self.id, step.frame, [mask.object_id for mask in step.masks])
+            self.project.tell_masks(self.id, step.frame, step.masks)
 
     def _finish(self, report: RunReport) -> None:
         self._steps = None
@@ -231,7 +227,6 @@ class TrackJob(StudioJob):
         self._changed()
 
     def _changed(self) -> None:
-        assert self.project is not None
         self.project.changed("masks", "run", "history")
 
 
@@ -264,30 +259,33 @@ class ThreadJob(StudioJob):
 
 
 class ExportJob(ThreadJob):
-    """An export of a project."""
+    """An export of a project, with the format's own options as it takes them."""
 
     kind = "export"
+    project: OpenProject
 
     def __init__(
-        self, board: Board, project: OpenProject, format_name: str, target: Path, arguments: dict[str, Any]
+        self, board: Board, project: OpenProject, given: StartExport, target: Path, options: dict[str, Any]
     ) -> None:
-        super().__init__(board, f"Export {format_name}", project)
-        self._format, self._target, self._arguments = format_name, target, arguments
+        super().__init__(board, f"Export {given.format}", project)
+        self._given, self._target, self._options = given, target, options
 
     def work(self) -> None:
         from masklet.export import registry
 
-        assert self.project is not None
-        options = self._arguments.pop("options")
+        given = self._given
         self.written = registry.write(
             self.project.project,
-            self._format,
+            given.format,
             self._target,
+            objects=given.objects,
+            start=given.start,
+            end=given.end,
+            overwrite=given.overwrite,
             progress=self.progress,
             cancel=self._cancel,
             notes=self.notes,
-            **self._arguments,
-            **options,
+            **self._options,
         )
         # One file per object makes a folder of what was meant as a file.
         self.folder = self._target if self._target.is_dir() else self._target.parent
@@ -349,9 +347,9 @@ class Board:
         with self._mutex:
             return list(self._jobs.values())
 
-    def of(self, project: OpenProject, *, active: bool = True) -> list[StudioJob]:
+    def of(self, project: OpenProject) -> list[StudioJob]:
         """The jobs of a project that have not ended."""
-        return [job for job in self.all() if job.project is project and not (active and job.state in ENDED)]
+        return [job for job in self.all() if job.project is project and job.state not in ENDED]
 
     def get(self, job_id: str) -> StudioJob:
         with self._mutex:
@@ -412,16 +410,3 @@ class Board:
         ended = [job.id for job in self._jobs.values() if job.state in ENDED]
         for number in ended[: max(0, len(ended) - _JOBS_KEPT)]:
             del self._jobs[number]
-
-
-def masks_arrived(project: OpenProject, job: str | None, frame: int, object_ids: list[int]) -> MasksArrived:
-    """The masks that a project has now of these objects on a frame, as news."""
-    records = dict(next(iter(project.project.frames(object_ids, frame, frame + 1)), (frame, {}))[1])
-    settings = {number: project.project.settings_of(number) for number in records}
-    return MasksArrived(
-        project=project.id,
-        job=job,
-        frame=frame,
-        objects=[overlays.mask_state(mask, None, settings[mask.object_id]) for mask in records.values()],
-        plain=overlays.is_plain(settings.values()),
-    )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from masklet.errors import CheckpointError, InputError, MediaError, ProjectError
+from masklet.masks.palette import hex_color
 from masklet.media import MediaReader, open_media
 from masklet.media.patterns import is_pattern
 from masklet.project import Project, TrackSettings
-from masklet.studio import files, schemas, tasks
-from masklet.studio.files import PIXEL_LIMIT, PROJECT_SUFFIX, Root
+from masklet.studio import files, schemas
+from masklet.studio.files import PROJECT_SUFFIX, Root
 from masklet.studio.frames import FrameStore, Kept
 from masklet.studio.overlays import Overlays
 from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRootError
@@ -22,6 +23,7 @@ from masklet.studio.recent import Recent
 
 if TYPE_CHECKING:
     from masklet.project import ProjectObject, PromptRecord
+    from masklet.results import ObjectMask
     from masklet.runs.prompting import Prompter
     from masklet.studio.sockets import Hub
 
@@ -45,6 +47,13 @@ class OpenProject:
         self._mutex = threading.Lock()
         self._prompter: Prompter | None = None
         self.closed = False
+
+    def unlocked(self, object_id: int) -> ProjectObject:
+        """An object that may be changed. Raises UnknownObjectError, and InputError for one that is locked."""
+        found = self.project.get_object(object_id)
+        if found.locked:
+            raise InputError(f"{found.name} is locked: unlock it first.")
+        return found
 
     def close(self) -> None:
         self.closed = True
@@ -109,10 +118,12 @@ class OpenProject:
         )
         return revision
 
-    def tell_masks(self, job: str | None, frame: int, object_ids: list[int]) -> None:
+    def tell_masks(self, job: str, frame: int, masks: Iterable[ObjectMask]) -> None:
         """Send masks that were just found to everybody who listens."""
         if self._hub.listeners:
-            self._hub.tell(tasks.masks_arrived(self, job, frame, object_ids), self.id)
+            states, plain = self.overlays.news(masks)
+            news = schemas.MasksArrived(project=self.id, job=job, frame=frame, objects=states, plain=plain)
+            self._hub.tell(news, self.id)
 
     # --- its state as the API gives it ---------------------------------------------------------------------------
 
@@ -160,7 +171,7 @@ class OpenProject:
         return schemas.ObjectState(
             id=object_.id,
             name=object_.name,
-            color="#{:02x}{:02x}{:02x}".format(*object_.color),
+            color=hex_color(object_.color),
             visible=object_.visible,
             locked=object_.locked,
             position=object_.position,
@@ -193,18 +204,9 @@ class OpenProject:
 
     def change_settings(self, given: schemas.ChangeSettings) -> None:
         """Raises InputError for settings that can't be; NotFoundError, OutsideRootError for weights."""
-        from masklet.models import get_spec
-        from masklet.runtime import pick_device, pick_dtype
-        from masklet.tracking import make_policy
-
         project = self.project
         if given.track is not None:
-            spec = get_spec(given.track.model)
-            make_policy(given.track.policy, spec, **given.track.policy_options)
-            if given.track.resolution is not None:
-                spec.check_resolution(given.track.resolution)
-            if given.track.dtype is not None:
-                pick_dtype(given.track.dtype, pick_device(self._device))
+            check_settings(given.track, self._device)
             values = given.track.model_dump()
             if given.track.checkpoint:
                 values["checkpoint"] = str(self._root.existing(given.track.checkpoint))
@@ -284,8 +286,7 @@ class Workspace:
         number = project_id(path)
         if number in self._open:
             return self._open[number]
-        project = Project.open(path)
-        return self._take(project, source)
+        return self._take(Project.open(path), source)
 
     def _take(self, project: Project, source: Path | None = None) -> OpenProject:
         try:
@@ -326,15 +327,24 @@ class Workspace:
             for picture in getattr(reader, "paths", ()):
                 if picture.is_symlink() and not self.root.holds(picture.resolve()):
                     raise OutsideRootError(f"{picture.name} leads out of {self.root.folder}.")
-            info = reader.info
-            if info.width * info.height > PIXEL_LIMIT:
-                raise MediaError(
-                    f"{path.name} is {info.width}x{info.height} pixels: more than {PIXEL_LIMIT >> 20} million."
-                )
+            files.check_size(path.name, reader.info.width, reader.info.height)
         except BaseException:
             reader.close()
             raise
         return reader
+
+
+def check_settings(settings: TrackSettings, device: str | None) -> None:
+    """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
+    from masklet.models import get_spec
+    from masklet.runtime import pick_device, pick_dtype
+    from masklet.tracking import make_policy
+
+    spec = get_spec(settings.model)
+    make_policy(settings.policy, spec, **settings.policy_options)
+    if settings.resolution is not None:
+        spec.check_resolution(settings.resolution)
+    pick_dtype(settings.dtype, pick_device(device))
 
 
 def project_id(path: Path) -> str:
@@ -358,7 +368,8 @@ def parse_color(text: str | None) -> tuple[int, int, int] | None:
     """Red, green, blue of `#rrggbb`."""
     if text is None:
         return None
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 def _places(path: Path, root: Path) -> list[Path]:

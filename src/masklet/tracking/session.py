@@ -190,7 +190,7 @@ class Session:
             PromptError: the prompt can't be used (see :meth:`Prompt.make`).
             InputError: the frame is not in the video.
         """
-        self._check_frame(frame)
+        frame = self._check_frame(frame)
         prompt = Prompt.make(points, labels, box, mask, width=self.size.width, height=self.size.height)
         track = self._tracks.get(object_id)
         there = () if track is None or replace else track.prompts(frame)
@@ -208,7 +208,7 @@ class Session:
 
         Returns and raises as :meth:`add_prompt`.
         """
-        self._check_frame(frame)
+        frame = self._check_frame(frame)
         prompts = self._fitted(prompts)
         track = self._tracks.get(object_id)
         if not prompts:
@@ -224,7 +224,7 @@ class Session:
             PromptError: a prompt can't be used, or all of them only take away.
             InputError: the frame is not in the video.
         """
-        self._check_frame(frame)
+        frame = self._check_frame(frame)
         prompts = self._fitted(prompts)
         if waits(prompts):
             raise PromptError("there is nothing to take away from: click on the object first, or draw a box")
@@ -253,12 +253,11 @@ class Session:
             raise InputError("There is only one mask here: candidates come with the first click on an object.")
         if not 0 <= candidate < len(offered):
             raise InputError(f"There is no candidate {candidate}: the prompts gave 0 to {len(offered) - 1}.")
-        said = record.prompts[:-1] if record.prompts[-1].origin == "candidate" else record.prompts
         assert record.explanation is not None
+        prompts = prompts_after(record.prompts, None, Prompt(mask=offered[candidate].rle, origin="candidate"))
         if candidate == int(np.argmax(record.explanation.final_scores)):  # what the policy chose by itself
-            return self.set_prompts(frame, object_id, said)
-        chosen = Prompt(mask=offered[candidate].rle, origin="candidate")
-        return self._say(frame, object_id, (*said, chosen), changed(record, prompts=said))
+            return self.set_prompts(frame, object_id, prompts[:-1])
+        return self._say(frame, object_id, prompts, changed(record, prompts=prompts[:-1]))
 
     def clear_prompts(self, frame: int, object_id: int) -> FrameMasks:
         """Take an object's prompts on a frame back; what tracking had found there counts again.
@@ -399,8 +398,8 @@ class Session:
         if track.cursor == (frame - step, step):
             return
         # The policy picks what it wants by the scores alone; only that is read from disk.
-        wanted = self._wanted(track, frame, step) - {*track.bank.prompts}
-        track.bank.recent = {t: memory for t in sorted(wanted) if (memory := self._memory(track, t)) is not None}
+        wanted = sorted(self._wanted(track, frame, step))
+        track.bank.recent = {t: memory for t in wanted if (memory := self._memory(track, t)) is not None}
         before = self._record(track, frame - step)
         # Belief about motion runs in one direction of time only.
         goes_on = before is not None and before.step in (0, step)
@@ -514,11 +513,12 @@ class Session:
             raise UnknownObjectError(f"there is no object {object_id!r}; the objects are: {known}")
         return self._tracks[object_id]
 
-    def _check_frame(self, frame: int) -> None:
+    def _check_frame(self, frame: int) -> int:
         if isinstance(frame, bool) or not isinstance(frame, (int, np.integer)):
             raise InputError(f"a frame is a whole number, but got {frame!r}")
         if not 0 <= frame < self.frame_count:
             raise InputError(f"frame {frame} is not in the video, which has frames 0 to {self.frame_count - 1}")
+        return int(frame)
 
     def close(self) -> None:
         """Free what the session holds; the network stays loaded for others."""

@@ -20,6 +20,7 @@ from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess
 from masklet.training.optimisation import GROUPS, part_of
+from masklet.training.settings import Prompting
 
 #: A frozen image encoder takes so many pixels at once; nothing of them has to be kept for gradients.
 _PIXELS_AT_ONCE = 1 << 20
@@ -27,24 +28,6 @@ _PIXELS_AT_ONCE = 1 << 20
 _FEEDBACK_LIMIT = 32.0
 #: The parts that run when a picture is encoded.
 _ENCODING = frozenset(GROUPS["image-encoder"])
-
-
-@dataclass(frozen=True)
-class PromptPlan:
-    """How clips are prompted.
-
-    Attributes:
-        mask, box: shares of the first prompts that are masks and boxes; the rest are clicks.
-        corrections: most corrective clicks that follow on a prompted frame.
-        later: how often a second frame of the clip gets corrective clicks.
-        trust_truth: how often memory takes the truth's word on whether the object is visible, not the network's own.
-    """
-
-    mask: float = 0.5
-    box: float = 0.25
-    corrections: int = 3
-    later: float = 0.25
-    trust_truth: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -142,14 +125,25 @@ class Unroller:
         rgb = frames_nhwc.permute(0, 3, 1, 2).contiguous().float() / 255
         return self.model.encode_image(normalise(rgb, self.model.spec))
 
-    def __call__(self, features: ImageFeatures, batch: Batch, plan: PromptPlan, rng: np.random.Generator) -> Unrolled:
-        """Prompt every masklet on frame 0 and track it to the end of its clip."""
+    def __call__(
+        self,
+        features: ImageFeatures,
+        batch: Batch,
+        plan: Prompting,
+        rng: np.random.Generator,
+        trust_truth: float = 0.0,
+    ) -> Unrolled:
+        """Prompt every masklet on frame 0 and track it to the end of its clip.
+
+        Args:
+            trust_truth: how often memory takes the truth's word on whether the object is visible, not the network's.
+        """
         count = batch.frames_bthwc.shape[1]
         said = Unrolled()
         memories: dict[int, _FrameTokens] = {}
         prompts = [0]
         later = int(rng.integers(1, count)) if count > 1 and rng.random() < plan.later else None
-        trust = rng.random() < plan.trust_truth
+        trust = rng.random() < trust_truth
         for t in range(count):
             own = _rows_of(features, batch.owner_k * count + t)
             truth, known = batch.masks_kthw[:, t], batch.known_kt[:, t]
@@ -175,7 +169,7 @@ class Unroller:
         own: ImageFeatures,
         truth: Tensor,
         known: Tensor,
-        plan: PromptPlan,
+        plan: Prompting,
         rng: np.random.Generator,
         said: Unrolled,
     ) -> tuple[_ChosenMask, Tensor]:
@@ -231,7 +225,7 @@ class Unroller:
         answer: _ChosenMask,
         truth: Tensor,
         known: Tensor,
-        plan: PromptPlan,
+        plan: Prompting,
         rng: np.random.Generator,
         said: Unrolled,
         prompt: tuple[Tensor, Tensor] | None,

@@ -59,10 +59,7 @@ def get_lanes(project: ProjectOf, object: Annotated[int | None, Query(ge=0, lt=2
 @router.get(f"{PROJECT}/history")
 def get_history(project: ProjectOf) -> list[schemas.HistoryStep]:
     """All steps that can be taken back or done again, oldest first."""
-    return [
-        schemas.HistoryStep(id=step.id, label=step.label, created=step.created, undone=step.undone)
-        for step in project.project.history()
-    ]
+    return [schemas.HistoryStep(**vars(step)) for step in project.project.history()]
 
 
 @router.post(f"{PROJECT}/undo")

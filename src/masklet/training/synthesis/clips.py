@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field
 
-from masklet.errors import InputError
+from masklet.settings import CheckedSettings, Count, Share, Span
 from masklet.training.synthesis.actors import Wardrobe, camouflaged, cast, look_alike
 from masklet.training.synthesis.compositor import Canvas, Layer, project, smeared, streak
 from masklet.training.synthesis.geometry import move, scaling, translation
@@ -33,8 +35,7 @@ _TRIES = 4
 _FIRST_AREA = 0.002  # share of the first frame that its first object should have
 
 
-@dataclass(frozen=True, slots=True)
-class ClipSettings:
+class ClipSettings(CheckedSettings):
     """What clips are like.
 
     Attributes:
@@ -46,21 +47,13 @@ class ClipSettings:
         photo_share: probability that the background is a photograph and not a texture.
     """
 
-    frames: int = 5
-    height: int = 256
-    width: int = 256
-    objects: tuple[int, int] = (1, 4)
-    least_area: float = 0.0004
-    look_alikes: float = 0.35
-    photo_share: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.frames < 1 or min(self.height, self.width) < 32:
-            raise InputError(
-                f"clips need a frame and 32 pixels a side; got {self.frames} of {self.width}x{self.height}"
-            )
-        if not 1 <= self.objects[0] <= self.objects[1] <= 200:
-            raise InputError(f"the number of objects must be a range within 1 … 200; got {self.objects}")
+    frames: Count = 5
+    height: Annotated[int, Field(ge=32)] = 256
+    width: Annotated[int, Field(ge=32)] = 256
+    objects: Span[Annotated[int, Field(ge=1, le=200)]] = (1, 4)
+    least_area: Share = 0.0004
+    look_alikes: Share = 0.35
+    photo_share: Share = 0.8
 
 
 @dataclass(frozen=True, slots=True)

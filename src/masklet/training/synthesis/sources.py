@@ -102,11 +102,6 @@ class Pictures:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    @property
-    def shelves(self) -> dict[str, int]:
-        """Number of things by pack or folder."""
-        return {name: len(shelf) for name, shelf in self._shelves}
-
     def pick(self, rng: np.random.Generator) -> int:
         """A random index of a picture that can be read: folders of anything hold damaged and unfit files.
 
