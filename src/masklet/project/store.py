@@ -521,8 +521,10 @@ class Project(ProjectFile):
         return bool(there[same:] or prompts[same:])
 
     def _prompts_changed(self, frame: int, object_id: int) -> None:
-        # The mask there is no longer what the prompts say, so tracking may overwrite it.
-        self.finish_run()
+        # A run of this object would go on from what is no longer said.
+        run = self.run
+        if run is not None and any(object_id in leg.object_ids for leg in run.legs):
+            self.finish_run()
         before = self.mask(frame, object_id)
         if before is not None and before.is_prompt:
             self._put("mask", mask_row(replace(before, is_prompt=False)))
