@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,17 @@ class StudioProcess(Studio):
         """kill -9: no time to tidy up."""
         self.process.kill()
         self.process.wait()
+
+
+@contextmanager
+def studio_over(root: Path) -> Iterator[StudioProcess]:
+    studio = StudioProcess(root)
+    try:
+        studio.start()
+        yield studio
+    finally:
+        studio.kill()
+        studio.http.close()
 
 
 class Watched:

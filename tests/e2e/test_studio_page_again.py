@@ -18,7 +18,6 @@ from tests.e2e.studio_browser import (  # noqa: E402
     find_chromium,
     launch,
     picture,
-    studio_over,
     wait_for_frame,
 )
 
@@ -37,8 +36,13 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioProcess]:
         project.add_object(1, "bunny")
     (root / "dog.mp4").rename(root / "archive" / "7.mp4")
     (root / "archive" / "other.mp4").write_bytes(DEMO.read_bytes() + b"\0\0\0\x08free")
-    with studio_over(root) as studio:
+    studio = StudioProcess(root)
+    try:
+        studio.start()
         yield studio
+    finally:
+        studio.kill()
+        studio.http.close()
 
 
 @pytest.fixture

@@ -79,11 +79,10 @@ def test_kill_minus_nine_while_tracking(tmp_path: Path) -> None:
         [recent] = client.ask("GET", "/api/recent")
         state = client.ask("POST", "/api/projects", path=recent["path"])
         assert state["id"] == opened and [object_["name"] for object_ in state["objects"]] == ["bunny"]
-        # Half a second of masks may be on its way to the disk; the run says where it stands.
+        # Half a second of masks may be on its way to the disk; the run goes on from where the tracker was kept last.
         kept = {f["frame"]: f["objects"][0]["rle"] for f in client.ask("GET", f"{project}/masks")["frames"]}
         assert kept and set(kept) == set(range(max(kept) + 1))
-        # (Where not even frame 0 was tracked durably, its mask is the prompt's own.)
-        assert state["run"]["frame"] == max(kept) + 1 or (state["run"]["frame"], set(kept)) == (0, {0})
+        assert 0 <= state["run"]["frame"] <= max(kept) + 1
         client.wait(client.ask("POST", f"{project}/resume"))
         state = client.ask("GET", project)
         assert state["run"] is None and state["lanes"][0]["spans"] == [[0, 30]]

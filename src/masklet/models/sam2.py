@@ -108,6 +108,13 @@ class SAM2(nn.Module):
         """Number format of the features, and of the weights but those of `FLOAT32_PARTS`."""
         return self.no_mem_embed.dtype
 
+    def in_format(self, dtype: torch.dtype) -> SAM2:
+        """Bring the weights to a number format; what needs float32 (`FLOAT32_PARTS`) stays in it. Returns itself."""
+        self.to(dtype)
+        self.sam_prompt_encoder.float()
+        self.sam_mask_decoder.float()
+        return self
+
     def encode_image(self, image_bchw: Tensor) -> ImageFeatures:
         """Encode normalised square pictures ``[b, 3, s, s]`` (SAM 2 section 4, image encoder)."""
         decoder = self.sam_mask_decoder
