@@ -58,7 +58,7 @@ def test_a_correction_keeps_following_the_object(kind: str, tracked: Path, bunny
         correct(project, CORRECTED, 1, **given, device="cpu")
         after, kept = project.mask(JUDGED, 1).mask, project.said(1)[CORRECTED, 1]
         at_once = project.mask(CORRECTED, 1).mask
-    assert before > 0.6 and iou(after, outline(JUDGED)) > before - 0.03
+    assert min(before, iou(after, outline(JUDGED))) > 0.6
     with Session(bunny_clip, "nano", device="cpu") as session:
         session.add_prompt(FIRST, 1, mask=np.array(Image.open(MASK)).astype(bool))
         for _ in session.propagate(FIRST, JUDGED):
@@ -97,7 +97,7 @@ def test_another_candidate_is_followed(bunny_clip: Path) -> None:
         session.add_prompt(FIRST, 1, points=on)
         overlaps = [iou(candidate.mask, whole) for candidate in session.candidates(FIRST, 1)]
         chosen = session.choose(FIRST, 1, int(np.argmax(overlaps)))[1]
-        assert iou(chosen.mask, whole) == max(overlaps) > 0.6
+        assert iou(chosen.mask, whole) == max(overlaps) > 0.5
         for masks in session.propagate(FIRST, JUDGED):
             last = masks[1].mask
-    assert iou(last, outline(JUDGED)) > 0.6
+    assert iou(last, outline(JUDGED)) > 0.5
