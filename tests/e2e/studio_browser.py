@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.e2e.studio_client import TOKEN
 from masklet.masks import rle
 
 PICTURES = os.environ.get("MASKLET_PICTURES")
+PATIENCE = 180_000  # ms; on a busy machine everything takes long
 
 
 def find_chromium() -> str | None:
@@ -101,6 +103,17 @@ class StudioProcess(Studio):
         """kill -9: no time to tidy up."""
         self.process.kill()
         self.process.wait()
+
+
+@contextmanager
+def studio_over(root: Path) -> Iterator[StudioProcess]:
+    studio = StudioProcess(root)
+    try:
+        studio.start()
+        yield studio
+    finally:
+        studio.kill()
+        studio.http.close()
 
 
 class Watched:
