@@ -556,6 +556,7 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
     say("dialog input[type=number] >> nth=0", "0.75")
     until(lambda: 0.75 in studio.project()["settings"]["track"]["policy_options"].values())
     page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
     page.keyboard.press("Shift+E")
     page.click("[data-format='vp9-alpha']")
     number = "dialog .export-options input[type=number] >> nth=0"
