@@ -605,6 +605,8 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     place = Placement(page).on_page(430, 370)
     offer = page.locator("[aria-label=Correction]")
     held: list[sync_api.Route] = []
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
 
     def hold(route: sync_api.Route) -> None:
         held.append(route)
@@ -621,6 +623,7 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     page.wait_for_selector(".toast:has-text('Undone: Click')")
     page.wait_for_selector(".toast:has-text('Undone: Click')", state="detached")
     assert not clicks(studio) and not offer.count()
+    assert not any(url.endswith("/correct") for url in asked)
     page.unroute("**/prompts")
 
     # On another frame the offer stays what it is: an offer.
