@@ -46,7 +46,7 @@ lint: setup-dev
 	$(BIN)/mypy
 
 test: lint $(VENV)/.system-packages
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks

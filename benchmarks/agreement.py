@@ -78,24 +78,24 @@ class _Tracker:
 
 def compare(clip: Clip, exact: SAM2, quick: SAM2, frames: int | None = None) -> Iterator[tuple[float, float]]:
     """IoU of the two networks' masks on every frame after the first: on their own memories, on those of `exact`."""
-    one, other = _Tracker(exact), _Tracker(quick)
+    slow, fast = _Tracker(exact), _Tracker(quick)
     with open_media(clip.frames) as video:
         size = FrameSize(video.info.width, video.info.height)
         prompt = clip.prompt(size)
         for frame in video.frames(0, frames):
-            seen = [tracker.engine.encode(frame.image_hwc) for tracker in (one, other)]
+            seen = [tracker.engine.encode(frame.image_hwc) for tracker in (slow, fast)]
             if frame.index == 0:
-                for tracker, features in zip((one, other), seen, strict=True):
+                for tracker, features in zip((slow, fast), seen, strict=True):
                     tracker.keep(tracker.engine.decide(features, size, tracker.track, 0, [prompt]))
                 continue
-            [forced] = other.engine.track(seen[1], size, frame.index, 1, [one.track])
+            [forced] = fast.engine.track(seen[1], size, frame.index, 1, [slow.track])
             found = [
                 tracker.engine.track(features, size, frame.index, 1, [tracker.track])[0]
-                for tracker, features in zip((one, other), seen, strict=True)
+                for tracker, features in zip((slow, fast), seen, strict=True)
             ]
             expected, own, led = (record.mask_of(1, size).mask for record in (*found, forced))
             yield iou(expected, own), iou(expected, led)
-            for tracker, record in zip((one, other), found, strict=True):
+            for tracker, record in zip((slow, fast), found, strict=True):
                 tracker.keep(record)
 
 

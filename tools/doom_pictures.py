@@ -86,7 +86,7 @@ def sprites(path: Path) -> Iterator[PackItem]:
         views[name[:4]][name[4], int(name[5])] = image, left, top
         if len(name) == 8:  # the same picture mirrored is a view from the other side
             views[name[:4]][name[6], int(name[7])] = image[:, ::-1], image.shape[1] - left, top
-    for thing, pictures in sorted(views.items()):
+    for sprite, pictures in sorted(views.items()):
         strips: dict[str, list[tuple[str, int]]] = {}
         if all(("A", turn) in pictures for turn in range(1, 9)):
             strips["turn"] = [("A", turn) for turn in range(1, 9)]
@@ -95,7 +95,7 @@ def sprites(path: Path) -> Iterator[PackItem]:
         else:
             strips["still"] = sorted(pictures)[:6]
         for strip, keys in strips.items():
-            yield from _registered(f"{thing}-{strip}", [pictures[key] for key in keys])
+            yield from _registered(f"{sprite}-{strip}", [pictures[key] for key in keys])
 
 
 def _registered(name: str, views: list[tuple[np.ndarray, int, int]]) -> Iterator[PackItem]:

@@ -38,9 +38,10 @@ def main() -> None:
     cv2.rectangle(asked, BOX[:2], BOX[2:], (0, 144, 255), 4)
     cv2.circle(asked, CLICK, 12, (0, 144, 255), -1)
     cv2.circle(asked, CLICK, 12, WHITE, 3)
-    dotted = [cv2.circle(overlay(photo, {1: one.mask}), CLICK, 10, WHITE, -1) for one in click]
+    dotted = [cv2.circle(overlay(photo, {1: mask.mask}), CLICK, 10, WHITE, -1) for mask in click]
     first = [
-        panel(one, f"click: predicted IoU {iou:.2f}") for one, iou in zip(dotted, click.predicted_iou_n, strict=True)
+        panel(picture, f"click: predicted IoU {iou:.2f}")
+        for picture, iou in zip(dotted, click.predicted_iou_n, strict=True)
     ]
     second = [
         panel(asked, "a click, a box"),

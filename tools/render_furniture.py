@@ -242,7 +242,7 @@ def render(
 def _sampled(texture: np.ndarray, u: np.ndarray, v: np.ndarray, mine: np.ndarray) -> np.ndarray:
     """Texture colours of the pixels in `mine`, (N, 3); shrunk copies are used where the texture is far away."""
     rows, columns = texture.shape[:2]
-    steps = [np.abs(np.diff(one, axis=axis, append=np.nan)) for one in (u, v) for axis in (0, 1)]
+    steps = [np.abs(np.diff(coordinate, axis=axis, append=np.nan)) for coordinate in (u, v) for axis in (0, 1)]
     pixels = np.maximum(np.maximum(steps[0], steps[1]) * columns, np.maximum(steps[2], steps[3]) * rows)[mine]
     level = np.clip(np.nan_to_num(np.log2(np.maximum(pixels, 1))), 0, 5).round().astype(int)
     found = np.empty((len(level), 3), np.float32)
@@ -360,14 +360,14 @@ def room_views(
         _quad([[s * x, 0, -z], [s * x, 0, z], [s * x, top, z], [s * x, top, -z]], (repeat, repeat / 2), wall)
         for s in (-1, 1)
     ]
-    things = []
+    furniture = []
     for _ in range(int(rng.integers(5, 14))):
         mesh, metres = models[int(rng.integers(len(models)))]
         matrix = rotation_y(rng.choice(4) * np.pi / 2 + rng.normal(0, 0.1)) @ np.diag([metres] * 3 + [1.0])
         lowest = float(mesh.points[:, 1].min()) * metres
         matrix[:3, 3] = rng.uniform(-0.85, 0.85) * x, -lowest, rng.uniform(-0.85, 0.85) * z
-        things.append(mesh.transformed(matrix))
-    scene = joined([floor, ceiling, *walls, *things])
+        furniture.append(mesh.transformed(matrix))
+    scene = joined([floor, ceiling, *walls, *furniture])
     light = direction(rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.3))
     for _ in range(count):
         eye = np.array([rng.uniform(-0.9, 0.9) * x, rng.uniform(0.8, 1.9), rng.uniform(-0.9, 0.9) * z])

@@ -74,15 +74,15 @@ class Pictures:
         """A thing with its colours, turned and scaled so that its outline passes near the middle."""
         for _ in range(20):
             pack = self.cutouts[rng.integers(len(self.cutouts))]
-            thing = pack.read(int(rng.integers(len(pack))))
-            if thing.shape[2] != 4:  # opaque everywhere
+            cutout = pack.read(int(rng.integers(len(pack))))
+            if cutout.shape[2] != 4:  # opaque everywhere
                 continue
-            solid = thing[..., 3] > 127
+            solid = cutout[..., 3] > 127
             rim = cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
             ys, xs = np.nonzero(rim)
             if not ys.size or not 0.05 < solid.mean() < 0.97:
                 continue
-            scale = np.exp(rng.uniform(np.log(0.5), np.log(2.2))) * side / max(thing.shape[:2])
+            scale = np.exp(rng.uniform(np.log(0.5), np.log(2.2))) * side / max(cutout.shape[:2])
             if scale > 2.5:
                 continue
             k, angle = rng.integers(len(ys)), rng.uniform(-0.5, 0.5)
@@ -90,7 +90,7 @@ class Pictures:
             shift = side / 2 + rng.normal(0, side / 8, 2) - turn @ (xs[k], ys[k])
             matrix = np.column_stack((turn, shift)).astype(np.float32)
             how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
-            placed = cv2.warpAffine(thing, matrix, (side, side), flags=how).astype(np.float32)
+            placed = cv2.warpAffine(cutout, matrix, (side, side), flags=how).astype(np.float32)
             return placed[..., 3] / 255, placed[..., :3]
         return None
 
@@ -134,11 +134,11 @@ def polygon(rng: Random, side: int) -> np.ndarray:
 def shape(rng: Random, pictures: Pictures, side: int) -> tuple[np.ndarray, np.ndarray | None]:
     """A mask that is neither empty nor full, and its own colours if it has any."""
     while True:
-        kind, colours, thing = rng.random(), None, None
+        kind, colours, cutout = rng.random(), None, None
         if kind < 0.45:
-            thing = pictures.cutout(rng, side)
-        if thing is not None:
-            mask, colours = thing
+            cutout = pictures.cutout(rng, side)
+        if cutout is not None:
+            mask, colours = cutout
         else:
             mask = (blob, limbs, polygon)[int(rng.choice(3, p=(0.5, 0.25, 0.25)))](rng, side)
         if rng.random() < 0.4:

@@ -6,9 +6,9 @@ The JSON schema of such a class is what the command line, the API, the studio's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from masklet.errors import InputError
 
@@ -21,6 +21,18 @@ Resolution = Annotated[int, Field(ge=RESOLUTION_MIN, le=RESOLUTION_MAX)]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+N = TypeVar("N", int, float)
+
+
+def _rising(pair: tuple[N, N]) -> tuple[N, N]:
+    if pair[0] > pair[1]:
+        raise ValueError
+    return pair
+
+
+#: The least and the most of something.
+Span = Annotated[tuple[N, N], AfterValidator(_rising)]
 
 _KINDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}
 
@@ -70,7 +82,11 @@ def in_words(schema: Mapping[str, Any]) -> str:
         return ", or ".join("none" if part["type"] == "null" else in_words(part) for part in schema["anyOf"])
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
+    if schema["type"] == "array":
+        return f"a pair of the least and the most, each {in_words(schema['prefixItems'][0])}"
     kind, low, high = _KINDS[schema["type"]], schema.get("minimum"), schema.get("maximum")
+    if "exclusiveMaximum" in schema:
+        return f"{kind} from {low:g} to below {schema['exclusiveMaximum']:g}"
     if high is not None:
         return f"{kind} from {low:g} to {high:g}"
     return kind if low is None else f"{kind}, {low:g} or more"

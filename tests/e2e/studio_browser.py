@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.e2e.studio_client import TOKEN
 from masklet.masks import rle
 
 PICTURES = os.environ.get("MASKLET_PICTURES")
+PATIENCE = 180_000  # ms; on a busy machine everything takes long
 
 
 def find_chromium() -> str | None:
@@ -101,6 +103,17 @@ class StudioProcess(Studio):
         """kill -9: no time to tidy up."""
         self.process.kill()
         self.process.wait()
+
+
+@contextmanager
+def studio_over(root: Path) -> Iterator[StudioProcess]:
+    studio = StudioProcess(root)
+    try:
+        studio.start()
+        yield studio
+    finally:
+        studio.kill()
+        studio.http.close()
 
 
 class Watched:
@@ -193,8 +206,8 @@ def wait_for_mask(page: Page, mask_hw: np.ndarray, share: float) -> None:
     until(lambda: likeness() > share)
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / max(1, (one | other).sum()))
+def overlap(first: np.ndarray, other: np.ndarray) -> float:
+    return float((first & other).sum() / max(1, (first | other).sum()))
 
 
 def picture(page: Page, name: str) -> None:

@@ -14,7 +14,7 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from masklet.project import TrackSettings
-from masklet.studio.app import Options
+from masklet.studio.app import StudioOptions
 from masklet.studio.server import Server
 
 TOKEN = "a-token-for-tests-only"
@@ -68,7 +68,7 @@ def running(root: Path, **options: Any) -> Iterator[Client]:
     """A studio over a folder, with the small network at a small size."""
     options.setdefault("settings", TrackSettings(resolution=128, dtype="float32"))
     options.setdefault("device", "cpu")
-    server = Server(Options(root=root, recent=root.parent / "recent.json", **options), token=TOKEN)
+    server = Server(StudioOptions(root=root, recent=root.parent / "recent.json", **options), token=TOKEN)
     started = threading.Event()
     thread = threading.Thread(target=server.run, args=(started.set,))
     thread.start()

@@ -10,15 +10,13 @@ import pytest
 
 from masklet.project import Project
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 
-from tests.e2e.studio_browser import (  # noqa: E402
+from tests.e2e.studio_browser import (
     StudioProcess,
     Watched,
     find_chromium,
-    launch,
     picture,
-    studio_over,
     wait_for_frame,
 )
 
@@ -37,18 +35,18 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioProcess]:
         project.add_object(1, "bunny")
     (root / "dog.mp4").rename(root / "archive" / "7.mp4")
     (root / "archive" / "other.mp4").write_bytes(DEMO.read_bytes() + b"\0\0\0\x08free")
-    with studio_over(root) as studio:
+    studio = StudioProcess(root)
+    try:
+        studio.start()
         yield studio
+    finally:
+        studio.kill()
+        studio.http.close()
 
 
 @pytest.fixture
-def page(studio: StudioProcess):
-    with sync_api.sync_playwright() as playwright:
-        browser = launch(playwright)
-        context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
-        context.set_default_timeout(180_000)
-        yield studio.let_in(context)
-        browser.close()
+def page(studio: StudioProcess, context):
+    return studio.let_in(context)
 
 
 def test_a_moved_video_is_chosen_anew(studio: StudioProcess, page) -> None:

@@ -52,9 +52,9 @@ def project(client: Client) -> Iterator[str]:
     """A project of the demo clip, empty; the address of its routes."""
     state = client.ask("POST", "/api/projects", path="bunny.mp4")
     address = f"/api/projects/{state['id']}"
-    for one in state["objects"]:
-        client.ask("PATCH", f"{address}/objects/{one['id']}", locked=False)
-        client.ask("DELETE", f"{address}/objects/{one['id']}")
+    for object_ in state["objects"]:
+        client.ask("PATCH", f"{address}/objects/{object_['id']}", locked=False)
+        client.ask("DELETE", f"{address}/objects/{object_['id']}")
     client.ask("PUT", f"{address}/settings", masks={})
     yield address
     for job in client.ask("GET", "/api/jobs"):
@@ -80,11 +80,11 @@ def test_the_whole_loop(client: Client, project: str, root: Path) -> None:
     name = project.rsplit("/", 1)[-1]
     with client.listen(name) as news:
         assert until(news, lambda m: m["type"] == "hello")
-        one = client.ask("POST", f"{project}/objects", name="bunny", color="#ff8800")
+        bunny = client.ask("POST", f"{project}/objects", name="bunny", color="#ff8800")
         truth = read_mask(BUNNY)
         ys, xs = truth.nonzero()
         box = [float(v) for v in (xs.min(), ys.min(), xs.max(), ys.max())]
-        answer = client.ask("POST", f"{project}/prompts", frame=48, object=one["id"], box=box)
+        answer = client.ask("POST", f"{project}/prompts", frame=48, object=bunny["id"], box=box)
         assert (decode(answer["mask"]) & truth).any()
         assert answer["mask"]["prompt"]
         until(news, lambda m: m["type"] == "changed" and "prompts" in m["what"] and m["frames"] == [48])
@@ -107,9 +107,9 @@ def test_the_whole_loop(client: Client, project: str, root: Path) -> None:
     assert state["history"] == {"undo": "Track", "redo": None} and state["run"] is None
 
     # A correction: painted on frame 52, it is followed to the end of what was tracked, and not before it.
-    painted = client.ask("POST", f"{project}/prompts", frame=52, object=one["id"], mask=bunny_mask())
+    painted = client.ask("POST", f"{project}/prompts", frame=52, object=bunny["id"], mask=bunny_mask())
     assert painted["mask"]["painted"]
-    client.wait(client.ask("POST", f"{project}/correct", frame=52, object=one["id"]))
+    client.wait(client.ask("POST", f"{project}/correct", frame=52, object=bunny["id"]))
     after = {f["frame"]: f["objects"][0] for f in client.ask("GET", f"{project}/masks?start=42&end=56")["frames"]}
     assert all(after[n]["rle"] == arrived[n]["rle"] for n in range(42, 52))
     assert after[52]["rle"] == bunny_mask()
@@ -135,7 +135,9 @@ def test_the_whole_loop(client: Client, project: str, root: Path) -> None:
     )
     with zipfile.ZipFile(io.BytesIO(client.get(f"/api/jobs/{coco['id']}/download").content)) as packed:
         annotations = json.loads(packed.read("coco/annotations.json"))
-    assert {one["image_id"] for one in annotations["annotations"]} and annotations["categories"][0]["name"] == "bunny"
+    assert {annotation["image_id"] for annotation in annotations["annotations"]} and annotations["categories"][0][
+        "name"
+    ] == "bunny"
 
     # Closed and opened again, everything is as it was.
     before = client.ask("GET", project)
@@ -153,58 +155,65 @@ def test_the_whole_loop(client: Client, project: str, root: Path) -> None:
 def test_candidates_can_be_flipped_through_and_tracking_starts_from_the_chosen_one(
     client: Client, project: str
 ) -> None:
-    one = client.ask("POST", f"{project}/objects")["id"]
+    object_id = client.ask("POST", f"{project}/objects")["id"]
     ys, xs = read_mask(BUNNY).nonzero()
     click = [float(np.median(xs)), float(np.median(ys))]
-    answer = client.ask("POST", f"{project}/prompts", frame=48, object=one, points=[click])
+    answer = client.ask("POST", f"{project}/prompts", frame=48, object=object_id, points=[click])
     assert len(answer["candidates"]) == 3
     [first] = [c for c in answer["candidates"] if c["chosen"]]
     assert first["rle"] == answer["mask"]["rle"]
     other = next(c for c in answer["candidates"] if not c["chosen"] and c["rle"] != first["rle"])
-    chosen = client.ask("POST", f"{project}/prompts/candidate", frame=48, object=one, candidate=other["index"])
+    chosen = client.ask("POST", f"{project}/prompts/candidate", frame=48, object=object_id, candidate=other["index"])
     assert chosen["mask"]["rle"] == other["rle"] and chosen["mask"]["candidate"] == other["index"]
     assert [p["mask"] for p in client.ask("GET", f"{project}/prompts?frame=48")] == [None, "candidate"]
     client.wait(client.ask("POST", f"{project}/track", start=48, end=50))
     assert client.ask("GET", f"{project}/masks/48")["objects"][0]["rle"] == other["rle"]
-    looked = client.ask("GET", f"{project}/prompts/candidates?frame=48&object={one}")
+    looked = client.ask("GET", f"{project}/prompts/candidates?frame=48&object={object_id}")
     assert [c["rle"] for c in looked["candidates"]] == [c["rle"] for c in answer["candidates"]]
     assert [c["chosen"] for c in looked["candidates"]] == [c["index"] == other["index"] for c in answer["candidates"]]
     # Back to the first one, and the choice is forgotten.
-    back = client.ask("POST", f"{project}/prompts/candidate", frame=48, object=one, candidate=first["index"])
+    back = client.ask("POST", f"{project}/prompts/candidate", frame=48, object=object_id, candidate=first["index"])
     assert back["mask"]["rle"] == first["rle"]
     assert [p["mask"] for p in client.ask("GET", f"{project}/prompts?frame=48")] == [None]
     assert (
-        client.post(f"{project}/prompts/candidate", json={"frame": 48, "object": one, "candidate": 7}).status_code
+        client.post(f"{project}/prompts/candidate", json={"frame": 48, "object": object_id, "candidate": 7}).status_code
         == 400
     )
 
 
 def test_clicks_on_a_tracked_frame_correct_it_and_can_be_taken_back(client: Client, project: str) -> None:
-    one = client.ask("POST", f"{project}/objects")["id"]
-    client.ask("POST", f"{project}/prompts", frame=48, object=one, mask=bunny_mask())
+    object_id = client.ask("POST", f"{project}/objects")["id"]
+    client.ask("POST", f"{project}/prompts", frame=48, object=object_id, mask=bunny_mask())
     client.wait(client.ask("POST", f"{project}/track", start=48, end=51))
     tracked = client.ask("GET", f"{project}/masks/50")["objects"][0]
     ys, xs = decode(tracked).nonzero()
     middle = len(xs) // 2
     answer = client.ask(
-        "POST", f"{project}/prompts", frame=50, object=one, points=[[float(xs[middle]), float(ys[middle])]], labels=[0]
+        "POST",
+        f"{project}/prompts",
+        frame=50,
+        object=object_id,
+        points=[[float(xs[middle]), float(ys[middle])]],
+        labels=[0],
     )
     assert answer["mask"]["rle"] != tracked["rle"]
     assert [p["mask"] for p in client.ask("GET", f"{project}/prompts?frame=50")] == ["tracked", None]
-    taken_back = client.request("DELETE", f"{project}/prompts?frame=50&object={one}").json()
+    taken_back = client.request("DELETE", f"{project}/prompts?frame=50&object={object_id}").json()
     assert taken_back["mask"]["rle"] == tracked["rle"] and not taken_back["mask"]["prompt"]
     # A frame without anything shows nothing after its click is taken back.
-    client.ask("POST", f"{project}/prompts", frame=70, object=one, box=[100, 100, 400, 400])
-    assert client.request("DELETE", f"{project}/prompts?frame=70&object={one}").json()["mask"] is None
+    client.ask("POST", f"{project}/prompts", frame=70, object=object_id, box=[100, 100, 400, 400])
+    assert client.request("DELETE", f"{project}/prompts?frame=70&object={object_id}").json()["mask"] is None
     # A click that only takes away has nothing to take away from.
-    alone = client.post(f"{project}/prompts", json={"frame": 80, "object": one, "points": [[5, 5]], "labels": [0]})
+    alone = client.post(
+        f"{project}/prompts", json={"frame": 80, "object": object_id, "points": [[5, 5]], "labels": [0]}
+    )
     assert alone.status_code == 400 and alone.json()["error"]["kind"] == "prompt"
 
 
 def test_locked_objects_and_painted_frames_stay_as_they_are(client: Client, project: str) -> None:
     first, second = (client.ask("POST", f"{project}/objects")["id"] for _ in range(2))
-    for one in (first, second):
-        client.ask("POST", f"{project}/prompts", frame=48, object=one, mask=bunny_mask())
+    for object_id in (first, second):
+        client.ask("POST", f"{project}/prompts", frame=48, object=object_id, mask=bunny_mask())
     other = np.zeros((720, 1280), bool)
     other[100:200, 100:300] = True
     client.ask("POST", f"{project}/prompts", frame=50, object=first, mask=dict(rle.encode(other)))
@@ -246,18 +255,18 @@ def test_tracking_pauses_goes_on_and_answers_clicks_meanwhile(client: Client, pr
 
 
 def test_a_prompt_made_while_tracking_passes_is_not_overwritten(client: Client, project: str) -> None:
-    one = client.ask("POST", f"{project}/objects")["id"]
-    client.ask("POST", f"{project}/prompts", frame=0, object=one, box=[300, 150, 560, 560])
+    object_id = client.ask("POST", f"{project}/objects")["id"]
+    client.ask("POST", f"{project}/prompts", frame=0, object=object_id, box=[300, 150, 560, 560])
     job = client.ask("POST", f"{project}/track", end=40)
-    answer = client.ask("POST", f"{project}/prompts", frame=40, object=one, box=[700, 100, 900, 300])
+    answer = client.ask("POST", f"{project}/prompts", frame=40, object=object_id, box=[700, 100, 900, 300])
     assert client.ask("GET", f"/api/jobs/{job['id']}")["state"] in ("waiting", "running")
     client.wait(job)
     assert client.ask("GET", f"{project}/masks/40")["objects"][0]["rle"] == answer["mask"]["rle"]
 
 
 def test_one_frame_alone(client: Client, project: str) -> None:
-    one = client.ask("POST", f"{project}/objects")["id"]
-    client.ask("POST", f"{project}/prompts", frame=48, object=one, mask=bunny_mask())
+    object_id = client.ask("POST", f"{project}/objects")["id"]
+    client.ask("POST", f"{project}/prompts", frame=48, object=object_id, mask=bunny_mask())
     client.wait(client.ask("POST", f"{project}/track", direction="frame", start=50))
     assert client.ask("GET", f"{project}/lanes")[0]["spans"] == [[48, 48], [50, 50]]
     found = decode(client.ask("GET", f"{project}/masks/50")["objects"][0])
@@ -269,17 +278,17 @@ def test_one_frame_alone(client: Client, project: str) -> None:
 
 def test_why(client: Client, project: str) -> None:
     """The inspector's data, and that it is still there after the project was closed."""
-    one = client.ask("POST", f"{project}/objects")["id"]
-    client.ask("POST", f"{project}/prompts", frame=48, object=one, mask=bunny_mask())
+    object_id = client.ask("POST", f"{project}/objects")["id"]
+    client.ask("POST", f"{project}/prompts", frame=48, object=object_id, mask=bunny_mask())
     options = {"stable_frames_threshold": 2, "memory_bank_iou_threshold": 0.99}
     settings = client.ask("GET", project)["settings"]["track"] | {"policy_options": options}
     client.ask("PUT", f"{project}/settings", track=settings)
     client.wait(client.ask("POST", f"{project}/track", start=48, end=58))
-    painted = client.ask("GET", f"{project}/explanation/48/{one}")
+    painted = client.ask("GET", f"{project}/explanation/48/{object_id}")
     assert painted["direction"] == "painted" and painted["summary"]
     client.ask("DELETE", project)
     client.ask("POST", "/api/projects", path="bunny.masklet")
-    why = client.ask("GET", f"{project}/explanation/57/{one}")
+    why = client.ask("GET", f"{project}/explanation/57/{object_id}")
     assert why["direction"] == "forward" and why["policy"] == "samurai"
     assert len(why["candidates"]) == 3 and sum(c["chosen"] for c in why["candidates"]) == 1
     assert why["motion_box"] is not None and all(c["motion_iou"] is not None for c in why["candidates"])
@@ -291,22 +300,22 @@ def test_why(client: Client, project: str) -> None:
     assert memories[56]["used"]  # the frame before is always read
     unused = [m for m in why["memories"] if not m["used"]]
     assert unused and all("is not above 0.99" in m["reason"] for m in unused if m["predicted_iou"] < 0.99)
-    assert client.get(f"{project}/explanation/90/{one}").status_code == 400
+    assert client.get(f"{project}/explanation/90/{object_id}").status_code == 400
 
 
 def test_mask_settings_show_at_once_and_destroy_nothing(client: Client, project: str) -> None:
-    one = client.ask("POST", f"{project}/objects")["id"]
-    client.ask("POST", f"{project}/prompts", frame=48, object=one, mask=bunny_mask())
+    object_id = client.ask("POST", f"{project}/objects")["id"]
+    client.ask("POST", f"{project}/prompts", frame=48, object=object_id, mask=bunny_mask())
     area = decode(client.ask("GET", f"{project}/masks/48")["objects"][0]).sum()
     grown = client.ask("POST", f"{project}/masks/48/preview", settings={"grow": 6})["objects"][0]
     assert decode(grown).sum() > area
     assert decode(client.ask("GET", f"{project}/masks/48")["objects"][0]).sum() == area
-    client.ask("PATCH", f"{project}/objects/{one}", mask_settings={"grow": 6, "feather": 9})
+    client.ask("PATCH", f"{project}/objects/{object_id}", mask_settings={"grow": 6, "feather": 9})
     kept = client.ask("GET", f"{project}/masks/48")["objects"][0]
     assert kept["rle"] == grown["rle"] and kept["soft"]
     assert decode(client.ask("GET", f"{project}/masks/48?raw=true")["objects"][0]).sum() == area
     alpha = cv2.imdecode(
-        np.frombuffer(client.get(f"{project}/masks/48/{one}/alpha.png").content, np.uint8), cv2.IMREAD_UNCHANGED
+        np.frombuffer(client.get(f"{project}/masks/48/{object_id}/alpha.png").content, np.uint8), cv2.IMREAD_UNCHANGED
     )
     assert alpha.shape == (720, 1280) and len(np.unique(alpha)) > 50
     refined = client.ask("POST", f"{project}/masks/48/preview", settings={"refine": 1.0, "grow": 0})["objects"][0]
@@ -336,11 +345,11 @@ def test_pictures(client: Client, project: str) -> None:
 
 
 def test_hover_keeps_nothing_and_settings_are_checked(client: Client, project: str) -> None:
-    one = client.ask("POST", f"{project}/objects")["id"]
+    object_id = client.ask("POST", f"{project}/objects")["id"]
     before = client.ask("GET", project)
     found = client.ask("POST", f"{project}/hover", frame=48, points=[[400, 300]])
     assert found["rle"]["size"] == [720, 1280]
-    client.ask("POST", f"{project}/hover", frame=48, object=one, box=[300, 150, 560, 560])
+    client.ask("POST", f"{project}/hover", frame=48, object=object_id, box=[300, 150, 560, 560])
     after = client.ask("GET", project)
     assert after["prompts"] == before["prompts"] and after["history"] == before["history"]
     assert client.ask("POST", f"{project}/frames/49/encode")["frame"] == 49
@@ -348,7 +357,7 @@ def test_hover_keeps_nothing_and_settings_are_checked(client: Client, project: s
         refused = client.put(f"{project}/settings", json={"track": wrong})
         assert refused.status_code == 400 and refused.json()["error"]["kind"] == "input", wrong
     client.ask("PUT", f"{project}/settings", track={"model": "sam2.1-tiny"})
-    missing = client.post(f"{project}/prompts", json={"frame": 1, "object": one, "points": [[5, 5]]})
+    missing = client.post(f"{project}/prompts", json={"frame": 1, "object": object_id, "points": [[5, 5]]})
     assert missing.status_code == 409 and missing.json()["error"]["kind"] == "model_missing"
     client.ask("POST", f"{project}/undo")
 
@@ -356,10 +365,12 @@ def test_hover_keeps_nothing_and_settings_are_checked(client: Client, project: s
 def test_what_there_is(client: Client, root: Path) -> None:
     info = client.ask("GET", "/api/studio")
     assert info["local"] and set(info["mask_settings_schema"]["properties"]) >= {"grow", "feather", "refine"}
-    assert {one["name"] for one in client.ask("GET", "/api/formats")} >= {"coco", "vp9-alpha", "exr"}
-    samurai = next(one for one in info["policies"] if one["name"] == "samurai")["settings_schema"]["properties"]
+    assert {format_["name"] for format_ in client.ask("GET", "/api/formats")} >= {"coco", "vp9-alpha", "exr"}
+    samurai = next(policy for policy in info["policies"] if policy["name"] == "samurai")["settings_schema"][
+        "properties"
+    ]
     assert samurai["kf_score_weight"]["title"] and samurai["kf_score_weight"]["maximum"] == 1
-    models = {one["name"]: one for one in client.ask("GET", "/api/models")}
+    models = {model["name"]: model for model in client.ask("GET", "/api/models")}
     assert models["sam2.1-large"]["policy_defaults"]["samurai"] == {"kf_score_weight": 0.15}
     assert models["nano"]["state"] == "packaged" and models["sam2.1-tiny"]["image_size"] == 1024
     (root / "shots").mkdir(exist_ok=True)

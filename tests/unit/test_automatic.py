@@ -148,11 +148,11 @@ def plain_search(predictor: ImagePredictor, image_hwc: np.ndarray, grid: np.ndar
             box = mask_to_box(logits > 0)
             if iou > THRESHOLDS["pred_iou_thresh"] and stability >= THRESHOLDS["stability_score_thresh"]:
                 found.append({"iou": iou, "stability": stability, "box": box, "mask": logits > 0, "point": (x, y)})
-    found.sort(key=lambda one: -one["iou"])
+    found.sort(key=lambda guess: -guess["iou"])
     kept: list[dict[str, Any]] = []
-    for one in found:
-        if all(box_iou(one["box"], other["box"])[0, 0] <= 0.7 for other in kept):
-            kept.append(one)
+    for guess in found:
+        if all(box_iou(guess["box"], other["box"])[0, 0] <= 0.7 for other in kept):
+            kept.append(guess)
     return kept
 
 
@@ -174,19 +174,19 @@ def test_against_the_plain_way(model: SAM2, photo: np.ndarray) -> None:
 
 def test_records_say_what_their_masks_are(model: SAM2, photo: np.ndarray) -> None:
     found = AutomaticMaskGenerator(model, **THRESHOLDS).generate(photo)
-    boxes = np.stack([one.box_xyxy for one in found])
+    boxes = np.stack([mask.box_xyxy for mask in found])
     overlaps = box_iou(boxes, boxes) - np.eye(len(found))
     assert overlaps.max() <= 0.7
-    assert [one.predicted_iou for one in found] == sorted((one.predicted_iou for one in found), reverse=True)
-    for one in found:
-        assert one.mask.shape == (225, 401)
-        assert one.area == one.mask.sum() > 0
-        assert np.array_equal(one.box_xyxy, mask_to_box(one.mask))
-        assert 0.25 < one.predicted_iou <= 1
-        assert 0.2 <= one.stability_score <= 1
-        entry = json.loads(json.dumps(one.to_dict()))
+    assert [mask.predicted_iou for mask in found] == sorted((mask.predicted_iou for mask in found), reverse=True)
+    for mask in found:
+        assert mask.mask.shape == (225, 401)
+        assert mask.area == mask.mask.sum() > 0
+        assert np.array_equal(mask.box_xyxy, mask_to_box(mask.mask))
+        assert 0.25 < mask.predicted_iou <= 1
+        assert 0.2 <= mask.stability_score <= 1
+        entry = json.loads(json.dumps(mask.to_dict()))
         packed = {"size": entry["segmentation"]["size"], "counts": entry["segmentation"]["counts"].encode()}
-        assert np.array_equal(coco.decode(packed), one.mask)
+        assert np.array_equal(coco.decode(packed), mask.mask)
         assert coco.toBbox(packed).tolist() == entry["bbox"]
         assert entry["area"] == coco.area(packed)
         assert entry["crop_box"] == [0, 0, 401, 225]
@@ -206,21 +206,21 @@ def test_crops_find_smaller_things(model: SAM2, photo: np.ndarray) -> None:
     assert [len(grid) for grid in search.point_grids] == [36, 9]
     found = search.generate(photo)
     crops = [box for _, box in crop_boxes(401, 225, 1, 512 / 1500)]
-    used = {one.crop_xyxy for one in found}
+    used = {mask.crop_xyxy for mask in found}
     assert used <= set(crops)
     assert len(used) > 1
-    for one in found:
-        x1, y1, x2, y2 = one.crop_xyxy
-        rows, columns = np.nonzero(one.mask)
+    for mask in found:
+        x1, y1, x2, y2 = mask.crop_xyxy
+        rows, columns = np.nonzero(mask.mask)
         assert columns.min() >= x1
         assert columns.max() < x2
         assert rows.min() >= y1
         assert rows.max() < y2
-        assert x1 <= one.point_xy[0] <= x2
-        assert y1 <= one.point_xy[1] <= y2
-        if one.crop_xyxy != crops[0]:
-            assert not cut_off(one.box_xyxy[None], one.crop_xyxy, 401, 225)[0]
-    boxes = np.stack([one.box_xyxy for one in found])
+        assert x1 <= mask.point_xy[0] <= x2
+        assert y1 <= mask.point_xy[1] <= y2
+        if mask.crop_xyxy != crops[0]:
+            assert not cut_off(mask.box_xyxy[None], mask.crop_xyxy, 401, 225)[0]
+    boxes = np.stack([mask.box_xyxy for mask in found])
     assert (box_iou(boxes, boxes) - np.eye(len(found))).max() <= 0.7
 
 
@@ -232,18 +232,18 @@ def test_small_regions_go(model: SAM2, photo: np.ndarray) -> None:
         return sorted(pieces.tolist())
 
     rough = AutomaticMaskGenerator(model, **THRESHOLDS).generate(photo)
-    assert any(regions(one.mask)[:-1] and regions(one.mask)[0] < smallest for one in rough)
+    assert any(regions(mask.mask)[:-1] and regions(mask.mask)[0] < smallest for mask in rough)
     tidy = AutomaticMaskGenerator(model, min_mask_region_area=smallest, **THRESHOLDS).generate(photo)
     assert 0 < len(tidy) <= len(rough)
-    for one in tidy:
-        assert all(area >= smallest for area in regions(one.mask)[:-1])
-        holes = np.pad(~one.mask, 1, constant_values=True)
+    for mask in tidy:
+        assert all(area >= smallest for area in regions(mask.mask)[:-1])
+        holes = np.pad(~mask.mask, 1, constant_values=True)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=4)
         outside = labels[0, 0]
         areas = [stats[i, cv2.CC_STAT_AREA] for i in range(1, len(stats)) if i != outside]
         assert all(area >= smallest for area in areas)
-        assert one.area == one.mask.sum()
-        assert np.array_equal(one.box_xyxy, mask_to_box(one.mask))
+        assert mask.area == mask.mask.sum()
+        assert np.array_equal(mask.box_xyxy, mask_to_box(mask.mask))
 
 
 def test_refining_and_single_masks(model: SAM2, photo: np.ndarray) -> None:
@@ -251,13 +251,13 @@ def test_refining_and_single_masks(model: SAM2, photo: np.ndarray) -> None:
     refined = AutomaticMaskGenerator(model, use_m2m=True, **THRESHOLDS).generate(photo)
     single = AutomaticMaskGenerator(model, multimask_output=False, **THRESHOLDS).generate(photo)
     assert refined
-    assert [one.predicted_iou for one in refined] != [one.predicted_iou for one in plain]
+    assert [mask.predicted_iou for mask in refined] != [mask.predicted_iou for mask in plain]
     predictor = ImagePredictor(model).set_image(photo)
     assert single
-    for one in single:
-        answer = predictor.predict(points=[one.point_xy], multimask=False)
-        assert one.predicted_iou == pytest.approx(answer.predicted_iou, abs=1e-4)
-        assert (answer.mask ^ one.mask).sum() <= 0.002 * one.area + 2
+    for mask in single:
+        answer = predictor.predict(points=[mask.point_xy], multimask=False)
+        assert mask.predicted_iou == pytest.approx(answer.predicted_iou, abs=1e-4)
+        assert (answer.mask ^ mask.mask).sum() <= 0.002 * mask.area + 2
     # A refined mask is the answer to its point with one of the point's own masks fed back.
     first = predictor.predict(points=[refined[0].point_xy], multimask=True)
     again = [predictor.predict(points=[refined[0].point_xy], mask=mask, multimask=False) for mask in first]
@@ -268,7 +268,7 @@ def test_own_grids(model: SAM2, photo: np.ndarray) -> None:
     grid = np.array([[0.3, 0.6], [0.45, 0.5]])
     more: dict[str, Any] = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
     found = AutomaticMaskGenerator(model, point_grids=[grid], **more).generate(photo)
-    assert {one.point_xy for one in found} <= {(x * 401, y * 225) for x, y in grid.tolist()}
+    assert {mask.point_xy for mask in found} <= {(x * 401, y * 225) for x, y in grid.tolist()}
     assert found
 
 
@@ -293,7 +293,7 @@ def test_small_pictures(model: SAM2, photo: np.ndarray, size: tuple[int, int]) -
     width, height = size
     more: dict[str, Any] = {"points_per_side": 2, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
     found = AutomaticMaskGenerator(model, crop_n_layers=1, **more).generate(photo[:height, :width])
-    assert all(one.mask.shape == (height, width) and one.area == one.mask.sum() for one in found)
+    assert all(mask.mask.shape == (height, width) and mask.area == mask.mask.sum() for mask in found)
 
 
 def test_thresholds_are_those_of_the_network(model: SAM2, photo: np.ndarray) -> None:

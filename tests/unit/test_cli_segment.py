@@ -183,11 +183,11 @@ def test_everything(folder: Path, photo: np.ndarray) -> None:
         stability_score_thresh=0.2,
         min_mask_region_area=50,
     )
-    found = sorted(search.generate(photo), key=lambda one: -one.area)
+    found = sorted(search.generate(photo), key=lambda mask: -mask.area)
     assert [entry["id"] for entry in content["annotations"]] == list(range(1, len(found) + 1))
-    assert [entry["segmentation"] for entry in content["annotations"]] == [dict(one.rle) for one in found]
+    assert [entry["segmentation"] for entry in content["annotations"]] == [dict(mask.rle) for mask in found]
     assert f"photo.png: {len(found)} masks" in result.stdout
-    expected = overlay(photo, {i + 1: one.mask for i, one in enumerate(found)})
+    expected = overlay(photo, {i + 1: mask.mask for i, mask in enumerate(found)})
     assert np.array_equal(read(folder / "out" / "photo_everything.png"), expected)
 
 

@@ -74,7 +74,7 @@ def test_shapes_of_every_kind_of_prompt(predictor: SAM2ImagePredictor) -> None:
     points_b1 = np.array([[[110, 130]], [[24, 120]]])
     labels_b1 = np.array([[1], [1]])
     full, low = (200, 256), (64, 64)
-    one, many = predictor.predict(POINT, ONE)[2][:1], predictor.predict(points_b1, labels_b1, None, None, False)[2]
+    single, many = predictor.predict(POINT, ONE)[2][:1], predictor.predict(points_b1, labels_b1, None, None, False)[2]
     cases: list[tuple[dict[str, Any], tuple[int, ...]]] = [
         ({"point_coords": POINT, "point_labels": ONE}, (3,)),
         ({"point_coords": POINT, "point_labels": ONE, "multimask_output": False}, (1,)),
@@ -84,7 +84,7 @@ def test_shapes_of_every_kind_of_prompt(predictor: SAM2ImagePredictor) -> None:
         ({"box": BOXES[0]}, (3,)),
         ({"box": BOXES[:2], "point_coords": points_b1, "point_labels": labels_b1}, (2, 3)),
         ({"box": BOXES[0], "point_coords": POINT, "point_labels": ONE, "multimask_output": False}, (1,)),
-        ({"mask_input": one, "multimask_output": False}, (1,)),
+        ({"mask_input": single, "multimask_output": False}, (1,)),
         ({"mask_input": many, "point_coords": points_b1, "point_labels": labels_b1}, (2, 3)),
         ({"point_coords": POINT.tolist(), "point_labels": [1]}, (3,)),
         ({"point_coords": torch.from_numpy(POINT), "point_labels": torch.tensor([1])}, (3,)),
@@ -300,7 +300,7 @@ def test_arguments_of_the_generator(model: SAM2Base, image: np.ndarray) -> None:
         box_nms_thresh=1.0,
     )
     found = generator.generate(image)
-    assert sorted(one["point_coords"][0] for one in found) == [[25.6, 100.0], [102.4, 120.0]]
+    assert sorted(annotation["point_coords"][0] for annotation in found) == [[25.6, 100.0], [102.4, 120.0]]
     assert SAM2AutomaticMaskGenerator(model, pred_iou_thresh=1.0, points_per_side=2).generate(image) == []
     for given, says in (
         ({"points_per_side": None}, "either points_per_side or point_grids"),

@@ -59,11 +59,11 @@ def davis(root: Path, frames: int = 6) -> Path:
 def test_davis_2017_scores_the_objects_of_the_first_frame_without_its_ends(tmp_path):
     dataset = open_layout("davis2017", davis(tmp_path / "d"))
     assert isinstance(dataset, MaskDataset)
-    swim = next(one for one in dataset.sequences if one.name == "swim")
+    swim = next(sequence for sequence in dataset.sequences if sequence.name == "swim")
     assert [target.object_id for target in swim.targets] == [1, 2]
     assert swim.targets[0].scored == (1, 2, 3, 4)
-    assert [one.name for one in open_layout("davis2017", tmp_path / "d", "val").sequences] == ["walk"]
-    assert [one.name for one in open_layout("davis2016", tmp_path / "d", "val").sequences] == ["swim"]
+    assert [sequence.name for sequence in open_layout("davis2017", tmp_path / "d", "val").sequences] == ["walk"]
+    assert [sequence.name for sequence in open_layout("davis2016", tmp_path / "d", "val").sequences] == ["swim"]
     with pytest.raises(InputError, match="no list of the split 'dev'"):
         open_layout("davis2017", tmp_path / "d", "dev")
 
@@ -116,7 +116,7 @@ def test_mose_scores_late_objects_from_where_they_appear(tmp_path):
     late = dataset.sequences[0].targets[1]
     assert (late.object_id, late.prompt_frame) == (7, 3)
     evaluation = score_results(dataset, tmp_path / "r")
-    assert [one.frames for one in evaluation.objects] == [
+    assert [scores.frames for scores in evaluation.objects] == [
         ("00001", "00002", "00003", "00004"),
         ("00003", "00004"),
     ]
@@ -234,7 +234,7 @@ def test_uav123_parts_start_where_the_benchmark_cuts_them(tmp_path):
     for name in ("bird1_1", "bird1_2", "bird1_3"):
         (anno / f"{name}.txt").write_text(rows(BOXES[:3]) + "NaN,NaN,NaN,NaN\n")
     dataset = open_layout("uav123", tmp_path / "d")
-    assert [one.images[0].stem for one in dataset.sequences] == ["000001", "000775", "001573"]
+    assert [sequence.images[0].stem for sequence in dataset.sequences] == ["000001", "000775", "001573"]
     (tmp_path / "r").mkdir()
     for name in ("bird1_1", "bird1_2", "bird1_3"):
         (tmp_path / f"r/uav_{name}.txt").write_text(rows(BOXES))
@@ -253,7 +253,7 @@ def test_otb_two_targets_in_one_folder_and_late_beginnings(tmp_path):
     (tmp_path / "d/Jogging/groundtruth_rect.2.txt").write_text(rows(BOXES, " "))
     (tmp_path / "d/David/groundtruth_rect.txt").write_text(rows(BOXES))
     dataset = open_layout("otb", tmp_path / "d")
-    assert [one.name for one in dataset.sequences] == ["David", "Jogging_1", "Jogging_2"]
+    assert [sequence.name for sequence in dataset.sequences] == ["David", "Jogging_1", "Jogging_2"]
     assert dataset.sequences[0].images[0].stem == "0300"
     (tmp_path / "r").mkdir()
     for name in ("David", "Jogging.1", "Jogging-2"):

@@ -187,9 +187,9 @@ def test_every_object_weighs_the_same_and_groups_are_reported():
 
 
 def test_frames_before_an_object_appears_are_left_out_on_request():
-    nothing, thing = np.zeros((6, 6), bool), np.eye(6, dtype=bool)
+    nothing, something = np.zeros((6, 6), bool), np.eye(6, dtype=bool)
     scorer = ObjectScorer("v", 3, skip_before_appearance=True)
-    for name, truth, mask in (("0", nothing, nothing), ("1", thing, thing), ("2", nothing, nothing)):
+    for name, truth, mask in (("0", nothing, nothing), ("1", something, something), ("2", nothing, nothing)):
         scorer.add(name, truth, mask)
     assert scorer.scores().frames == ("1", "2")
     assert scorer.ever_visible

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from masklet.errors import InputError, SourceError
 from masklet.evaluation import open_layout, score_results
-from masklet.evaluation.run import Run, deepest_point, evaluate_run, track_masks
+from masklet.evaluation.run import EvaluationRun, deepest_point, evaluate_run, track_masks
 from masklet.training.synthesis import Clip, ClipGenerator, ClipSettings
 from masklet.weights.loading import load_model
 
@@ -31,7 +31,7 @@ def nano():
 @pytest.fixture(scope="module")
 def clips() -> list[Clip]:
     """Two clips with two objects each that are visible from the beginning."""
-    generator = ClipGenerator(settings=ClipSettings(FRAMES, 96, 128, objects=(2, 3)), seed=4)
+    generator = ClipGenerator(settings=ClipSettings(frames=FRAMES, height=96, width=128, objects=(2, 3)), seed=4)
     good = (c for c in generator if len(c.objects) >= 2 and all((c.labels_thw[0] == i).sum() > 150 for i in (1, 2)))
     return [next(good), next(good)]
 
@@ -54,7 +54,7 @@ def write(clips: list[Clip], root: Path, late: bool = False) -> Path:
 def test_tracking_is_scored_like_its_own_files(tmp_path, nano, clips):
     dataset = open_layout("davis2017", write(clips, tmp_path / "d"))
     finished: list[str] = []
-    run = Run("n", nano, policy="samurai", keep=tmp_path / "kept")
+    run = EvaluationRun("n", nano, policy="samurai", keep=tmp_path / "kept")
     evaluation = evaluate_run(dataset, run, finished=finished.append)
     assert finished == ["v0", "v1"]
     assert evaluation.summary.objects == 4 and 0.2 < evaluation.summary.j.mean <= 1
@@ -68,7 +68,7 @@ def test_tracking_is_scored_like_its_own_files(tmp_path, nano, clips):
 
     # resumed: what is kept isn't tracked again
     Image.fromarray(np.zeros((96, 128), np.uint8)).save(tmp_path / "kept/v0/00001.png")
-    resumed = evaluate_run(dataset, Run("n", nano, keep=tmp_path / "kept", resume=True))
+    resumed = evaluate_run(dataset, EvaluationRun("n", nano, keep=tmp_path / "kept", resume=True))
     assert resumed.objects[0].region[0] < evaluation.objects[0].region[0]
     assert resumed.frames_per_second is None
 
@@ -78,14 +78,14 @@ def test_results_never_take_the_place_of_annotations(tmp_path, nano, clips):
     annotations = tmp_path / "d" / "Annotations"
     before = {path: path.read_bytes() for path in annotations.rglob("*.png")}
     with pytest.raises(SourceError, match="it would come among the pictures"):
-        evaluate_run(dataset, Run("n", nano, keep=annotations))
+        evaluate_run(dataset, EvaluationRun("n", nano, keep=annotations))
     assert {path: path.read_bytes() for path in annotations.rglob("*") if path.is_file()} == before
 
 
 def test_a_late_object_is_tracked_from_where_it_is_shown(tmp_path, nano, clips):
     dataset = open_layout("mose", write(clips[:1], tmp_path / "d", late=True))
     sequence = dataset.sequences[0]
-    shown = dict(track_masks(sequence, Run("n", nano)))
+    shown = dict(track_masks(sequence, EvaluationRun("n", nano)))
     assert list(shown) == [0, 1, 2, 3, 4]
     assert [sorted(masks) for masks in shown.values()] == [[1], [1], [1, 2], [1, 2], [1, 2]]
     for masks in shown.values():
@@ -98,10 +98,10 @@ def test_a_late_object_is_tracked_from_where_it_is_shown(tmp_path, nano, clips):
 @pytest.mark.parametrize("prompt", ["box", "click"])
 def test_other_prompts(tmp_path, nano, clips, prompt):
     dataset = open_layout("davis2017", write(clips[:1], tmp_path / "d"))
-    evaluation = evaluate_run(dataset, Run("n", nano, prompt=prompt))
+    evaluation = evaluate_run(dataset, EvaluationRun("n", nano, prompt=prompt))
     assert len(evaluation.objects) == 2
     with pytest.raises(InputError, match="unknown prompt"):
-        evaluate_run(dataset, Run("n", nano, prompt="scribble"))
+        evaluate_run(dataset, EvaluationRun("n", nano, prompt="scribble"))
 
 
 def test_boxes_are_tracked_written_and_scored(tmp_path, nano, clips):
@@ -114,12 +114,12 @@ def test_boxes_are_tracked_written_and_scored(tmp_path, nano, clips):
         rows.append((x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1) if len(x) else (0, 0, 0, 0))
     (folder / "groundtruth.txt").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
     dataset = open_layout("lasot", tmp_path / "d")
-    evaluation = evaluate_run(dataset, Run("n", nano, prompt="box", keep=tmp_path / "kept"))
+    evaluation = evaluate_run(dataset, EvaluationRun("n", nano, prompt="box", keep=tmp_path / "kept"))
     again = score_results(dataset, tmp_path / "kept")
     assert again.summary.success_auc == pytest.approx(evaluation.summary.success_auc, abs=1e-3)
     assert len((tmp_path / "kept/thing-1.txt").read_text().splitlines()) == FRAMES
     with pytest.raises(InputError, match="boxes and no masks"):
-        evaluate_run(dataset, Run("n", nano, prompt="mask"))
+        evaluate_run(dataset, EvaluationRun("n", nano, prompt="mask"))
 
 
 def test_the_command_compares_policies_and_draws(tmp_path, clips, nano):
@@ -164,12 +164,12 @@ def test_the_command_compares_policies_and_draws(tmp_path, clips, nano):
 def test_the_deepest_point_is_inside_and_far_from_the_outline():
     mask = np.zeros((40, 60), bool)
     mask[5:25, 0:30] = True  # touches the frame's edge, which is an outline too
-    x, y = deepest_point(mask)
+    (x, y), _ = deepest_point(mask)
     assert mask[int(y), int(x)]
     assert 9 <= x <= 20 and 13 <= y <= 16
     ring = np.zeros((50, 50), np.uint8)
     cv2.circle(ring, (25, 25), 20, 1, 6)
-    x, y = deepest_point(ring.astype(bool))
+    (x, y), _ = deepest_point(ring.astype(bool))
     assert ring[int(y), int(x)]
 
 
@@ -180,4 +180,4 @@ def test_annotations_without_an_object_are_said_to_be(tmp_path, nano, clips):
         labels = np.asarray(Image.open(path))
         Image.fromarray(np.where(labels > 0, 255, 0).astype(np.uint8)).save(path)
     with pytest.raises(InputError, match=r"show no object.*davis2016"):
-        evaluate_run(open_layout("davis2017", root), Run("n", nano, keep=tmp_path / "kept"))
+        evaluate_run(open_layout("davis2017", root), EvaluationRun("n", nano, keep=tmp_path / "kept"))

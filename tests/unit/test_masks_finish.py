@@ -272,7 +272,7 @@ def test_smoothing_takes_logits_and_keeps_their_kind() -> None:
     logits = [np.where(mask, 4.0, -4.0).astype(np.float32) for mask in true]
     logits[3][80:100, 70:90] = -4
     smooth = temporal.smooth(logits, images, radius=2)
-    assert all(one.dtype == np.float32 for one in smooth)
+    assert all(mask.dtype == np.float32 for mask in smooth)
     assert iou(smooth[3] > 0, true[3]) > 0.97 > iou(logits[3] > 0, true[3])
 
 

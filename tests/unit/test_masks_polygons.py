@@ -88,12 +88,12 @@ def test_joining_ragged_pieces_takes_no_more_room_than_they_do() -> None:
     assert len(halves) == 2
     assert points > 100_000
     tracemalloc.start()
-    one = polygons.joined(halves)
+    outline = polygons.joined(halves)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * points * 16  # an outline is two numbers of 8 bytes for each point
-    assert len(one) == points + 2
-    assert polygons.ring_area(one) == pytest.approx(sum(polygons.ring_area(half) for half in halves))
+    assert len(outline) == points + 2
+    assert polygons.ring_area(outline) == pytest.approx(sum(polygons.ring_area(half) for half in halves))
 
 
 def test_small_pieces_survive_any_tolerance_and_min_area_drops_them() -> None:

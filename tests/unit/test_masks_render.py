@@ -50,7 +50,7 @@ def test_first_dozen_stays_apart_for_everyone() -> None:
 def test_palette_is_one_for_ids_and_files() -> None:
     assert len(set(palette.COLORS)) == len(palette.COLORS) == 254
     assert palette.color(1) == palette.COLORS[0] == palette.color(255)
-    assert palette.hex_color(1) == "#0090ff"
+    assert palette.hex_color(palette.color(1)) == "#0090ff"
     assert (0, 0, 0) not in palette.COLORS
     index = np.arange(256, dtype=np.uint8).reshape(16, 16)
     table = palette.davis_palette_bytes()

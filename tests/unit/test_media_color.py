@@ -107,8 +107,8 @@ def test_hlg_curve_has_the_published_values():
 
 
 @given(st.sampled_from(["smpte2084", "arib-std-b67"]), st.floats(0, 1), st.floats(0, 1))
-def test_tone_mapping_keeps_order_and_greys(transfer, one, other):
-    low, high = sorted((one, other))
+def test_tone_mapping_keeps_order_and_greys(transfer, first, other):
+    low, high = sorted((first, other))
     dark, bright = to_srgb(np.array([[low] * 3, [high] * 3]), transfer, "bt2020")
     assert np.all(dark <= bright + 1e-9)
     assert np.ptp(dark) < 2e-3 and np.ptp(bright) < 2e-3

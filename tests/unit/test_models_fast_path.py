@@ -8,7 +8,7 @@ from benchmarks.straightforward import Straightforward
 
 from masklet.models import SAM2, Memories, get_spec
 from masklet.models.attention import attend
-from masklet.models.trunks.levels import Layout
+from masklet.models.trunks.levels import TokenLayout
 
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -81,7 +81,7 @@ def test_attention_is_softmax_of_products(queries: int, keys: int, dtype: torch.
 @pytest.mark.parametrize("window", [0, 3, 4, 7, 16])
 def test_cutting_and_joining_windows_loses_nothing(window: int) -> None:
     x = torch.randn(2, 12, 10, 5)
-    layout = Layout(12, 10, window)
+    layout = TokenLayout(12, 10, window)
     assert torch.equal(layout.join(layout.cut(x)), x)
 
 

@@ -84,6 +84,6 @@ def test_objects_share_the_image_encoder() -> None:
         frames = [Frame(model, 256, objects) for objects in (1, 2, 3)]
         for frame in frames:
             frame.whole()
-    one, two, three = (count(frame.whole).flops for frame in frames)
-    assert two - one < one / 2
-    assert three - two == pytest.approx(two - one, rel=0.01)
+    single, two, three = (count(frame.whole).flops for frame in frames)
+    assert two - single < single / 2
+    assert three - two == pytest.approx(two - single, rel=0.01)

@@ -50,14 +50,14 @@ def project(client: Client) -> str:
 
 
 def operations() -> list[tuple[str, str]]:
-    from masklet.studio.app import Options, Studio, make_app
+    from masklet.studio.app import Studio, StudioOptions, make_app
     from masklet.studio.security import Access
 
-    studio = Studio(Options(root=Path(__file__).parent, recent=Path("nowhere")), Access("127.0.0.1", 1))
+    studio = Studio(StudioOptions(root=Path(__file__).parent, recent=Path("nowhere")), Access("127.0.0.1", 1))
     document = make_app(studio).app.openapi()  # type: ignore[attr-defined]
     studio.close()
     found = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
-    return [one for one in found if one not in _LEFT_OUT]
+    return [route for route in found if route not in _LEFT_OUT]
 
 
 @pytest.fixture(scope="module")

@@ -110,12 +110,12 @@ def test_pictures_are_those_of_the_source_and_read_ahead(clip: Path) -> None:
 
 
 def test_all_sources_share_what_may_be_kept(clip: Path) -> None:
-    with open_media(clip) as one, open_media(clip) as other:
-        size = one.read(0).image_hwc.nbytes
+    with open_media(clip) as first, open_media(clip) as other:
+        size = first.read(0).image_hwc.nbytes
         kept = Kept(picture_bytes=size * 3)
-        stores = FrameStore(one, kept), FrameStore(other, kept)
+        stores = FrameStore(first, kept), FrameStore(other, kept)
         for n in range(4):
-            for store, reader in zip(stores, (one, other), strict=True):
+            for store, reader in zip(stores, (first, other), strict=True):
                 assert np.array_equal(store.picture(n), reader.read(n).image_hwc)
         assert kept.pictures.size == size * 3
         stores[0].jpeg(0)
@@ -153,7 +153,7 @@ def test_a_listing_puts_sequences_together_and_hides_the_rest(tmp_path: Path) ->
     (tmp_path / ".hidden.mp4").write_bytes(b"x")
     (tmp_path / "folder").mkdir()
     listing = Root(tmp_path).listing("")
-    assert [(one.kind, one.name) for one in listing.entries] == [
+    assert [(entry.kind, entry.name) for entry in listing.entries] == [
         ("folder", "folder"),
         ("video", "b.mp4"),
         ("sequence", "shot.####.png"),

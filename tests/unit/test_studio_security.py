@@ -16,7 +16,7 @@ from tests.e2e.studio_client import TOKEN, Client, running
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from masklet.studio.app import Options, Studio, make_app
+from masklet.studio.app import Studio, StudioOptions, make_app
 from masklet.studio.files import Root, clean_name
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError
 from masklet.studio.security import Access, is_loopback
@@ -188,7 +188,7 @@ def test_no_header_is_trusted(guarded: Callable[..., int], headers: list[tuple[s
 @pytest.fixture(scope="module")
 def guarded(client: Client) -> Callable[..., int]:
     """Asks the studio without a server between, which would sort out some of the headers."""
-    app = make_app(Studio(Options(root=client.server.studio.root.folder), Access("127.0.0.1", 8000, TOKEN)))  # type: ignore[attr-defined]
+    app = make_app(Studio(StudioOptions(root=client.server.studio.root.folder), Access("127.0.0.1", 8000, TOKEN)))  # type: ignore[attr-defined]
 
     def ask(method: str, path: str, headers: list[tuple[bytes, bytes]]) -> int:
         scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path}

@@ -247,10 +247,10 @@ def test_the_hiding_thing_hides_its_target_for_a_while_and_passes(seed):
     left = []
     for t in range(9):
         canvas = Canvas(np.zeros((*size, 3), np.uint8))
-        for one in (target, wall):
-            layer = project(one.actor.parts[0], t, one.poses[t], size)
+        for staged in (target, wall):
+            layer = project(staged.actor.parts[0], t, staged.poses[t], size)
             if layer is not None:
-                canvas.paint(layer, one.label)
+                canvas.paint(layer, staged.label)
         left.append(int((canvas.owner == 1).sum()))
     alone = seen(target, np.broadcast_to(np.eye(3), (9, 3, 3)), size)
     assert min(left) < 0.1 * alone.max()

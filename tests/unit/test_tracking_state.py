@@ -170,5 +170,5 @@ def test_damaged_states_are_refused(moving_clip: np.ndarray, change: Any) -> Non
             with pytest.raises(InputError, match="damaged"):
                 import_state(session, [first, state[:cut]])
         assert session.object_ids == [1, 2]
-        import_state(session, [state + first])
+        import_state(session, [state, first])
         assert session.object_ids == [1, 2]

@@ -62,7 +62,7 @@ def test_seen_anew_moves_labels_with_their_pixels() -> None:
     seen = set()
     for seed in range(30):
         _, labels, annotated = seen_anew(np.random.default_rng(seed), clip)
-        found = {one.tobytes() for one in labels}
+        found = {label.tobytes() for label in labels}
         assert found in (plain, mirrored) and annotated.all()
         seen.add((found == mirrored, labels[0].tobytes() in (labels_hw.tobytes() for labels_hw in clip.labels_thw[:1])))
     assert len({first for first, _ in seen}) == 2
@@ -188,6 +188,6 @@ def test_stages_share_the_steps_out(shares: list[float], steps: int) -> None:
 
 
 def test_first_weights_follow_from_the_seed() -> None:
-    one, same, other = (initialise(SAM2(SPECK), seed).state_dict() for seed in (3, 3, 4))
-    assert all(torch.equal(value, same[key]) for key, value in one.items())
-    assert not torch.equal(one["no_mem_embed"], other["no_mem_embed"])
+    first, same, other = (initialise(SAM2(SPECK), seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(value, same[key]) for key, value in first.items())
+    assert not torch.equal(first["no_mem_embed"], other["no_mem_embed"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,7 @@ def test_frames_far_apart(make_video, read_number: Callable[[np.ndarray], int], 
         project.add_object(1, "square")
         for frame in (0, 41, 89):
             project.put_masks([ObjectMask(1, frame, rle.encode(np.ones((64, 96), bool)), painted=True)])
-    footage = Footage(tmp_path / "long.masklet", replace(SMALL, between=0))
+    footage = Footage(tmp_path / "long.masklet", SMALL.changed(between=0))
     [video] = footage.videos
     for wanted in ([89, 0, 41], [3, 3], [7, 5, 50, 52, 58], list(range(60, 90))):
         assert {index: read_number(image) for index, image in video.read(wanted).items()} == {i: i for i in wanted}
@@ -189,7 +188,7 @@ def youtube_vis(tmp_path: Path, true_masks: Masks, demo_images: np.ndarray) -> P
     videos, annotations = [], []
     for number, name in enumerate(["aa11", "bb22"], start=1):
         names = write_pictures(root / "train" / "JPEGImages" / name, demo_images)
-        file_names = [f"{name}/{one}" for one in names]
+        file_names = [f"{name}/{frame}" for frame in names]
         videos.append({"id": number, "width": 128, "height": 72, "length": 8, "file_names": file_names})
         for track, of in true_masks.items():
             segmentations: list[Any] = []
@@ -205,8 +204,8 @@ def youtube_vis(tmp_path: Path, true_masks: Masks, demo_images: np.ndarray) -> P
                     segmentations.append({"size": [72, 128], "counts": runs})
                 else:
                     segmentations.append(polygons.to_coco(polygons.to_polygons(mask)))
-            one = {"id": 10 * number + track, "video_id": number, "category_id": track, "iscrowd": 0}
-            annotations.append({**one, "segmentations": segmentations, "bboxes": [], "areas": []})
+            annotation = {"id": 10 * number + track, "video_id": number, "category_id": track, "iscrowd": 0}
+            annotations.append({**annotation, "segmentations": segmentations, "bboxes": [], "areas": []})
         crowd = {"id": 99, "video_id": number, "category_id": 1, "iscrowd": 1}
         annotations.append({**crowd, "segmentations": [None] * 7 + [{"size": [72, 128], "counts": [0, 72 * 128]}]})
     categories = [{"id": 1, "name": "rabbit"}, {"id": 2, "name": "rock"}]

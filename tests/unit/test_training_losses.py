@@ -10,7 +10,6 @@ import torch
 
 from masklet.training.losses import (
     Guess,
-    LossWeights,
     balanced_loss,
     dice_loss,
     focal_loss,
@@ -18,6 +17,7 @@ from masklet.training.losses import (
     true_iou,
 )
 
+WEIGHTS = {"focal": 20.0, "dice": 1.0, "iou": 1.0, "object_score": 1.0}
 LOGITS = torch.tensor([[[2.0, -1.0, 0.5], [-3.0, 0.1, 4.0]], [[-2.0, 1.0, -0.5], [3.0, -0.1, -4.0]]])
 TRUTH = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]], [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]])
 
@@ -78,7 +78,7 @@ def test_total_loss_takes_the_best_candidate_and_every_iou() -> None:
     ]
     ious = true_iou(guess.logits_knhw, guess.truth_khw)[0].tolist()
     iou_error = np.mean([abs(a - b) for a, b in zip([0.2, 0.9, 0.4], ious, strict=True)])
-    loss, record = total_loss(guess, LossWeights(), 8)
+    loss, record = total_loss(guess, WEIGHTS, 8)
     assert loss.item() == pytest.approx(min(each) + iou_error + _entropy(0.7, 1), rel=1e-4)
     assert record["true_iou"].item() == pytest.approx(ious[1])  # of the candidate that the network would choose
     assert len(set(np.round(each, 6))) == 3
@@ -87,7 +87,7 @@ def test_total_loss_takes_the_best_candidate_and_every_iou() -> None:
 def test_where_the_object_is_hidden_only_its_score_learns() -> None:
     guess = _guess(False)
     logits, iou, score = (x.clone().requires_grad_() for x in (guess.logits_knhw, guess.iou_kn, guess.score_k1))
-    loss, _ = total_loss(Guess(logits, iou, score, guess.truth_khw), LossWeights(balanced=1.0), 8)
+    loss, _ = total_loss(Guess(logits, iou, score, guess.truth_khw), WEIGHTS | {"balanced": 1.0}, 8)
     loss.backward()
     assert loss.item() == pytest.approx(_entropy(0.7, 0), rel=1e-5)
     assert not logits.grad.any() and not iou.grad.any() and score.grad.item() > 0
@@ -99,6 +99,6 @@ def test_masks_of_other_sizes_are_brought_to_one_grid() -> None:
     right = torch.where(truth[:, None, ::4, ::4], 30.0, -30.0)
     guess = Guess(right, torch.ones(1, 1), torch.full((1, 1), 30.0), truth)
     for size in (4, 8, 16):
-        loss, record = total_loss(guess, LossWeights(), size)
+        loss, record = total_loss(guess, WEIGHTS, size)
         assert record["true_iou"].item() > 0.8
-        assert loss.item() < total_loss(Guess(-right, torch.ones(1, 1), guess.score_k1, truth), LossWeights(), size)[0]
+        assert loss.item() < total_loss(Guess(-right, torch.ones(1, 1), guess.score_k1, truth), WEIGHTS, size)[0]

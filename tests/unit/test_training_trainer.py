@@ -23,7 +23,7 @@ from masklet.training.optimisation import part_of
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Prompting, Stage
 from masklet.training.start import Clips, train_run
-from masklet.training.trainer import Report, Trainer
+from masklet.training.trainer import Trainer, TrainReport
 from masklet.weights.checkpoints import read_checkpoint
 from masklet.weights.loading import load_model
 
@@ -37,11 +37,13 @@ def _speck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def _train(folder: Path, stop_at: int = 10**9, clips: list[object] | None = None, **changes: object) -> list[Report]:
+def _train(
+    folder: Path, stop_at: int = 10**9, clips: list[object] | None = None, **changes: object
+) -> list[TrainReport]:
     run = RunFolder(folder)
     try:
         trainer = Trainer(settings_of(**changes), run, painted, clips or (), workers=0)
-        reports: list[Report] = []
+        reports: list[TrainReport] = []
         trainer.run(reports.append, lambda: trainer.step >= stop_at)
         return reports
     finally:

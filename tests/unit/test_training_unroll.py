@@ -10,13 +10,18 @@ from masklet.tracking import VideoTracker
 from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess
-from masklet.training.unroll import PromptPlan, Unroller
+from masklet.training.settings import Prompting
+from masklet.training.unroll import Unroller
 from masklet.weights.checkpoints import build, read_checkpoint
 from masklet.weights.loading import load_model
 from masklet.weights.registry import packaged_weights
 
 FRAMES = 7  # more than the network's memories, so that old ones are dropped
-KINDS = {"mask": PromptPlan(1, 0, 0, 0), "box": PromptPlan(0, 1, 0, 0), "click": PromptPlan(0, 0, 0, 0)}
+KINDS = {
+    "mask": Prompting(mask=1, box=0, corrections=0, later=0),
+    "box": Prompting(mask=0, box=1, corrections=0, later=0),
+    "click": Prompting(mask=0, box=0, corrections=0, later=0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +100,10 @@ def test_a_frozen_encoder_says_the_same_without_gradients(batch: Batch) -> None:
     model.image_encoder.neck.requires_grad_(True)
     learning = unroller.encode(batch.frames_bthwc[:, :2])
     assert not frozen.embedding_bchw.requires_grad and learning.embedding_bchw.requires_grad
-    for one, other in zip(
+    for parameter, other in zip(
         (frozen.embedding_bchw, *frozen.high_res_bchw), (learning.embedding_bchw, *learning.high_res_bchw), strict=True
     ):
-        torch.testing.assert_close(one, other.detach(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(parameter, other.detach(), rtol=1e-3, atol=1e-4)
 
 
 def test_one_step_holds_masks_boxes_and_clicks(batch: Batch) -> None:
@@ -112,7 +117,7 @@ def test_one_step_holds_masks_boxes_and_clicks(batch: Batch) -> None:
     unroller = Unroller(build(read_checkpoint(packaged_weights("nano"))))
     with torch.no_grad():
         features = unroller.encode(many.frames_bthwc)
-        said = unroller(features, many, PromptPlan(0.3, 0.3, 0, 0), np.random.default_rng(0))
+        said = unroller(features, many, Prompting(mask=0.3, box=0.3, corrections=0, later=0), np.random.default_rng(0))
     masks, boxes = said.guesses[1]
     [clicks] = said.guesses[3]
     assert len(masks.truth_khw) + len(boxes.truth_khw) + len(clicks.truth_khw) == 24
@@ -132,7 +137,8 @@ def test_corrections_add_guesses_and_unknown_frames_none(batch: Batch) -> None:
     with torch.no_grad():
         features = unroller.encode(sparse.frames_bthwc)
         plain = unroller(features, sparse, KINDS["click"], np.random.default_rng(0)).together()
-        rich = unroller(features, sparse, PromptPlan(0, 0, 3, 0), np.random.default_rng(1)).together()
+        corrected = KINDS["click"].model_copy(update={"corrections": 3})
+        rich = unroller(features, sparse, corrected, np.random.default_rng(1)).together()
     assert sum(len(guess.truth_khw) for guess in plain) == 2 * 2  # two masklets on the two frames that are known
     more = sum(len(guess.truth_khw) for guess in rich)
     assert 4 < more <= 2 * 2 + 2 * 3 and more % 2 == 0

@@ -34,13 +34,13 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-class _Root(LazyGroup):
+class _Commands(LazyGroup):
     lazy = COMMANDS
 
 
 app = typer.Typer(
     name="masklet",
-    cls=_Root,
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

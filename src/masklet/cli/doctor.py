@@ -53,7 +53,7 @@ _OPTIONAL = {
 
 
 @dataclass
-class Report:
+class DoctorReport:
     """Sections of named facts, and what is wrong."""
 
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -81,9 +81,9 @@ def doctor(
         raise typer.Exit(1)
 
 
-def examine() -> Report:
+def examine() -> DoctorReport:
     """Look at everything that decides what masklet can do here."""
-    report = Report()
+    report = DoctorReport()
     system = report.section("System")
     system["masklet"] = __version__
     system["Python"] = f"{platform.python_version()} ({platform.python_implementation()})"
@@ -95,7 +95,7 @@ def examine() -> Report:
     return report
 
 
-def _examine_torch(report: Report) -> None:
+def _examine_torch(report: DoctorReport) -> None:
     cpu = report.section("Processor")
     cpu["name"] = _cpu_name()
     cpu["logical cores"] = os.cpu_count()
@@ -169,7 +169,7 @@ def _cpuinfo() -> list[str]:
         return []
 
 
-def _examine_video(report: Report) -> None:
+def _examine_video(report: DoctorReport) -> None:
     section = report.section("Video")
     try:
         import av
@@ -199,7 +199,7 @@ def _has_codec(av: Any, name: str, mode: str) -> bool:
     return True
 
 
-def _examine_packages(report: Report) -> None:
+def _examine_packages(report: DoctorReport) -> None:
     section = report.section("Packages")
     for name in _PACKAGES:
         version = _version(name)
@@ -217,7 +217,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _examine_models(report: Report) -> None:
+def _examine_models(report: DoctorReport) -> None:
     from masklet.weights import cache
     from masklet.weights.registry import RELEASED, packaged_weights
 
@@ -253,7 +253,7 @@ def _nearest_existing(folder: Path) -> Path:
     return next((place for place in (folder, *folder.parents) if place.exists()), Path(folder.anchor))
 
 
-def _show(report: Report) -> None:
+def _show(report: DoctorReport) -> None:
     console = Console(highlight=False)
     for title, facts in report.sections.items():
         table = Table(box=None, show_header=False, pad_edge=False)

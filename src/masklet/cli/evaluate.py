@@ -43,7 +43,7 @@ class Benchmark(Group):
 
     def open(self) -> MaskDataset | BoxDataset:
         """The sequences asked for, cut to the length asked for."""
-        from masklet.evaluation import MaskDataset, open_layout
+        from masklet.evaluation import open_layout
 
         dataset = open_layout(self.layout, self.data, self.split)
         names = [sequence.name for sequence in dataset.sequences]
@@ -51,13 +51,10 @@ class Benchmark(Group):
         unknown = [name for name in wanted if name not in names]
         if unknown:
             raise InputError(f"no sequence {unknown[0]!r} here; there are {', '.join(sorted(names)[:12])} …")
-        if isinstance(dataset, MaskDataset):
-            masks = {sequence.name: sequence for sequence in dataset.sequences}
-            cut = [masks[name] if self.max_frames is None else masks[name].limited(self.max_frames) for name in wanted]
-            return replace(dataset, sequences=tuple(cut))
-        boxes = {sequence.name: sequence for sequence in dataset.sequences}
-        short = [boxes[name] if self.max_frames is None else boxes[name].limited(self.max_frames) for name in wanted]
-        return replace(dataset, sequences=tuple(short))
+        known: dict[str, Any] = {sequence.name: sequence for sequence in dataset.sequences}
+        cut = [known[name] if self.max_frames is None else known[name].limited(self.max_frames) for name in wanted]
+        changes: dict[str, Any] = {"sequences": tuple(cut)}
+        return replace(dataset, **changes)
 
 
 @grouped
@@ -197,7 +194,7 @@ def _track(
     policy_option: list[str],
     **how: Any,
 ) -> list[Evaluation]:
-    from masklet.evaluation.run import Run, evaluate_run
+    from masklet.evaluation.run import EvaluationRun, evaluate_run
 
     evaluations = []
     settings = read_settings(policy_option, "--policy-option")
@@ -206,7 +203,7 @@ def _track(
             for policy in policies:
                 name = " ".join([model_name, policy, prompt, *policy_option])
                 keep = output / "results" / name.replace(" ", "_") if output is not None else None
-                run = Run(name, model, policy, prompt, keep=keep, policy_settings=settings, **how)
+                run = EvaluationRun(name, model, policy, prompt, keep=keep, policy_settings=settings, **how)
                 task = bar.add_task(name, total=len(dataset.sequences))
                 evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
     return evaluations

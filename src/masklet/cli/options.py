@@ -133,7 +133,7 @@ class Looks(Group):
         return _declared(MaskSettings, of_looks)
 
 
-class Policy(Group):
+class PolicyOptions(Group):
     """The policy and its settings. Those of the usual policy have options of their own, made from their declaration."""
 
     def __init__(self, policy: str | None, policy_option: list[str] | None, **own: Any) -> None:

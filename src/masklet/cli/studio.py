@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,22 +13,70 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from masklet.cli.options import Device, Dtype, ModelName, PolicyName, PolicyOption, Resolution, read_settings
+from masklet.cli.options import (
+    Device,
+    Dtype,
+    Group,
+    ModelName,
+    PolicyName,
+    PolicyOption,
+    Resolution,
+    grouped,
+    read_settings,
+)
 from masklet.errors import InputError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from masklet.project import TrackSettings
-    from masklet.studio.app import Options
+    from masklet.studio.app import StudioOptions
     from masklet.studio.server import Server
 
-_LISTENS = "Where it listens"
+_listens = partial(typer.Option, rich_help_panel="Where it listens")
 
 
+@dataclass(frozen=True)
+class Address(Group):
+    """Where the studio listens, and who is let in."""
+
+    host: Annotated[str, _listens(help="Address to listen at.")] = "127.0.0.1"
+    port: Annotated[
+        int | None,
+        _listens(min=0, max=65535, help="Port; 0: a free one.", show_default="that of last time, or a free one"),
+    ] = None
+    allow_host: Annotated[
+        list[str] | None, _listens(metavar="NAME", help="A name that the server is called by. May be repeated.")
+    ] = None
+    new_token: Annotated[
+        bool, _listens("--new-token", help="Shut out every browser and script that was let in before.")
+    ] = False
+    no_browser: Annotated[bool, _listens("--no-browser", help="Only print the address.")] = False
+
+    def serve(self, options: StudioOptions) -> Server:
+        """A studio that has its port: the one that was asked for, that of last time, or any. It lets in whoever it let
+        in last time, unless they are shut out.
+        """
+        from masklet.studio import login
+        from masklet.studio.server import Server
+
+        last = login.recall()
+        token = login.new_token() if self.new_token else last.token
+        server = None
+        if self.port is None:
+            with suppress(InputError):
+                server = Server(options, self.host, last.port, token, self.allow_host or ())
+        if server is None:
+            server = Server(options, self.host, self.port or 0, token, self.allow_host or ())
+        login.keep(login.Login(token, server.access.port))
+        return server
+
+
+@grouped
 def studio(
     path: Annotated[
         Path | None,
         typer.Argument(metavar="[FILE|FOLDER]", help="A video, a picture, a clip.masklet, or a folder to choose from."),
     ] = None,
+    *,
     root: Annotated[
         Path | None,
         typer.Option(help="Nothing outside of this folder is opened.", show_default="that of FILE, or here"),
@@ -37,32 +86,7 @@ def studio(
     ] = None,
     uploads: Annotated[str, typer.Option(help="Folder for uploads, below the root.")] = "uploads",
     upload_limit: Annotated[float, typer.Option(metavar="GB", min=0.001, help="Largest upload.")] = 20.0,
-    host: Annotated[str, typer.Option(help="Address to listen at.", rich_help_panel=_LISTENS)] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port; 0: a free one.",
-            show_default="that of last time, or a free one",
-            rich_help_panel=_LISTENS,
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A name that the server is called by. May be repeated.", rich_help_panel=_LISTENS
-        ),
-    ] = None,
-    new_token: Annotated[
-        bool,
-        typer.Option(
-            "--new-token", help="Shut out every browser and script that was let in before.", rich_help_panel=_LISTENS
-        ),
-    ] = False,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Only print the address.", rich_help_panel=_LISTENS)
-    ] = False,
+    address: Address,
     model: ModelName = None,
     resolution: Resolution = None,
     policy: PolicyName = None,
@@ -82,25 +106,21 @@ def studio(
         raise InputError(
             f"masklet studio needs {' and '.join(missing)}, which other commands don't: pip install 'masklet[studio]'"
         )
-    from masklet.studio import login
-    from masklet.studio.app import Options
+    from masklet.studio.app import StudioOptions
 
     settings = _settings(model, resolution, policy, policy_option, device, dtype)
     folder, wanted = _places(path, root)
     if source is not None and (wanted is None or path is None or path.suffix != ".masklet"):
         raise InputError("--source says where the video of a project is: name the project, a clip.masklet, as well")
     moved = None if source is None else _below(source, folder)
-    options = Options(
+    options = StudioOptions(
         root=folder,
         uploads=uploads,
         upload_limit=int(upload_limit * (1 << 30)),
         settings=settings,
         device=device,
     )
-    last = login.recall()
-    token = login.new_token() if new_token else last.token
-    server = _serve(options, host, [last.port, 0] if port is None else [port], token, allow_host or ())
-    login.keep(login.Login(token, server.access.port))
+    server = address.serve(options)
     if wanted is not None:
         try:
             server.open(wanted, moved)
@@ -113,22 +133,12 @@ def studio(
     console.print(f"Token for scripts: {server.access.token}", soft_wrap=True, markup=False)
     if not server.access.local:
         console.print(
-            f"[yellow]Warning:[/] other machines can reach {host}. Whoever has the address or the token can open and "
-            "write files in this folder, and nothing on the way is encrypted.",
+            f"[yellow]Warning:[/] other machines can reach {address.host}. Whoever has the address or the token "
+            "can open and write files in this folder, and nothing on the way is encrypted.",
             soft_wrap=True,
         )
     console.print("Ctrl-C ends it; everything is saved.")
-    server.run(None if no_browser else lambda: _open_browser(link, console))
-
-
-def _serve(options: Options, host: str, ports: list[int], token: str, names: Sequence[str]) -> Server:
-    """A studio at the first port that can be had."""
-    from masklet.studio.server import Server
-
-    for port in ports[:-1]:
-        with suppress(InputError):
-            return Server(options, host, port, token, names)
-    return Server(options, host, ports[-1], token, names)
+    server.run(None if address.no_browser else lambda: _open_browser(link, console))
 
 
 def _settings(
@@ -142,23 +152,18 @@ def _settings(
     """How new projects are tracked. Raises MaskletError for what can't be."""
     from masklet.models import get_spec
     from masklet.project import TrackSettings
-    from masklet.runtime import pick_device, pick_dtype
-    from masklet.tracking.policies import make_policy
+    from masklet.studio.workspace import check_settings
 
     usual = TrackSettings()
-    spec = get_spec(model or usual.model)
-    options = read_settings(policy_option, "--policy-option")
-    make_policy(policy or usual.policy, spec, **options)
-    if resolution is not None:
-        spec.check_resolution(resolution)
-    pick_dtype(dtype, pick_device(device))
-    return TrackSettings(
-        model=spec.name,
+    settings = TrackSettings(
+        model=get_spec(model or usual.model).name,
         policy=policy or usual.policy,
-        policy_options=options,
+        policy_options=read_settings(policy_option, "--policy-option"),
         resolution=resolution,
         dtype=dtype,
     )
+    check_settings(settings, device)
+    return settings
 
 
 def _open_browser(link: str, console: Console) -> None:

@@ -19,7 +19,7 @@ from masklet.cli.options import (
     Group,
     Looks,
     Network,
-    Policy,
+    PolicyOptions,
     Prompts,
     Start,
     grouped,
@@ -76,7 +76,7 @@ def track(
     prompts: Prompts,
     where: Where,
     network: Network,
-    policy: Policy,
+    policy: PolicyOptions,
     looks: Looks,
     output: Annotated[
         Path | None,

@@ -16,7 +16,7 @@ from masklet.errors import ExportError, InputError
 
 if TYPE_CHECKING:
     from masklet.training.settings import TrainSettings
-    from masklet.training.synthesis import Pictures
+    from masklet.training.synthesis import Pictures, Wardrobe
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -109,12 +109,8 @@ def train(
         raise typer.Exit
     from masklet.training.start import synthetic_clips
 
-    clips = synthetic_clips(
-        _pictures(cutouts, sources, "cutouts"),
-        _pictures(photos, sources, "photos"),
-        _pictures(None, sources, "textures"),
-    )
     begin = None if start is None else str(start)
+    clips = synthetic_clips(_wardrobe(cutouts, photos, sources))
     training.run(run, clips, validation, model=model, start=begin, start_trunk=start_trunk)
 
 
@@ -135,16 +131,12 @@ def preview(
     import cv2
 
     from masklet.sources import Sources
-    from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe, contact_sheet
+    from masklet.training.synthesis import ClipGenerator, ClipSettings, contact_sheet
 
     suffix = output.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError(f"{output} must be named .png, .jpg or .webp, which say what is written.")
-    wardrobe = Wardrobe(
-        _pictures(cutouts, sources, "cutouts"),
-        _pictures(photos, sources, "photos"),
-        _pictures(None, sources, "textures"),
-    )
+    wardrobe = _wardrobe(cutouts, photos, sources)
     generator = ClipGenerator(wardrobe, ClipSettings(frames=frames, height=size, width=size), seed=seed)
     made = [generator.clip(number) for number in range(clips)]
     sheet = contact_sheet(made, masks=masks, columns=columns)
@@ -154,6 +146,14 @@ def preview(
         temporary.write_bytes(coded.tobytes())
     objects = sum(len(clip.objects) for clip in made)
     typer.echo(f"{output}: {clips} clips of {frames} frames, {objects} objects")
+
+
+def _wardrobe(cutouts: list[Path] | None, photos: list[Path] | None, packs: list[Path] | None) -> Wardrobe:
+    from masklet.training.synthesis import Wardrobe
+
+    return Wardrobe(
+        _pictures(cutouts, packs, "cutouts"), _pictures(photos, packs, "photos"), _pictures(None, packs, "textures")
+    )
 
 
 def _pictures(own: list[Path] | None, packs: list[Path] | None, kind: str) -> Pictures | None:

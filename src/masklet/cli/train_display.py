@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from masklet.cli.interrupt import GentleStop
 
 if TYPE_CHECKING:
-    from masklet.training.trainer import Report
+    from masklet.training.trainer import TrainReport
 
 #: Where there is no terminal, a line is written for every so many reports.
 _QUIET = 5
@@ -51,7 +51,7 @@ class TrainDisplay:
         self._bar.stop()
         self._interrupt.release()
 
-    def show(self, report: Report) -> None:
+    def show(self, report: TrainReport) -> None:
         terms, numbers = report.terms, ""
         if terms:
             numbers = (

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.evaluation.region import same_shape
+from masklet.evaluation.region import without_void
 
 TOLERANCE = 0.008  # of the image diagonal
 
@@ -58,10 +58,7 @@ def boundary_accuracy(
     """
     if tolerance <= 0:
         raise InputError(f"the boundary tolerance must be positive; got {tolerance}")
-    truth, mask, void = same_shape(truth_hw, mask_hw, void_hw)
-    if void is not None:
-        truth = truth & ~void
-        mask = mask & ~void
+    truth, mask = without_void(truth_hw, mask_hw, void_hw)
     truth_outline, mask_outline = boundary_map(truth), boundary_map(mask)
     truth_count, mask_count = int(np.count_nonzero(truth_outline)), int(np.count_nonzero(mask_outline))
     if truth_count == 0 and mask_count == 0:

@@ -228,23 +228,23 @@ def summarize_boxes(scores: Iterable[BoxScores], protocol: BoxProtocol | None = 
         empty = np.zeros(0)
         return BoxSummary(0, nan, nan, nan, nan, nan, nan, empty, empty, empty)
     if protocol.average_overlap:
-        frames = np.concatenate([one.overlap for one in parts])
+        frames = np.concatenate([part.overlap for part in parts])
         curve = (frames[:, None] > AVERAGE_OVERLAP_THRESHOLDS).mean(axis=0) if frames.size else np.zeros(101)
         ao = float(frames.mean()) if frames.size else nan
         sr50 = float((frames > 0.5).mean()) if frames.size else nan
         sr75 = float((frames > 0.75).mean()) if frames.size else nan
         return BoxSummary(len(parts), float(curve.mean()), nan, nan, ao, sr50, sr75, curve, np.zeros(0), np.zeros(0))
-    success = np.mean([one.success for one in parts], axis=0)
-    precision = np.mean([one.precision for one in parts], axis=0)
-    normalised = np.mean([one.normalised_precision for one in parts], axis=0)
+    success = np.mean([part.success for part in parts], axis=0)
+    precision = np.mean([part.precision for part in parts], axis=0)
+    normalised = np.mean([part.normalised_precision for part in parts], axis=0)
     return BoxSummary(
         len(parts),
         float(success.mean()),
         float(precision[PRECISION_AT]),
         float(normalised[PRECISION_AT]),
-        float(np.nanmean([one.average_overlap for one in parts])),
-        float(np.nanmean([one.success_rate(0.5) for one in parts])),
-        float(np.nanmean([one.success_rate(0.75) for one in parts])),
+        float(np.nanmean([part.average_overlap for part in parts])),
+        float(np.nanmean([part.success_rate(0.5) for part in parts])),
+        float(np.nanmean([part.success_rate(0.75) for part in parts])),
         success,
         precision,
         normalised,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from masklet.errors import InputError
@@ -79,15 +78,11 @@ def first_masks(
 
 def next_click(truth_hw: np.ndarray, mask_hw: np.ndarray) -> tuple[tuple[float, float], int]:
     """Where somebody would correct a mask, ``(x, y)``, and whether the click adds (1) or takes away (0)."""
-    wrong = {1: truth_hw & ~mask_hw, 0: mask_hw & ~truth_hw}
-    depth = {label: _depth(area) for label, area in wrong.items()}
-    label = 1 if depth[1] >= depth[0] else 0
-    return deepest_point(wrong[label] if wrong[label].any() else truth_hw), label
-
-
-def _depth(area_hw: np.ndarray) -> float:
-    padded = np.pad(area_hw, 1).astype(np.uint8)
-    return float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())
+    missing, missing_depth = deepest_point(truth_hw & ~mask_hw)
+    extra, extra_depth = deepest_point(mask_hw & ~truth_hw)
+    if missing_depth >= extra_depth:
+        return missing if missing_depth else deepest_point(truth_hw)[0], 1
+    return extra, 0
 
 
 def _without_network(truth_hw: np.ndarray) -> dict[str, float]:

@@ -109,14 +109,14 @@ class ObjectScorer:
 
 def summarize_masks(objects: Iterable[ObjectScores]) -> MaskSummary:
     """Every object counts the same, however long its sequence (DAVIS 2017). Empty objects are left out."""
-    scored = [one for one in objects if len(one.frames)]
-    j, f = _average([one.j for one in scored]), _average([one.f for one in scored])
+    scored = [tracked for tracked in objects if len(tracked.frames)]
+    j, f = _average([tracked.j for tracked in scored]), _average([tracked.f for tracked in scored])
     groups: dict[str, tuple[float, float]] = {}
-    for name in sorted({one.group for one in scored if one.group}):
-        members = [one for one in scored if one.group == name]
+    for name in sorted({tracked.group for tracked in scored if tracked.group}):
+        members = [tracked for tracked in scored if tracked.group == name]
         groups[name] = (
-            float(np.mean([one.j.mean for one in members])),
-            float(np.mean([one.f.mean for one in members])),
+            float(np.mean([tracked.j.mean for tracked in members])),
+            float(np.mean([tracked.f.mean for tracked in members])),
         )
     return MaskSummary(len(scored), (j.mean + f.mean) / 2, j, f, groups)
 
@@ -125,7 +125,7 @@ def _average(parts: Sequence[Statistics]) -> Statistics:
     if not parts:
         return Statistics(float("nan"), float("nan"), float("nan"))
     return Statistics(
-        mean=float(np.mean([one.mean for one in parts])),
-        recall=float(np.mean([one.recall for one in parts])),
-        decay=float(np.mean([one.decay for one in parts])),
+        mean=float(np.mean([part.mean for part in parts])),
+        recall=float(np.mean([part.recall for part in parts])),
+        decay=float(np.mean([part.decay for part in parts])),
     )

@@ -25,16 +25,16 @@ def write_plots(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
         ExportError: matplotlib isn't installed, or a file can't be written.
     """
     figure_type = _figure_type()
-    masks = [one for one in evaluations if isinstance(one, MaskEvaluation)]
-    boxes = [one for one in evaluations if isinstance(one, BoxEvaluation)]
+    masks = [evaluation for evaluation in evaluations if isinstance(evaluation, MaskEvaluation)]
+    boxes = [evaluation for evaluation in evaluations if isinstance(evaluation, BoxEvaluation)]
     paths: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in dict.fromkeys(one.sequence for run in masks for one in run.objects):
+        for name in dict.fromkeys(tracked.sequence for run in masks for tracked in run.objects):
             figure = figure_type(figsize=(9, 4.5), layout="constrained")
             _mask_sequence(figure.subplots(2, 1, sharex=True), name, masks)
             paths.append(_save(figure, folder / f"{name}.png"))
-        for name in dict.fromkeys(one.sequence for run in boxes for one in run.sequences):
+        for name in dict.fromkeys(scores.sequence for run in boxes for scores in run.sequences):
             figure = figure_type(figsize=(9, 3), layout="constrained")
             _box_sequence(figure.subplots(), name, boxes)
             paths.append(_save(figure, folder / f"{name}.png"))
@@ -65,7 +65,7 @@ def _mask_sequence(axes: Sequence[Axes], name: str, runs: Sequence[MaskEvaluatio
     """J above, F below; one line per run, the mean of the sequence's objects."""
     for axis, measure in zip(axes, ("J", "F"), strict=True):
         for run in runs:
-            objects = [one for one in run.objects if one.sequence == name]
+            objects = [tracked for tracked in run.objects if tracked.sequence == name]
             frames, values = _mean_through_time(objects, measure)
             if frames:
                 axis.plot(frames, values, label=f"{run.name} ({np.mean(values):.3f})", linewidth=1.4)
@@ -77,8 +77,8 @@ def _mask_sequence(axes: Sequence[Axes], name: str, runs: Sequence[MaskEvaluatio
 
 def _mean_through_time(objects: Sequence[ObjectScores], measure: str) -> tuple[list[int], list[float]]:
     collected: dict[str, list[float]] = {}
-    for one in objects:
-        for frame, value in zip(one.frames, one.region if measure == "J" else one.boundary, strict=True):
+    for tracked in objects:
+        for frame, value in zip(tracked.frames, tracked.region if measure == "J" else tracked.boundary, strict=True):
             collected.setdefault(frame, []).append(float(value))
     names = sorted(collected)
     numbers = [int(frame) for frame in names] if all(f.isdigit() for f in names) else list(range(len(names)))
@@ -87,10 +87,10 @@ def _mean_through_time(objects: Sequence[ObjectScores], measure: str) -> tuple[l
 
 def _box_sequence(axis: Axes, name: str, runs: Sequence[BoxEvaluation]) -> None:
     for run in runs:
-        for one in run.sequences:
-            if one.sequence == name and one.overlap.size:
-                shown = np.where(one.overlap < 0, np.nan, one.overlap)  # a gap where the target is absent
-                label = f"{run.name} ({np.clip(one.overlap, 0, None).mean():.3f})"
+        for tracked in run.sequences:
+            if tracked.sequence == name and tracked.overlap.size:
+                shown = np.where(tracked.overlap < 0, np.nan, tracked.overlap)  # a gap where the target is absent
+                label = f"{run.name} ({np.clip(tracked.overlap, 0, None).mean():.3f})"
                 axis.plot(np.arange(len(shown)), shown, label=label, linewidth=1.4)
     axis.set_title(name)
     axis.set_xlabel("scored frame")

@@ -21,24 +21,21 @@ def region_similarity(truth_hw: np.ndarray, mask_hw: np.ndarray, void_hw: np.nda
     Raises:
         InputError: the shapes differ.
     """
-    truth, mask, void = same_shape(truth_hw, mask_hw, void_hw)
-    if void is not None:
-        truth = truth & ~void
-        mask = mask & ~void
+    truth, mask = without_void(truth_hw, mask_hw, void_hw)
     union = int(np.count_nonzero(truth | mask))
     if union == 0:
         return 1.0
     return int(np.count_nonzero(truth & mask)) / union
 
 
-def same_shape(
+def without_void(
     truth_hw: np.ndarray, mask_hw: np.ndarray, void_hw: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The three as bool arrays, checked to be (H, W) and equally large."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Annotation and mask as bool arrays, (H, W) and equally large, with void pixels in neither of them."""
     truth = np.asarray(truth_hw).astype(bool, copy=False)
     mask = np.asarray(mask_hw).astype(bool, copy=False)
     void = None if void_hw is None else np.asarray(void_hw).astype(bool, copy=False)
     if truth.ndim != 2 or truth.shape != mask.shape or (void is not None and void.shape != truth.shape):
         shapes = ", ".join(str(a.shape) for a in (truth, mask, void) if a is not None)
         raise InputError(f"masks to compare must have one shape (height, width); got {shapes}")
-    return truth, mask, void
+    return (truth, mask) if void is None else (truth & ~void, mask & ~void)

@@ -22,7 +22,10 @@ Row = dict[str, "str | float | int"]
 
 def summary_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """One row per run, with the benchmark's measures in percent."""
-    return [_mask_row(one) if isinstance(one, MaskEvaluation) else _box_row(one) for one in evaluations]
+    return [
+        _mask_row(evaluation) if isinstance(evaluation, MaskEvaluation) else _box_row(evaluation)
+        for evaluation in evaluations
+    ]
 
 
 def _mask_row(evaluation: MaskEvaluation) -> Row:
@@ -74,29 +77,29 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
             rows += [
                 {
                     "run": evaluation.name,
-                    "sequence": one.sequence,
-                    "object": one.object_id,
-                    "frames": len(one.frames),
-                    **_mask_measures(one),
-                    "group": one.group,
+                    "sequence": tracked.sequence,
+                    "object": tracked.object_id,
+                    "frames": len(tracked.frames),
+                    **_mask_measures(tracked),
+                    "group": tracked.group,
                 }
-                for one in evaluation.objects
+                for tracked in evaluation.objects
             ]
         else:
             rows += [
                 {
                     "run": evaluation.name,
-                    "sequence": one.sequence,
-                    "frames": len(one.overlap),
-                    "AUC": 100 * one.success_auc,
-                    "Pnorm": 100 * one.normalised_precision_20,
-                    "P": 100 * one.precision_20,
-                    "AO": 100 * one.average_overlap,
-                    "SR50": 100 * one.success_rate(0.5),
-                    "SR75": 100 * one.success_rate(0.75),
-                    "group": one.group,
+                    "sequence": sequence.sequence,
+                    "frames": len(sequence.overlap),
+                    "AUC": 100 * sequence.success_auc,
+                    "Pnorm": 100 * sequence.normalised_precision_20,
+                    "P": 100 * sequence.precision_20,
+                    "AO": 100 * sequence.average_overlap,
+                    "SR50": 100 * sequence.success_rate(0.5),
+                    "SR75": 100 * sequence.success_rate(0.75),
+                    "group": sequence.group,
                 }
-                for one in evaluation.sequences
+                for sequence in evaluation.sequences
             ]
     return rows
 
@@ -106,13 +109,13 @@ def frame_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     rows: list[Row] = []
     for evaluation in evaluations:
         if isinstance(evaluation, MaskEvaluation):
-            for one in evaluation.objects:
-                for frame, j, f in zip(one.frames, one.region, one.boundary, strict=True):
+            for tracked in evaluation.objects:
+                for frame, j, f in zip(tracked.frames, tracked.region, tracked.boundary, strict=True):
                     rows.append(
                         {
                             "run": evaluation.name,
-                            "sequence": one.sequence,
-                            "object": one.object_id,
+                            "sequence": tracked.sequence,
+                            "object": tracked.object_id,
                             "frame": frame,
                             "J": float(j),
                             "F": float(f),
@@ -217,7 +220,7 @@ def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]
         "details.csv": detail_rows(evaluations),
         "frames.csv": frame_rows(evaluations),
     }
-    boxes = [one for one in evaluations if isinstance(one, BoxEvaluation)]
+    boxes = [evaluation for evaluation in evaluations if isinstance(evaluation, BoxEvaluation)]
     if boxes:
         reports["curves.csv"] = curve_rows(boxes)
     for name, rows in reports.items():

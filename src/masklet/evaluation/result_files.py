@@ -42,6 +42,14 @@ def read_numbers(path: Path) -> np.ndarray:
     return np.asarray(rows, dtype=np.float64).reshape(len(rows), -1) if rows else np.zeros((0, 0))
 
 
+def read_marks(path: Path, count: int) -> np.ndarray:
+    """One number for each of `count` boxes, (N,). Raises as `read_numbers`, and InputError where there are others."""
+    marks = read_numbers(path).ravel()
+    if len(marks) != count:
+        raise InputError(f"{path} has {len(marks)} marks for {count} boxes")
+    return marks
+
+
 def read_boxes(path: Path) -> np.ndarray:
     """Boxes of a text file, (N, 4) left, top, width, height. Rows of eight numbers (corners) become bounds.
 

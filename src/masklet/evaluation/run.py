@@ -42,7 +42,7 @@ PROMPTS = ("mask", "box", "click")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EvaluationRun:
     """One way to track: a network, a policy, a kind of prompt.
 
     Attributes:
@@ -70,7 +70,9 @@ class Run:
 Finished = Callable[[str], None]
 
 
-def evaluate_run(dataset: MaskDataset | BoxDataset, run: Run, *, finished: Finished | None = None) -> Evaluation:
+def evaluate_run(
+    dataset: MaskDataset | BoxDataset, run: EvaluationRun, *, finished: Finished | None = None
+) -> Evaluation:
     """Tracks and scores every sequence.
 
     Args:
@@ -91,7 +93,7 @@ def evaluate_run(dataset: MaskDataset | BoxDataset, run: Run, *, finished: Finis
         return _evaluate_masks(dataset, run, finished)
 
 
-def _evaluate_masks(dataset: MaskDataset, run: Run, finished: Finished | None) -> MaskEvaluation:
+def _evaluate_masks(dataset: MaskDataset, run: EvaluationRun, finished: Finished | None) -> MaskEvaluation:
     objects: list[ObjectScores] = []
     clock = _Clock()
     for sequence in dataset.sequences:
@@ -115,7 +117,7 @@ def _evaluate_masks(dataset: MaskDataset, run: Run, finished: Finished | None) -
     return MaskEvaluation(run.name, tuple(objects), summarize_masks(objects), clock.frames_per_second)
 
 
-def _evaluate_boxes(dataset: BoxDataset, run: Run, finished: Finished | None) -> BoxEvaluation:
+def _evaluate_boxes(dataset: BoxDataset, run: EvaluationRun, finished: Finished | None) -> BoxEvaluation:
     scores: list[BoxScores] = []
     clock = _Clock()
     for sequence in dataset.sequences:
@@ -138,7 +140,7 @@ def _evaluate_boxes(dataset: BoxDataset, run: Run, finished: Finished | None) ->
     return BoxEvaluation(run.name, tuple(scores), summarize_boxes(scores, dataset.protocol), clock.frames_per_second)
 
 
-def track_masks(sequence: MaskSequence, run: Run) -> Iterator[tuple[int, dict[int, np.ndarray]]]:
+def track_masks(sequence: MaskSequence, run: EvaluationRun) -> Iterator[tuple[int, dict[int, np.ndarray]]]:
     """Tracks a sequence's objects, each from the frame on which the benchmark shows it.
 
     Yields:
@@ -163,7 +165,7 @@ def track_masks(sequence: MaskSequence, run: Run) -> Iterator[tuple[int, dict[in
             introduce(result.index + 1)
 
 
-def track_boxes(sequence: BoxSequence, run: Run) -> Iterator[tuple[int, np.ndarray]]:
+def track_boxes(sequence: BoxSequence, run: EvaluationRun) -> Iterator[tuple[int, np.ndarray]]:
     """Tracks a sequence's target from its first box.
 
     Yields:
@@ -183,11 +185,11 @@ def track_boxes(sequence: BoxSequence, run: Run) -> Iterator[tuple[int, np.ndarr
                 yield result.index, np.array([box[0], box[1], box[2] - box[0], box[3] - box[1]], np.float64)
 
 
-def deepest_point(mask_hw: np.ndarray) -> tuple[float, float]:
-    """The (x, y) pixel of a mask that is farthest from its outline; the picture's edge is an outline too."""
+def deepest_point(mask_hw: np.ndarray) -> tuple[tuple[float, float], float]:
+    """The (x, y) pixel of a mask that is farthest from its outline, and how far; the picture's edge is outline too."""
     distance = cv2.distanceTransform(np.pad(mask_hw, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     y, x = np.unravel_index(int(distance[1:-1, 1:-1].argmax()), mask_hw.shape)
-    return float(x), float(y)
+    return (float(x), float(y)), float(distance.max())
 
 
 def prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
@@ -198,7 +200,7 @@ def prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
         return {"mask": truth_hw}
     if kind == "box":
         return {"box": box}
-    return {"points": [deepest_point(truth_hw)], "labels": [1]}
+    return {"points": [deepest_point(truth_hw)[0]], "labels": [1]}
 
 
 def _separate(result: FrameMasks) -> dict[int, np.ndarray]:
@@ -213,7 +215,7 @@ def _separate(result: FrameMasks) -> dict[int, np.ndarray]:
     return {i: mask & (~contested | (winner == k)) for k, (i, mask) in enumerate(masks.items())}
 
 
-def _session(images: list[Path], run: Run) -> Any:
+def _session(images: list[Path], run: EvaluationRun) -> Any:
     from masklet.tracking import Session
 
     return Session(images, model=run.model, policy=run.policy, resolution=run.resolution, **run.policy_settings)

@@ -111,11 +111,11 @@ def finish_frame(
     if len(done) < 2 or not polite:
         return done
     ranks = {object_id: float((scores or {}).get(object_id, 0.0)) for object_id in done}
-    masks = overlap.separate({object_id: one.mask_hw for object_id, one in done.items()}, ranks)
-    alphas = overlap.separate({object_id: one.alpha_hw for object_id, one in done.items()}, ranks)
+    masks = overlap.separate({object_id: finished.mask_hw for object_id, finished in done.items()}, ranks)
+    alphas = overlap.separate({object_id: finished.alpha_hw for object_id, finished in done.items()}, ranks)
     return {
-        object_id: FinishedMask(masks[object_id], alphas[object_id]) if object_id in polite else one
-        for object_id, one in done.items()
+        object_id: FinishedMask(masks[object_id], alphas[object_id]) if object_id in polite else finished
+        for object_id, finished in done.items()
     }
 
 

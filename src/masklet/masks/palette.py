@@ -44,9 +44,9 @@ def color(object_id: int) -> RGB:
     return COLORS[(int(object_id) - 1) % len(COLORS)]
 
 
-def hex_color(object_id: int) -> str:
-    """The colour of an object as `#rrggbb`."""
-    return "#{:02x}{:02x}{:02x}".format(*color(object_id))
+def hex_color(rgb: RGB) -> str:
+    """A colour as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def text_color(background: RGB) -> RGB:

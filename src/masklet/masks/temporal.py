@@ -30,7 +30,7 @@ _PICTURE_TOLERANCE = 24.0
 
 
 @dataclass
-class _Entry:
+class _Vote:
     own: Field
     small: NDArray[np.float32]
     grey: NDArray[np.uint8] | None
@@ -51,7 +51,7 @@ class TemporalSmoother:
         if isinstance(radius, bool) or not isinstance(radius, int) or not 1 <= radius <= 16:
             raise InputError(f"Smoothing takes from 1 to 16 frames on each side, not {radius!r}.")
         self.radius = radius
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[_Vote] = deque()
         self._waiting = 0
         self._flow: Any = None
 
@@ -85,7 +85,7 @@ class TemporalSmoother:
         if image_hwc is not None:
             picture = cv2.resize(as_image(image_hwc), size, interpolation=cv2.INTER_AREA)
             grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
-        self._entries.append(_Entry(own, small, grey, not bool((own > 0).any()), locked))
+        self._entries.append(_Vote(own, small, grey, not bool((own > 0).any()), locked))
         self._waiting += 1
         return [self._next()] if self._waiting > self.radius else []
 
@@ -121,7 +121,7 @@ class TemporalSmoother:
         change = votes / weights - entry.small
         return _carry(entry.own, change)
 
-    def _moved(self, entry: _Entry, neighbour: _Entry) -> tuple[NDArray[np.float32], NDArray[np.float32] | np.float32]:
+    def _moved(self, entry: _Vote, neighbour: _Vote) -> tuple[NDArray[np.float32], NDArray[np.float32] | np.float32]:
         """A neighbour's opinion on this frame's pixels, and how far to trust it, 0 to 1."""
         if entry.grey is None or neighbour.grey is None or min(entry.grey.shape) < 16:
             return _aligned(entry.small, neighbour.small), np.float32(1)

@@ -187,7 +187,7 @@ class AutomaticMaskGenerator:
         height, width = image_hwc.shape[:2]
         crops = crop_boxes(width, height, self.crop_n_layers, self.crop_overlap_ratio)
         total = sum(len(self.point_grids[layer]) for layer, _ in crops)
-        found: list[_Part] = []
+        found: list[_WindowMask] = []
         done = 0
         try:
             for layer, crop in crops:
@@ -201,30 +201,30 @@ class AutomaticMaskGenerator:
         finally:
             self.predictor.reset()
         if len(crops) > 1:
-            areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (one.crop_xyxy for one in found)]
+            areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (candidate.crop_xyxy for candidate in found)]
             found = _best(found, [1 / area for area in areas], self.crop_nms_thresh)
         if self.min_mask_region_area > 0:
             found = self._tidy(found)
-        found.sort(key=lambda one: -one.predicted_iou)
-        return [one.on_picture(height, width) for one in found]
+        found.sort(key=lambda candidate: -candidate.predicted_iou)
+        return [candidate.on_picture(height, width) for candidate in found]
 
     def _search_crop(
         self, image_hwc: ImageArray, crop: CropBox, grid_n2: np.ndarray, advance: Callable[[int], None]
-    ) -> list[_Part]:
+    ) -> list[_WindowMask]:
         x1, y1, x2, y2 = crop
         self.predictor.set_image(np.ascontiguousarray(image_hwc[y1:y2, x1:x2]))
         upsampler = Upsampler(self.predictor.low_res_size, y2 - y1, x2 - x1)
-        found: list[_Part] = []
+        found: list[_WindowMask] = []
         for start in range(0, len(grid_n2), self.points_per_batch):
             part = grid_n2[start : start + self.points_per_batch]
             found += self._search_points(upsampler, crop, part)
             advance(start + len(part))
         height, width = image_hwc.shape[:2]
-        lost = cut_off(np.array([one.box_xyxy for one in found]).reshape(-1, 4), crop, width, height)
-        found = [one for one, gone in zip(found, lost, strict=True) if not gone]
-        return _best(found, [one.predicted_iou for one in found], self.box_nms_thresh)
+        lost = cut_off(np.array([candidate.box_xyxy for candidate in found]).reshape(-1, 4), crop, width, height)
+        found = [candidate for candidate, gone in zip(found, lost, strict=True) if not gone]
+        return _best(found, [candidate.predicted_iou for candidate in found], self.box_nms_thresh)
 
-    def _search_points(self, upsampler: Upsampler, crop: CropBox, grid_n2: np.ndarray) -> Iterator[_Part]:
+    def _search_points(self, upsampler: Upsampler, crop: CropBox, grid_n2: np.ndarray) -> Iterator[_WindowMask]:
         x1, y1, x2, y2 = crop
         level, offset = self.mask_threshold, self.stability_score_offset
         for logits, iou, (x, y) in self._decode(grid_n2):
@@ -238,7 +238,7 @@ class AutomaticMaskGenerator:
             if stability < self.stability_score_thresh or not inside_hw.any():
                 continue
             point = (x1 + x * (x2 - x1), y1 + y * (y2 - y1))
-            yield _Part.make(inside_hw, x1 + window.left, y1 + window.top, iou, stability, point, crop)
+            yield _WindowMask.make(inside_hw, x1 + window.left, y1 + window.top, iou, stability, point, crop)
 
     @torch.inference_mode()
     def _decode(self, grid_n2: np.ndarray) -> Iterator[tuple[torch.Tensor, float, tuple[float, float]]]:
@@ -265,21 +265,21 @@ class AutomaticMaskGenerator:
         rows = zip(logits[good].cpu(), ious[good].tolist(), grid_n2[chosen.numpy()].tolist(), strict=True)
         return ((low_res, iou, (x, y)) for low_res, iou, (x, y) in rows)
 
-    def _tidy(self, found: list[_Part]) -> list[_Part]:
+    def _tidy(self, found: list[_WindowMask]) -> list[_WindowMask]:
         """Take small holes and pieces away, then drop what has become a repetition: of two, the changed one."""
         limit = np.nextafter(self.min_mask_region_area, 0)  # less than that area, which need not be a whole number
         tidied, unchanged = [], []
-        for one in found:
-            before_hw = run_lengths.decode(one.rle)
+        for candidate in found:
+            before_hw = run_lengths.decode(candidate.rle)
             after_hw = remove_specks(fill_holes(before_hw, limit), limit)
             same = bool((before_hw == after_hw).all())
-            tidied.append(one if same else one.with_mask(after_hw))
+            tidied.append(candidate if same else candidate.with_mask(after_hw))
             unchanged.append(1.0 + same)
         return _best(tidied, unchanged, max(self.box_nms_thresh, self.crop_nms_thresh))
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _WindowMask:
     """A mask on its way to a :class:`FoundMask`: run lengths of a window of the picture."""
 
     rle: RLE
@@ -301,15 +301,15 @@ class _Part:
         stability_score: float,
         point_xy: tuple[float, float],
         crop_xyxy: CropBox,
-    ) -> _Part:
+    ) -> _WindowMask:
         box = mask_to_box(inside_hw)
         assert box is not None  # callers see to it that there is a mask
         box += np.array([left, top, left, top], np.float32)
         rle = run_lengths.encode(inside_hw)
         return cls(rle, left, top, box, predicted_iou, stability_score, point_xy, crop_xyxy)
 
-    def with_mask(self, inside_hw: np.ndarray) -> _Part:
-        return _Part.make(
+    def with_mask(self, inside_hw: np.ndarray) -> _WindowMask:
+        return _WindowMask.make(
             inside_hw, self.left, self.top, self.predicted_iou, self.stability_score, self.point_xy, self.crop_xyxy
         )
 
@@ -326,7 +326,7 @@ class _Part:
         )
 
 
-def _best(found: list[_Part], scores: Sequence[float], threshold: float) -> list[_Part]:
+def _best(found: list[_WindowMask], scores: Sequence[float], threshold: float) -> list[_WindowMask]:
     """Of masks whose boxes overlap by more than ``threshold``, that of the highest score (above 0); best first."""
     boxes_xywh = [(x1, y1, x2 - x1, y2 - y1) for x1, y1, x2, y2 in (part.box_xyxy.tolist() for part in found)]
     return [found[i] for i in cv2.dnn.NMSBoxes(boxes_xywh, list(scores), 0.0, threshold)]

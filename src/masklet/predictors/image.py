@@ -261,10 +261,10 @@ class ImagePredictor:
         if len(found) == 1:
             return found[0]
         return Candidates(
-            torch.cat([one.logits_bnhw for one in found]),
-            torch.cat([one.iou_bn for one in found]),
-            torch.cat([one.tokens_bnc for one in found]),
-            torch.cat([one.object_score_b1 for one in found]),
+            torch.cat([decoded.logits_bnhw for decoded in found]),
+            torch.cat([decoded.iou_bn for decoded in found]),
+            torch.cat([decoded.tokens_bnc for decoded in found]),
+            torch.cat([decoded.object_score_b1 for decoded in found]),
         )
 
     # --- helpers -----------------------------------------------------------------------------------------------

@@ -103,16 +103,11 @@ class History:
         self._database.execute("UPDATE step SET undone = 1 - undone WHERE id = ?", (step,))
 
     def _remember(self, step: int, table: str, key: Sequence[Any]) -> None:
-        key_text = dumps(list(key))
-        known = self._database.query(
-            "SELECT 1 FROM change WHERE step_id = ? AND table_name = ? AND key = ?", (step, table, key_text)
+        current = self._read(table, key)
+        self._database.execute(
+            "INSERT OR IGNORE INTO change (step_id, table_name, key, row) VALUES (?, ?, ?, ?)",
+            (step, table, dumps(list(key)), None if current is None else dumps(current)),
         )
-        if not known:
-            current = self._read(table, key)
-            self._database.execute(
-                "INSERT INTO change (step_id, table_name, key, row) VALUES (?, ?, ?, ?)",
-                (step, table, key_text, None if current is None else dumps(current)),
-            )
 
     def _read(self, table: str, key: Sequence[Any]) -> dict[str, Any] | None:
         columns = _COLUMNS[table]

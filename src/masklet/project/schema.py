@@ -91,6 +91,7 @@ ALTER TABLE mask ADD COLUMN explanation TEXT;
 # The tracker's state in parts: what SQLite takes at once is limited, and what did not change is not written again.
 # Older states did not always belong to the place that was kept with them, so a run without one begins again.
 _VERSION_4 = """
+ALTER TABLE run ADD COLUMN undo_step INTEGER NOT NULL DEFAULT 0;
 DROP TABLE tracker_state;
 CREATE TABLE tracker_state (part INTEGER PRIMARY KEY, data BLOB NOT NULL);
 """

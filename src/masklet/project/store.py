@@ -377,8 +377,10 @@ class Project(ProjectFile):
     @property
     def run(self) -> TrackingRun | None:
         """The tracking run that is not finished, if there is one."""
-        rows = self._database.query("SELECT data FROM run")
-        return parse(TrackingRun, rows[0][0], "unfinished run") if rows else None
+        rows = self._database.query("SELECT data, undo_step FROM run")
+        if not rows:
+            return None
+        return parse(TrackingRun, rows[0][0], "unfinished run").model_copy(update={"undo_step": rows[0][1]})
 
     @property
     def asked(self) -> Asked | None:
@@ -459,13 +461,15 @@ class Project(ProjectFile):
         with self._mutex, self._database.writing(durable):
             if self._history.newest() != step:
                 step = self._history.begin(label)
-            known = {candidate.id: candidate.locked for candidate in self.objects()}
             for record in records:
-                if known.get(record.object_id, True):
-                    continue  # locked, or removed while it was tracked
                 self._check_mask(record)
-                before = self.mask(record.frame, record.object_id)
-                if before is not None and (before.painted or before.is_prompt):
+                # Locked objects stay as they are, and so do those that were removed while they were tracked.
+                free = self._database.query(
+                    "SELECT 1 FROM object WHERE id = ?1 AND NOT locked AND NOT EXISTS (SELECT 1 FROM mask "
+                    "WHERE object_id = ?1 AND frame = ?2 AND (painted OR is_prompt))",
+                    (record.object_id, record.frame),
+                )
+                if not free:
                     continue
                 self._history.put(step, "mask", mask_row(record))
                 if resolved and record.object_id in resolved:
@@ -485,12 +489,12 @@ class Project(ProjectFile):
     # Insides
 
     def _goes_on(self, run: TrackingRun) -> bool:
-        kept = self.run
-        return kept is not None and kept.undo_step == run.undo_step
+        return bool(self._database.query("SELECT 1 FROM run WHERE undo_step = ?", (run.undo_step,)))
 
     def _write_run(self, run: TrackingRun, state: Mapping[int, bytes]) -> None:
         write = self._database.execute
-        write("INSERT OR REPLACE INTO run (id, data) VALUES (1, ?)", (run.model_dump_json(),))
+        text = run.model_dump_json(exclude={"undo_step"})
+        write("INSERT OR REPLACE INTO run (id, data, undo_step) VALUES (1, ?, ?)", (text, run.undo_step))
         for (part,) in self._database.query("SELECT part FROM tracker_state"):
             if part not in state:
                 write("DELETE FROM tracker_state WHERE part = ?", (part,))
@@ -521,8 +525,10 @@ class Project(ProjectFile):
         return bool(there[same:] or prompts[same:])
 
     def _prompts_changed(self, frame: int, object_id: int) -> None:
-        # The mask there is no longer what the prompts say, so tracking may overwrite it.
-        self.finish_run()
+        # A run of this object would go on from what is no longer said.
+        run = self.run
+        if run is not None and any(object_id in leg.object_ids for leg in run.legs):
+            self.finish_run()
         before = self.mask(frame, object_id)
         if before is not None and before.is_prompt:
             self._put("mask", mask_row(replace(before, is_prompt=False)))

@@ -26,7 +26,6 @@ Stopped = Callable[[], bool]
 _STATE_SECONDS = 0.5
 _STATE_SHARE = 10  # a state may cost a tenth of the time
 _STATE_BYTES_PER_SECOND = 4 << 20
-_PART_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ PAGE = Path(__file__).with_name("page")
 
 
 @dataclass
-class Options:
+class StudioOptions:
     """How a studio is started.
 
     Attributes:
@@ -52,7 +52,7 @@ class Options:
 class Studio:
     """Everything that one server keeps."""
 
-    def __init__(self, options: Options, access: Access) -> None:
+    def __init__(self, options: StudioOptions, access: Access) -> None:
         self.options, self.access = options, access
         self.root = Root(options.root.resolve(), options.uploads, options.upload_limit)
         self.hub = Hub()

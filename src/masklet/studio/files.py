@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal
 from anyio import to_thread
 
 from masklet.errors import ExportError, MaskletError, MediaError
-from masklet.media.images import PIXEL_LIMIT
+from masklet.media.images import PIXEL_LIMIT, image_size, natural_key
 from masklet.sources import IMAGE_SUFFIXES
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError, TooLargeError
 from masklet.studio.schemas import FileEntry, FileList, Uploaded
@@ -104,7 +104,7 @@ class Root:
         pictures: list[FileEntry] = []
         truncated = False
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: _natural(entry.name))
+            entries = sorted(os.scandir(folder), key=lambda entry: natural_key(entry.name))
         except OSError as problem:
             raise StudioError(f"{relative or '.'} can't be read: {problem.strerror}.") from problem
         for entry in entries:
@@ -118,7 +118,7 @@ class Root:
                 (pictures if found.kind == "image" else shown).append(found)
         shown += _as_sequences(pictures)
         order = {"folder": 0, "project": 1, "video": 2, "sequence": 3, "image": 4}
-        shown.sort(key=lambda one: (order[one.kind], _natural(one.name)))
+        shown.sort(key=lambda entry: (order[entry.kind], natural_key(entry.name)))
         parent = None if folder == self.folder else self.relative(folder.parent).removeprefix(".")
         path = "" if folder == self.folder else self.relative(folder)
         return FileList(
@@ -218,8 +218,6 @@ def check_media(path: Path) -> None:
 
     Raises MediaError for text (playlists make FFmpeg open other files) and for pictures of an absurd size.
     """
-    from masklet.media.images import image_size
-
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -235,9 +233,13 @@ def check_media(path: Path) -> None:
     ):
         raise MediaError(f"{path.name} holds text, not a video or picture.")
     if kind_of(path) == "image":
-        width, height = image_size(path)
-        if width * height > PIXEL_LIMIT:
-            raise MediaError(f"{path.name} is {width}x{height} pixels: more than {PIXEL_LIMIT >> 20} million.")
+        check_size(path.name, *image_size(path))
+
+
+def check_size(name: str, width: int, height: int) -> None:
+    """Raises MediaError for a picture or video of an absurd size."""
+    if width * height > PIXEL_LIMIT:
+        raise MediaError(f"{name} is {width}x{height} pixels: more than {PIXEL_LIMIT >> 20} million.")
 
 
 def check_readable(path: Path, kind: Kind) -> None:
@@ -251,9 +253,7 @@ def check_readable(path: Path, kind: Kind) -> None:
 
     check_media(path)
     with open_media(path, sequence=False) as reader:
-        info = reader.info
-        if info.width * info.height > PIXEL_LIMIT:
-            raise MediaError(f"It is {info.width}x{info.height} pixels: more than {PIXEL_LIMIT >> 20} million.")
+        check_size(path.name, reader.info.width, reader.info.height)
         reader.read(0)
 
 
@@ -332,9 +332,3 @@ def _as_sequences(pictures: list[FileEntry]) -> list[FileEntry]:
             )
         )
     return alone
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    from masklet.media.images import natural_key
-
-    return natural_key(name)

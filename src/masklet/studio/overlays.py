@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,32 +16,21 @@ from masklet.project import Project, ProjectObject
 from masklet.project.finishing import Finishing, network_cells
 from masklet.results import ObjectMask
 from masklet.studio.frames import FrameStore
-from masklet.studio.schemas import FrameMasksState, ObjectMaskState, Rle
+from masklet.studio.schemas import FrameMasksState, ObjectMaskState
 
 MOST_FRAMES = 256
 _SHARP = 1.5  # a feather up to here is no more than antialiasing
 
 
-def mask_state(
-    record: ObjectMask, run_lengths: Mapping[str, Any] | None = None, settings: MaskSettings | None = None
-) -> ObjectMaskState:
-    """A mask as the API gives it; `run_lengths` are those of the finished mask, the record's own by default."""
-    shown = record.rle if run_lengths is None else run_lengths
-    return ObjectMaskState(
-        object=record.object_id,
-        rle=Rle(size=list(shown["size"]), counts=shown["counts"]),
-        **vars(record.scores),
-        candidate=record.candidate,
-        lost=record.lost,
-        prompt=record.is_prompt,
-        painted=record.painted,
-        soft=settings is not None and settings.feather > _SHARP,
-    )
+def mask_state(mask: ObjectMask, settings: MaskSettings | None = None) -> ObjectMaskState:
+    """A mask as the API gives it, with the settings that finish it where they are to be told of."""
+    soft = settings is not None and settings.feather > _SHARP
+    return ObjectMaskState(object=mask.object_id, soft=soft, **mask.to_json())
 
 
 def is_plain(settings: Iterable[MaskSettings]) -> bool:
     """Whether settings leave the pixels of masks as they are (soft edges aside)."""
-    return all(not one.touches_masks and not one.exclusive for one in settings)
+    return all(not setting.touches_masks and not setting.exclusive for setting in settings)
 
 
 class Overlays:
@@ -53,8 +43,8 @@ class Overlays:
         """Masks as they were tracked, of frames `start` to `end`, both included."""
         self._check(start, end)
         return [
-            FrameMasksState(frame=frame, objects=[mask_state(record) for record in records.values()])
-            for frame, records in self.project.frames(None, start, end + 1)
+            FrameMasksState(frame=frame, objects=[mask_state(mask) for mask in masks.values()])
+            for frame, masks in self.project.frames(None, start, end + 1)
         ]
 
     def finished(
@@ -71,32 +61,20 @@ class Overlays:
         self._check(start, end)
         objects = self._objects(object_ids)
         settings = self._settings(objects, changes)
-        shown = set(settings)
-        if is_plain(settings.values()):
-            return [
-                FrameMasksState(
-                    frame=frame,
-                    objects=[mask_state(one, None, settings[one.object_id]) for one in records.values()],
-                )
-                for frame, records in self.project.frames(sorted(shown), start, end + 1)
-            ]
-        done = []
-        for frame, records in list(self.project.frames(sorted(shown), start, end + 1)):
-            masks = self._finish(frame, records, objects, settings)
-            done.append(
-                FrameMasksState(
-                    frame=frame,
-                    objects=[
-                        mask_state(
-                            record,
-                            rle.encode(masks[number].mask_hw) if number in masks else None,
-                            settings[number],
-                        )
-                        for number, record in records.items()
-                    ],
-                )
-            )
-        return done
+        plain = is_plain(settings.values())
+        shown = []
+        for frame, masks in list(self.project.frames(sorted(settings), start, end + 1)):
+            done = {} if plain else self._finish(frame, masks, objects, settings)
+            as_done = {i: replace(masks[i], run_lengths=rle.encode(done[i].mask_hw)) for i in done}
+            states = [mask_state(mask, settings[number]) for number, mask in {**masks, **as_done}.items()]
+            shown.append(FrameMasksState(frame=frame, objects=states))
+        return shown
+
+    def news(self, masks: Iterable[ObjectMask]) -> tuple[list[ObjectMaskState], bool]:
+        """Masks that were just found, of objects that are still there, and whether they are shown as they are."""
+        settings = self._settings(self.project.objects(), None)
+        states = [mask_state(mask, settings[mask.object_id]) for mask in masks if mask.object_id in settings]
+        return states, is_plain(settings[state.object] for state in states)
 
     def alpha_png(self, frame: int, object_id: int, changes: Mapping[str, Any] | None = None) -> bytes:
         """The opacity of one object on a frame as 8-bit grey PNG, soft edges included.
@@ -122,13 +100,13 @@ class Overlays:
         if any(settings[number].smooth_frames for number in records):
             # Smoothing looks at the frames around, as the export does.
             found: dict[int, FinishedMask] = {}
-            for one in objects:
-                if one.id in records:
-                    finishing = Finishing(self.project, [one], settings[one.id])
+            for chosen in objects:
+                if chosen.id in records:
+                    finishing = Finishing(self.project, [chosen], settings[chosen.id])
                     for _, _, layers in finishing.layers([frame], pixels=False):
-                        if one.id in layers:
-                            layer = layers[one.id]
-                            found[one.id] = FinishedMask(layer.mask_hw, layer.opacity_hw)
+                        if chosen.id in layers:
+                            layer = layers[chosen.id]
+                            found[chosen.id] = FinishedMask(layer.mask_hw, layer.opacity_hw)
             return found
         refines = any(settings[number].refine > 0 for number in records)
         return finish_frame(

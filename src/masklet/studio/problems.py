@@ -135,10 +135,10 @@ def install(app: FastAPI) -> None:
 
 def _first(error: RequestValidationError) -> str:
     found: list[dict[str, Any]] = jsonable_encoder(error.errors(), custom_encoder={bytes: lambda _: "…"})
-    one = found[0]
-    where = ".".join(str(part) for part in one["loc"] if part not in ("body", "query", "path"))
+    first = found[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{where}: {one['msg']}{more}" if where else f"{one['msg']}{more}"
+    return f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
 
 
 def _sentence(error: BaseException) -> str:

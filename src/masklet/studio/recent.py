@@ -32,7 +32,7 @@ class Recent:
     def add(self, path: Path) -> None:
         """Put a project first. A list that can't be written is no reason not to open a project."""
         with self._mutex, contextlib.suppress(MaskletError):
-            paths = [str(path), *(one for one in self._read() if one != str(path))][:_KEPT]
+            paths = [str(path), *(known for known in self._read() if known != str(path))][:_KEPT]
             with atomic_path(self._file) as temporary:
                 temporary.write_text(json.dumps(paths), "utf-8")
 
@@ -66,13 +66,13 @@ class Recent:
             paths = json.loads(self._file.read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
             return []
-        return [one for one in paths if isinstance(one, str)] if isinstance(paths, list) else []
+        return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
 
 
 def _describe(path: Path, root: Root, open_id: str | None) -> RecentProject:
     with Project.open(path, read_only=True) as project:
         objects = project.objects()
-        tracked = {frame for one in objects for frame in project.tracked_frames(one.id)}
+        tracked = {frame for object_ in objects for frame in project.tracked_frames(object_.id)}
         place = Path(project.source.path)
         relative = root.relative(path)
         there = _is_there(place, root)

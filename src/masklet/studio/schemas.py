@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from masklet.settings import Resolution
-from masklet.tracking.policies import DEFAULT_POLICY
+from masklet.project import TrackSettings
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 FrameIndex = Annotated[int, Field(ge=0, lt=2**31)]
@@ -113,7 +112,7 @@ class RecentProject(BaseModel):
     open_id: str | None = Field(description="Its id if it is open now")
 
 
-class OpenProject(Given):
+class OpenRequest(Given):
     path: RelativePath = Field(description="A video, picture, folder or pattern of pictures, or a .masklet")
     rate: str | None = Field(default=None, max_length=40, description="Frames per second of pictures: 24, 30000/1001")
     sequence: bool | None = Field(default=None, description="Whether one picture stands for its sequence; null decides")
@@ -175,13 +174,8 @@ class Lane(BaseModel):
     flags: list[int] = Field(description="1 lost, 2 prompt, 4 painted, 8 empty mask")
 
 
-class TrackSettingsState(Given):
-    model: str = Field(default="nano", max_length=100)
-    checkpoint: str | None = Field(default=None, max_length=4096, description="Own weights, below the root")
-    policy: str = Field(default=DEFAULT_POLICY, max_length=100)
-    policy_options: dict[str, float | int | bool | str] = Field(default_factory=dict, max_length=50)
-    resolution: Resolution | None = Field(default=None, description="Multiple of 32; null: the model's own")
-    dtype: str | None = Field(default=None, max_length=20, description="null: what suits the device")
+class TrackSettingsState(TrackSettings, Given):
+    """The settings of a project, as it keeps them; here the path of other weights is below the root."""
 
 
 class SettingsState(BaseModel):
@@ -267,24 +261,25 @@ class ChangeObject(Given):
     )
 
 
-class NewPrompt(Given):
-    """Clicks, a box, clicks in a box, or a painted mask. Clicks add to those that the frame has."""
+class Clicks(Given):
+    """Clicks, a box, or clicks in a box, on one frame: what `masklet.prompts.Prompt.make` takes."""
 
     frame: FrameIndex
-    object: ObjectId
     points: list[tuple[Number, Number]] | None = Field(default=None, max_length=1000)
     labels: list[Literal[0, 1]] | None = Field(default=None, max_length=1000, description="1 on it (default), 0 not")
     box: tuple[Number, Number, Number, Number] | None = Field(default=None, description="x1, y1, x2, y2")
+
+
+class NewPrompt(Clicks):
+    """Clicks, a box, clicks in a box, or a painted mask. Clicks add to those that the frame has."""
+
+    object: ObjectId
     mask: Rle | None = Field(default=None, description="Painted by hand; tracking never changes it")
     clear: bool = Field(default=False, description="Forget what was said on this frame about the object before")
 
 
-class HoverPrompt(Given):
-    frame: FrameIndex
+class HoverPrompt(Clicks):
     object: ObjectId | None = Field(default=None, description="Preview of one more click on this object")
-    points: list[tuple[Number, Number]] | None = Field(default=None, max_length=1000)
-    labels: list[Literal[0, 1]] | None = Field(default=None, max_length=1000)
-    box: tuple[Number, Number, Number, Number] | None = None
 
 
 class ChooseCandidate(Given):
@@ -293,19 +288,24 @@ class ChooseCandidate(Given):
     candidate: int = Field(ge=0, le=8)
 
 
-class ObjectMaskState(BaseModel):
-    """One object's mask on one frame."""
+class ScoresState(BaseModel):
+    """The scores of a mask, as `masklet.results.Scores` gives them."""
+
+    object_score: float | None
+    predicted_iou: float | None
+    motion_score: float | None
+
+
+class ObjectMaskState(ScoresState):
+    """One object's mask on one frame, as `masklet.results.ObjectMask` gives it."""
 
     object: int
     rle: Rle
-    object_score: float | None = None
-    predicted_iou: float | None = None
-    motion_score: float | None = None
-    candidate: int = 0
-    lost: bool = False
-    prompt: bool = False
-    painted: bool = False
-    soft: bool = Field(default=False, description="The edge is softer than the run lengths say: see …/alpha.png")
+    candidate: int
+    lost: bool
+    prompt: bool
+    painted: bool
+    soft: bool = Field(description="The edge is softer than the run lengths say: see …/alpha.png")
 
 
 class FrameMasksState(BaseModel):
@@ -386,15 +386,12 @@ class ExplainedCandidate(BaseModel):
     box: tuple[float, float, float, float] | None
 
 
-class ExplainedMemory(BaseModel):
+class ExplainedMemory(ScoresState):
     frame: int
     used: bool
     kind: Literal["prompt", "recent"]
     slot: int | None = Field(description="Temporal slot in memory attention, where used")
     pointer: bool = Field(description="Whether its object pointer was read")
-    predicted_iou: float | None
-    object_score: float | None
-    motion_score: float | None
     reason: str = Field(description="Why it was used or not, for people")
 
 
@@ -438,7 +435,7 @@ class ModelState(BaseModel):
     short: str
     parameters: int
     bytes: int | None
-    fetched_bytes: int | None
+    fetched_bytes: int | None = None
     state: Literal["packaged", "ready", "unchecked", "partial", "wrong size", "missing"]
     path: str
     image_size: int
@@ -490,7 +487,7 @@ class MasksArrived(BaseModel):
 
     type: Literal["masks"] = "masks"
     project: str
-    job: str | None
+    job: str
     frame: int
     objects: list[ObjectMaskState]
     plain: bool = Field(description="Mask settings leave these masks as they are, so they can be shown at once")
@@ -505,8 +502,3 @@ class Missed(BaseModel):
     """This client was too slow and missed news: ask for the whole state again."""
 
     type: Literal["missed"] = "missed"
-
-
-class SocketProblem(BaseModel):
-    type: Literal["error"] = "error"
-    error: Problem

@@ -99,7 +99,7 @@ class Access:
     def take_link(self, link: str) -> str | None:
         """The session's secret for a link that was not used yet."""
         with self._mutex:
-            known = next((one for one in self._links if hmac.compare_digest(one.encode(), link.encode())), None)
+            known = next((kept for kept in self._links if hmac.compare_digest(kept.encode(), link.encode())), None)
             if known is None:
                 return None
             self._links.discard(known)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 import uvicorn
 
 from masklet.errors import InputError
-from masklet.studio.app import Options, Studio, make_app
-from masklet.studio.schemas import OpenProject
+from masklet.studio.app import Studio, StudioOptions, make_app
+from masklet.studio.schemas import OpenRequest
 from masklet.studio.security import Access
 
 _SOCKET_MESSAGE_BYTES = 1 << 16
@@ -22,7 +22,7 @@ class Server:
     """A studio that listens. `run` blocks until it is stopped.
 
     Args:
-        options: see :class:`~masklet.studio.app.Options`.
+        options: see :class:`~masklet.studio.app.StudioOptions`.
         host, port: where to listen; port 0 takes a free one.
         token: for scripts; made up by default. ``$MASKLET_STUDIO_TOKEN``, where it is set, takes its place.
         names: more host names that the server may be called by.
@@ -33,7 +33,7 @@ class Server:
 
     def __init__(
         self,
-        options: Options,
+        options: StudioOptions,
         host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
@@ -68,7 +68,7 @@ class Server:
 
     def open(self, path: str, source: str | None = None) -> None:
         """Open a file below the root before anybody asks. Raises what `Workspace.open` does."""
-        self.studio.open_at_start = self.studio.workspace.open(OpenProject(path=path, source=source)).id
+        self.studio.open_at_start = self.studio.workspace.open(OpenRequest(path=path, source=source)).id
 
     def stop(self) -> None:
         """End `run`, from any thread."""

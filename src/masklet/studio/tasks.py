@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from masklet.errors import CancelledError, MaskletError, ProjectError
 from masklet.runs.engine import RunStep, RunSteps
 from masklet.runs.request import RunReport
-from masklet.studio import overlays
 from masklet.studio.problems import BusyError, NotFoundError, describe
-from masklet.studio.schemas import JobChanged, JobState, MasksArrived, Problem
+from masklet.studio.schemas import JobChanged, JobState, Problem, StartExport
 from masklet.studio.worker import Worker
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ State = Literal["waiting", "running", "paused", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 
 
-class Job(ABC):
+class StudioJob(ABC):
     """One job. `snapshot` is what the API says of it."""
 
     kind: Literal["track", "export", "download"]
@@ -108,7 +107,7 @@ class Job(ABC):
             frame=self.frame,
             notes=list(self.notes),
             error=self.error,
-            files=self.files[:_FILES_TOLD],
+            files=self.files,
             folder=None if self.folder is None else self.board.root.relative(self.folder),
             model=self.model,
         )
@@ -120,10 +119,11 @@ class Job(ABC):
         return (marks[-1][1] - marks[0][1]) / max(1e-3, marks[-1][0] - marks[0][0])
 
 
-class TrackJob(Job):
+class TrackJob(StudioJob):
     """Tracking in a project, one frame at a time in the worker."""
 
     kind = "track"
+    project: OpenProject
 
     def __init__(self, board: Board, title: str, project: OpenProject, make: Callable[[], RunSteps]) -> None:
         super().__init__(board, title, project)
@@ -155,7 +155,6 @@ class TrackJob(Job):
     def resume(self) -> None:
         from masklet.runs.actions import resume_steps
 
-        assert self.project is not None
         with self._mutex:
             if self.state != "paused":
                 raise BusyError(f"This track is {self.state}, so there is nothing to go on with.")
@@ -175,7 +174,6 @@ class TrackJob(Job):
 
     def _step(self) -> bool:
         """One frame, in the worker; whether there are more."""
-        assert self.project is not None
         try:
             with self._mutex:
                 wish = self._wish
@@ -199,7 +197,6 @@ class TrackJob(Job):
         return False
 
     def _stop(self, wish: Literal["pause", "cancel"]) -> bool:
-        assert self.project is not None
         if self._steps is not None:
             self._steps.close()
             self._steps = None
@@ -212,13 +209,12 @@ class TrackJob(Job):
         return False
 
     def _show(self, step: RunStep) -> None:
-        assert self.project is not None
         if not step.total:
             return
         self.frame = step.frame
         self.progress(step.done, step.total)
         if step.masks:
-            self.project.tell_masks(self.id, step.frame, [one.object_id for one in step.masks])
+            self.project.tell_masks(self.id, step.frame, step.masks)
 
     def _finish(self, report: RunReport) -> None:
         self._steps = None
@@ -231,11 +227,10 @@ class TrackJob(Job):
         self._changed()
 
     def _changed(self) -> None:
-        assert self.project is not None
         self.project.changed("masks", "run", "history")
 
 
-class ThreadJob(Job):
+class ThreadJob(StudioJob):
     """A job that runs from beginning to end in a thread of its own."""
 
     def start(self) -> None:
@@ -264,30 +259,33 @@ class ThreadJob(Job):
 
 
 class ExportJob(ThreadJob):
-    """An export of a project."""
+    """An export of a project, with the format's own options as it takes them."""
 
     kind = "export"
+    project: OpenProject
 
     def __init__(
-        self, board: Board, project: OpenProject, format_name: str, target: Path, arguments: dict[str, Any]
+        self, board: Board, project: OpenProject, given: StartExport, target: Path, options: dict[str, Any]
     ) -> None:
-        super().__init__(board, f"Export {format_name}", project)
-        self._format, self._target, self._arguments = format_name, target, arguments
+        super().__init__(board, f"Export {given.format}", project)
+        self._given, self._target, self._options = given, target, options
 
     def work(self) -> None:
         from masklet.export import registry
 
-        assert self.project is not None
-        options = self._arguments.pop("options")
+        given = self._given
         self.written = registry.write(
             self.project.project,
-            self._format,
+            given.format,
             self._target,
+            objects=given.objects,
+            start=given.start,
+            end=given.end,
+            overwrite=given.overwrite,
             progress=self.progress,
             cancel=self._cancel,
             notes=self.notes,
-            **self._arguments,
-            **options,
+            **self._options,
         )
         # One file per object makes a folder of what was meant as a file.
         self.folder = self._target if self._target.is_dir() else self._target.parent
@@ -338,22 +336,22 @@ class Board:
     def __init__(self, hub: Hub, worker: Worker, root: Root, device: str | None) -> None:
         self.hub, self.worker, self.root, self.device = hub, worker, root, device
         self.threads = ThreadPoolExecutor(2, "masklet-job")
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, StudioJob] = {}
         self._numbers = itertools.count(1)
         self._mutex = threading.Lock()
 
     def next_id(self) -> str:
         return str(next(self._numbers))
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[StudioJob]:
         with self._mutex:
             return list(self._jobs.values())
 
-    def of(self, project: OpenProject, *, active: bool = True) -> list[Job]:
+    def of(self, project: OpenProject) -> list[StudioJob]:
         """The jobs of a project that have not ended."""
-        return [job for job in self.all() if job.project is project and not (active and job.state in ENDED)]
+        return [job for job in self.all() if job.project is project and job.state not in ENDED]
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> StudioJob:
         with self._mutex:
             found = self._jobs.get(job_id)
         if found is None:
@@ -407,21 +405,8 @@ class Board:
                 job.cancel()
         self.threads.shutdown(wait=True, cancel_futures=True)
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: StudioJob) -> None:
         self._jobs[job.id] = job
-        ended = [one.id for one in self._jobs.values() if one.state in ENDED]
+        ended = [job.id for job in self._jobs.values() if job.state in ENDED]
         for number in ended[: max(0, len(ended) - _JOBS_KEPT)]:
             del self._jobs[number]
-
-
-def masks_arrived(project: OpenProject, job: str | None, frame: int, object_ids: list[int]) -> MasksArrived:
-    """The masks that a project has now of these objects on a frame, as news."""
-    records = dict(next(iter(project.project.frames(object_ids, frame, frame + 1)), (frame, {}))[1])
-    settings = {number: project.project.settings_of(number) for number in records}
-    return MasksArrived(
-        project=project.id,
-        job=job,
-        frame=frame,
-        objects=[overlays.mask_state(one, None, settings[one.object_id]) for one in records.values()],
-        plain=overlays.is_plain(settings.values()),
-    )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from masklet.errors import CheckpointError, InputError, MediaError, ProjectError
+from masklet.masks.palette import hex_color
 from masklet.media import MediaReader, open_media
 from masklet.media.patterns import is_pattern
 from masklet.project import Project, TrackSettings
-from masklet.studio import files, schemas, tasks
-from masklet.studio.files import PIXEL_LIMIT, PROJECT_SUFFIX, Root
+from masklet.studio import files, schemas
+from masklet.studio.files import PROJECT_SUFFIX, Root
 from masklet.studio.frames import FrameStore, Kept
 from masklet.studio.overlays import Overlays
 from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRootError
@@ -22,6 +23,7 @@ from masklet.studio.recent import Recent
 
 if TYPE_CHECKING:
     from masklet.project import ProjectObject, PromptRecord
+    from masklet.results import ObjectMask
     from masklet.runs.prompting import Prompter
     from masklet.studio.sockets import Hub
 
@@ -45,6 +47,13 @@ class OpenProject:
         self._mutex = threading.Lock()
         self._prompter: Prompter | None = None
         self.closed = False
+
+    def unlocked(self, object_id: int) -> ProjectObject:
+        """An object that may be changed. Raises UnknownObjectError, and InputError for one that is locked."""
+        found = self.project.get_object(object_id)
+        if found.locked:
+            raise InputError(f"{found.name} is locked: unlock it first.")
+        return found
 
     def close(self) -> None:
         self.closed = True
@@ -109,10 +118,12 @@ class OpenProject:
         )
         return revision
 
-    def tell_masks(self, job: str | None, frame: int, object_ids: list[int]) -> None:
+    def tell_masks(self, job: str, frame: int, masks: Iterable[ObjectMask]) -> None:
         """Send masks that were just found to everybody who listens."""
         if self._hub.listeners:
-            self._hub.tell(tasks.masks_arrived(self, job, frame, object_ids), self.id)
+            states, plain = self.overlays.news(masks)
+            news = schemas.MasksArrived(project=self.id, job=job, frame=frame, objects=states, plain=plain)
+            self._hub.tell(news, self.id)
 
     # --- its state as the API gives it ---------------------------------------------------------------------------
 
@@ -124,9 +135,9 @@ class OpenProject:
             path=self._root.relative(project.path),
             revision=self._revision,
             media=self.media(),
-            objects=[self.object_state(one) for one in project.objects()],
-            prompts=[prompt_state(one) for one in project.prompts()],
-            lanes=[self.lane(one.id) for one in project.objects()] if lanes else [],
+            objects=[self.object_state(object_) for object_ in project.objects()],
+            prompts=[prompt_state(prompt) for prompt in project.prompts()],
+            lanes=[self.lane(object_.id) for object_ in project.objects()] if lanes else [],
             settings=self.settings(),
             history=self.history(),
             run=self.run(),
@@ -156,16 +167,16 @@ class OpenProject:
             notes=list(info.notes),
         )
 
-    def object_state(self, one: ProjectObject) -> schemas.ObjectState:
+    def object_state(self, object_: ProjectObject) -> schemas.ObjectState:
         return schemas.ObjectState(
-            id=one.id,
-            name=one.name,
-            color="#{:02x}{:02x}{:02x}".format(*one.color),
-            visible=one.visible,
-            locked=one.locked,
-            position=one.position,
-            mask_settings=one.mask_settings,
-            effective_settings=self.project.settings_of(one.id).model_dump(),
+            id=object_.id,
+            name=object_.name,
+            color=hex_color(object_.color),
+            visible=object_.visible,
+            locked=object_.locked,
+            position=object_.position,
+            mask_settings=object_.mask_settings,
+            effective_settings=self.project.settings_of(object_.id).model_dump(),
         )
 
     def lane(self, object_id: int) -> schemas.Lane:
@@ -193,18 +204,9 @@ class OpenProject:
 
     def change_settings(self, given: schemas.ChangeSettings) -> None:
         """Raises InputError for settings that can't be; NotFoundError, OutsideRootError for weights."""
-        from masklet.models import get_spec
-        from masklet.runtime import pick_device, pick_dtype
-        from masklet.tracking import make_policy
-
         project = self.project
         if given.track is not None:
-            spec = get_spec(given.track.model)
-            make_policy(given.track.policy, spec, **given.track.policy_options)
-            if given.track.resolution is not None:
-                spec.check_resolution(given.track.resolution)
-            if given.track.dtype is not None:
-                pick_dtype(given.track.dtype, pick_device(self._device))
+            check_settings(given.track, self._device)
             values = given.track.model_dump()
             if given.track.checkpoint:
                 values["checkpoint"] = str(self._root.existing(given.track.checkpoint))
@@ -251,7 +253,7 @@ class Workspace:
             raise NotFoundError(f"No project {project[:40]!r} is open. Open it first: POST /api/projects.")
         return found
 
-    def open(self, given: schemas.OpenProject) -> OpenProject:
+    def open(self, given: schemas.OpenRequest) -> OpenProject:
         """Opens a project, or the one of a source; a source without one gets one beside it.
 
         A project whose source moved is told where it is now by `source`; that may be no other video.
@@ -272,7 +274,7 @@ class Workspace:
         project.close()
         self._hub.tell(schemas.ProjectClosed(project=project.id), project.id)
 
-    def _source(self, given: schemas.OpenProject) -> Path | None:
+    def _source(self, given: schemas.OpenRequest) -> Path | None:
         if given.source is None:
             return None
         place = self.root.path(given.source)
@@ -284,8 +286,7 @@ class Workspace:
         number = project_id(path)
         if number in self._open:
             return self._open[number]
-        project = Project.open(path)
-        return self._take(project, source)
+        return self._take(Project.open(path), source)
 
     def _take(self, project: Project, source: Path | None = None) -> OpenProject:
         try:
@@ -297,7 +298,7 @@ class Workspace:
         self.recent.add(project.path)
         return opened
 
-    def _of_source(self, path: Path, given: schemas.OpenProject) -> OpenProject:
+    def _of_source(self, path: Path, given: schemas.OpenRequest) -> OpenProject:
         reader = self._reader(path, given)
         try:
             for place in _places(path, self.root.folder):
@@ -316,7 +317,7 @@ class Workspace:
             raise
         raise ProjectError(f"There are too many projects of {path.name} already: open one of them.")
 
-    def _reader(self, path: Path, given: schemas.OpenProject) -> MediaReader:
+    def _reader(self, path: Path, given: schemas.OpenRequest) -> MediaReader:
         if path.is_file():
             files.check_media(path)
         elif path.exists() and not path.is_dir():
@@ -326,15 +327,24 @@ class Workspace:
             for picture in getattr(reader, "paths", ()):
                 if picture.is_symlink() and not self.root.holds(picture.resolve()):
                     raise OutsideRootError(f"{picture.name} leads out of {self.root.folder}.")
-            info = reader.info
-            if info.width * info.height > PIXEL_LIMIT:
-                raise MediaError(
-                    f"{path.name} is {info.width}x{info.height} pixels: more than {PIXEL_LIMIT >> 20} million."
-                )
+            files.check_size(path.name, reader.info.width, reader.info.height)
         except BaseException:
             reader.close()
             raise
         return reader
+
+
+def check_settings(settings: TrackSettings, device: str | None) -> None:
+    """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
+    from masklet.models import get_spec
+    from masklet.runtime import pick_device, pick_dtype
+    from masklet.tracking import make_policy
+
+    spec = get_spec(settings.model)
+    make_policy(settings.policy, spec, **settings.policy_options)
+    if settings.resolution is not None:
+        spec.check_resolution(settings.resolution)
+    pick_dtype(settings.dtype, pick_device(device))
 
 
 def project_id(path: Path) -> str:
@@ -342,15 +352,15 @@ def project_id(path: Path) -> str:
     return hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
 
 
-def prompt_state(one: PromptRecord) -> schemas.PromptState:
+def prompt_state(record: PromptRecord) -> schemas.PromptState:
     return schemas.PromptState(
-        id=one.id,
-        frame=one.frame,
-        object=one.object_id,
-        points=list(one.prompt.points),
-        labels=list(one.prompt.labels),
-        box=one.prompt.box,
-        mask=None if one.prompt.mask is None else one.prompt.origin,  # type: ignore[arg-type]
+        id=record.id,
+        frame=record.frame,
+        object=record.object_id,
+        points=list(record.prompt.points),
+        labels=list(record.prompt.labels),
+        box=record.prompt.box,
+        mask=None if record.prompt.mask is None else record.prompt.origin,  # type: ignore[arg-type]
     )
 
 
@@ -358,7 +368,8 @@ def parse_color(text: str | None) -> tuple[int, int, int] | None:
     """Red, green, blue of `#rrggbb`."""
     if text is None:
         return None
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 def _places(path: Path, root: Path) -> list[Path]:

@@ -65,15 +65,13 @@ def _pack_track(
 
 
 def import_state(session: Session, states: Iterable[bytes]) -> None:
-    """Puts a session where `export_state` was called, in place of all objects that it has.
-
-    The objects' bytes may come in any order, and together.
+    """Puts a session where `export_state` was called, in place of all objects that it has; they may come in any order.
 
     Raises InputError where the bytes are damaged, or were made with another network, other weights, another resolution
     or policy.
     """
     try:
-        found = [_track(session, *part) for data in states for part in _parts(data)]
+        found = [_track(session, *_open(data)) for data in states]
         found.sort(key=lambda entry: entry[0])
         if not found or [entry[:2] for entry in found] != [(rank, len(found)) for rank in range(len(found))]:
             raise ValueError("an object is missing")
@@ -130,23 +128,20 @@ def _fits(session: Session) -> dict[str, Any]:
     }
 
 
-def _parts(data: bytes) -> Iterator[tuple[dict[str, Any], Iterator[bytes]]]:
-    """Header and records of every object in these bytes, one after the other."""
-    end = 0
-    while end < len(data):
-        start = end + len(_MAGIC) + 8
-        if len(data) < start or not data.startswith(_MAGIC, end):
-            raise ValueError("it doesn't begin as one")
-        (length,) = struct.unpack_from("<Q", data, end + len(_MAGIC))
-        if length > min(_LARGEST_HEADER, len(data) - start):
-            raise ValueError("it is cut short")
-        header = json.loads(data[start : start + length])
-        lengths: Sequence[int] = header["lengths"]
-        ends = [*itertools.accumulate(lengths, initial=start + length)]
-        if any(not isinstance(n, int) or n < 0 for n in lengths) or ends[-1] > len(data):
-            raise ValueError("it is cut short")
-        end = ends[-1]
-        yield header, (data[a:b] for a, b in itertools.pairwise(ends))
+def _open(data: bytes) -> tuple[dict[str, Any], Iterator[bytes]]:
+    """An object's header and records."""
+    start = len(_MAGIC) + 8
+    if len(data) < start or not data.startswith(_MAGIC):
+        raise ValueError("it doesn't begin as one")
+    (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
+    if length > min(_LARGEST_HEADER, len(data) - start):
+        raise ValueError("it is cut short")
+    header = json.loads(data[start : start + length])
+    lengths: Sequence[int] = header["lengths"]
+    ends = [*itertools.accumulate(lengths, initial=start + length)]
+    if any(not isinstance(n, int) or n < 0 for n in lengths) or ends[-1] != len(data):
+        raise ValueError("it is cut short")
+    return header, (data[a:b] for a, b in itertools.pairwise(ends))
 
 
 def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:

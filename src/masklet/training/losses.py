@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """How much each term counts.
-
-    ``balanced`` is a cross-entropy in which object and background count the same. The focal loss alone leaves a
-    decoder that starts from nothing at "all background" for a long time; the trainer fades this term out.
-    """
-
-    focal: float = 20.0
-    dice: float = 1.0
-    iou: float = 1.0
-    object_score: float = 1.0
-    balanced: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,13 +63,16 @@ def true_iou(logits_knhw: Tensor, truth_khw: Tensor) -> Tensor:
     return both / either.clamp(min=1)
 
 
-def total_loss(guess: Guess, weights: LossWeights, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+def total_loss(guess: Guess, weights: Mapping[str, float], size: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a guess, and its terms for the record (means over objects, before weighting).
 
     Masks count on objects that are visible only, and of several candidates the best one counts; every candidate learns
     its own IoU; every object learns its score.
 
     Args:
+        weights: how much each of the terms ``focal``, ``dice``, ``iou`` and ``object_score`` counts, and ``balanced``
+            where it is there: a cross-entropy in which object and background count the same. The focal loss alone
+            leaves a decoder that starts from nothing at "all background" for a long time.
         size: side of the square at which masks are compared; the truth is averaged down to it.
     """
     logits = F.interpolate(guess.logits_knhw.float(), size=(size, size), mode="bilinear", align_corners=False)
@@ -93,8 +82,8 @@ def total_loss(guess: Guess, weights: LossWeights, size: int) -> tuple[Tensor, d
     present = guess.truth_khw.flatten(1).any(1)
     truth = truth_k1hw.expand_as(logits)
     terms = {"focal": focal_loss(logits, truth), "dice": dice_loss(logits, truth)}
-    best = (weights.focal * terms["focal"] + weights.dice * terms["dice"]).detach().argmin(1, keepdim=True)
-    if weights.balanced:
+    best = (weights["focal"] * terms["focal"] + weights["dice"] * terms["dice"]).detach().argmin(1, keepdim=True)
+    if weights.get("balanced"):
         terms["balanced"] = balanced_loss(logits, truth)
     count = present.sum().clamp(min=1)
     means = {name: (values.gather(1, best)[:, 0] * present).sum() / count for name, values in terms.items()}
@@ -102,7 +91,7 @@ def total_loss(guess: Guess, weights: LossWeights, size: int) -> tuple[Tensor, d
         iou = true_iou(logits, truth_k1hw[:, 0] >= 0.5)
     means["iou"] = ((guess.iou_kn - iou).abs().mean(1) * present).sum() / count
     means["object_score"] = F.binary_cross_entropy_with_logits(guess.score_k1[:, 0], present.float())
-    loss = sum((getattr(weights, name) * value for name, value in means.items()), start=guess.score_k1.new_zeros(()))
+    loss = sum((weights[name] * value for name, value in means.items()), start=guess.score_k1.new_zeros(()))
     record = {name: value.detach() for name, value in means.items()}
     record["true_iou"] = (iou.gather(1, guess.iou_kn.argmax(1, keepdim=True))[:, 0] * present).sum() / count
     return loss, record

@@ -13,7 +13,7 @@ from masklet.models import SAM2
 from masklet.training.validation import track_clip
 
 if TYPE_CHECKING:
-    from masklet.training.trainer import Report
+    from masklet.training.trainer import TrainReport
 
 #: Height of a strip's pictures.
 _STRIP = 128
@@ -35,7 +35,7 @@ class Record:
         else:
             self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
-    def write(self, report: Report, rate: float) -> None:
+    def write(self, report: TrainReport, rate: float) -> None:
         if self._writer is None:
             return
         if report.terms:

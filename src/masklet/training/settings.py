@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
+from masklet.settings import Share
 
 
 class _Strict(BaseModel):
@@ -33,7 +33,13 @@ class Stage(_Strict):
 
 
 class Prompting(_Strict):
-    """Shares of the first prompts that are masks and boxes (the rest are clicks), and what is corrected later."""
+    """How clips are prompted.
+
+    Attributes:
+        mask, box: shares of the first prompts that are masks and boxes; the rest are clicks.
+        corrections: most corrective clicks that follow on a prompted frame.
+        later: how often a second frame of the clip gets corrective clicks.
+    """
 
     mask: Share = 0.5
     box: Share = 0.25

@@ -19,8 +19,8 @@ from masklet.training.footage import Footage
 from masklet.training.optimisation import PARTS, frozen_parts
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
-from masklet.training.synthesis import ClipGenerator, ClipSettings, Pictures, Wardrobe
-from masklet.training.trainer import Report, Trainer
+from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe
+from masklet.training.trainer import Trainer, TrainReport
 
 #: Validation clips come from a seed of their own, far from any that trains.
 _VALIDATION_SEED = 0x5EED
@@ -46,9 +46,8 @@ class Clips:
     anew: bool = True
 
 
-def synthetic_clips(cutouts: Pictures | None, photos: Pictures | None, textures: Pictures | None) -> Clips:
+def synthetic_clips(wardrobe: Wardrobe) -> Clips:
     """Clips made on the fly from pictures (without any, everything is painted)."""
-    wardrobe = Wardrobe(cutouts, photos, textures)
 
     def learned(stage: Stage, size: int, seed: int) -> ClipSource:
         return ClipGenerator(wardrobe, ClipSettings(frames=stage.frames, height=size, width=size), seed)
@@ -74,10 +73,8 @@ def footage_clips(learned: Footage, validated: Footage | None) -> Clips:
     def held(count: int, size: int) -> Sequence[Any]:
         if validated is None:
             return ()
-        plain = validated.settings.plain()
-        still = {name: getattr(plain, name) for name in plain.__slots__}
-        still |= {"frames": _FOOTAGE_VALIDATION_FRAMES, "height": size, "width": size, "between": 0.0}
-        footage = validated.changed(_VALIDATION_SEED, **still)
+        own = {"frames": _FOOTAGE_VALIDATION_FRAMES, "height": size, "width": size, "between": 0.0}
+        footage = validated.changed(_VALIDATION_SEED, **{**dict(validated.settings.plain()), **own})
         return [footage.clip(number) for number in range(count)]
 
     return Clips(source, held, anew=False)
@@ -136,7 +133,7 @@ def train_run(
     workers: int = 1,
     threads: int | None = None,
     validation: int = 6,
-    report: Callable[[Report], None],
+    report: Callable[[TrainReport], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Begin a run in a folder, or go on with the one that is there; return whether it reached its end.

@@ -24,13 +24,13 @@ from masklet.models import SAM2, ImageFeatures, get_spec
 from masklet.runtime import is_out_of_memory, pick_device, pick_dtype
 from masklet.training.batches import Batch, Batches, BatchShape, ClipSource
 from masklet.training.initialise import initialise
-from masklet.training.losses import LossWeights, balanced_loss, total_loss
+from masklet.training.losses import balanced_loss, total_loss
 from masklet.training.optimisation import Average, Optimiser, cosine, freeze
 from masklet.training.published_trunks import read_trunk
 from masklet.training.record import Record
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
-from masklet.training.unroll import PromptPlan, Unroller
+from masklet.training.unroll import Unroller
 from masklet.training.validation import Validation, validate
 from masklet.weights.checkpoints import build, read_checkpoint, write_safetensors
 
@@ -43,7 +43,7 @@ _HOPELESS = 20
 
 
 @dataclass(frozen=True)
-class Report:
+class TrainReport:
     """How a run is doing.
 
     Attributes:
@@ -182,7 +182,7 @@ class Trainer:
 
     # --- the loop --------------------------------------------------------------------------------------------------
 
-    def run(self, report: Callable[[Report], None], stop: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, report: Callable[[TrainReport], None], stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``stop()``; the state is saved either way. Return whether the end was reached.
 
         Raises:
@@ -196,7 +196,7 @@ class Trainer:
         validated: Validation | None = None
         try:
             if not self.step and settings.start is not None and self.validation:
-                said = Report(0, settings.steps, 0, {}, 0.0, 0.0, self._validate(record))
+                said = TrainReport(0, settings.steps, 0, {}, 0.0, 0.0, self._validate(record))
                 record.write(said, 0.0)
                 report(said)
                 since = time.monotonic()
@@ -228,7 +228,7 @@ class Trainer:
                 if due or last or validated is not None:
                     count = max(1, int(sums.pop("steps", 0)))
                     means = {name: value / count for name, value in sums.items()}
-                    said = Report(
+                    said = TrainReport(
                         self.step,
                         settings.steps,
                         settings.stage_at(self.step - 1)[0],
@@ -271,19 +271,13 @@ class Trainer:
         settings = self.settings
         rng = np.random.default_rng([settings.seed & 0xFFFFFFFF, 2, self.step])
         aid = max(0.0, 1 - self.step / (settings.aid * settings.steps)) if settings.aid else 0.0
-        prompts, losses = settings.prompts, settings.losses
-        plan = PromptPlan(
-            # On a single picture a mask prompt asks nothing.
-            prompts.mask if batch.frames_bthwc.shape[1] > 1 else min(prompts.mask, 0.1),
-            prompts.box,
-            prompts.corrections,
-            prompts.later,
-            trust_truth=aid,
-        )
-        weights = LossWeights(losses.focal * (1 - aid), losses.dice, losses.iou, losses.object_score, balanced=aid)
+        plan, losses = settings.prompts, settings.losses
+        if batch.frames_bthwc.shape[1] == 1:  # there, a mask prompt asks nothing
+            plan = plan.model_copy(update={"mask": min(plan.mask, 0.1)})
+        weights = dict(losses) | {"focal": losses.focal * (1 - aid), "balanced": aid}
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             features = self.unroller.encode(batch.frames_bthwc)
-            said = self.unroller(features, batch, plan, rng).together()
+            said = self.unroller(features, batch, plan, rng, trust_truth=aid).together()
         loss = torch.zeros((), device=self.device)
         terms: dict[str, float] = defaultdict(float)
         whole = sum(len(guess.truth_khw) for guess in said)

@@ -20,6 +20,7 @@ from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess
 from masklet.training.optimisation import GROUPS, part_of
+from masklet.training.settings import Prompting
 
 #: A frozen image encoder takes so many pixels at once; nothing of them has to be kept for gradients.
 _PIXELS_AT_ONCE = 1 << 20
@@ -30,25 +31,7 @@ _ENCODING = frozenset(GROUPS["image-encoder"])
 
 
 @dataclass(frozen=True)
-class PromptPlan:
-    """How clips are prompted.
-
-    Attributes:
-        mask, box: shares of the first prompts that are masks and boxes; the rest are clicks.
-        corrections: most corrective clicks that follow on a prompted frame.
-        later: how often a second frame of the clip gets corrective clicks.
-        trust_truth: how often memory takes the truth's word on whether the object is visible, not the network's own.
-    """
-
-    mask: float = 0.5
-    box: float = 0.25
-    corrections: int = 3
-    later: float = 0.25
-    trust_truth: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Memory:
+class _FrameTokens:
     """What one frame leaves behind for all k masklets."""
 
     features_kchw: Tensor
@@ -75,10 +58,10 @@ class Unrolled:
         """One guess for each number of candidates."""
         return [
             Guess(
-                torch.cat([one.logits_knhw for one in guesses]),
-                torch.cat([one.iou_kn for one in guesses]),
-                torch.cat([one.score_k1 for one in guesses]),
-                torch.cat([one.truth_khw for one in guesses]),
+                torch.cat([guess.logits_knhw for guess in guesses]),
+                torch.cat([guess.iou_kn for guess in guesses]),
+                torch.cat([guess.score_k1 for guess in guesses]),
+                torch.cat([guess.truth_khw for guess in guesses]),
             )
             for guesses in self.guesses.values()
         ]
@@ -94,7 +77,7 @@ def _rows(candidates: Candidates, rows: Tensor) -> Candidates:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _ChosenMask:
     """The chosen candidate of every masklet on a frame: raw logits, output token, object score."""
 
     logits_k1hw: Tensor
@@ -102,13 +85,13 @@ class _Answer:
     score_k1: Tensor
 
 
-def _best(candidates: Candidates) -> _Answer:
+def _best(candidates: Candidates) -> _ChosenMask:
     """The candidate of highest predicted IoU."""
     count = candidates.iou_bn.shape[1]
     rows = torch.arange(len(candidates.iou_bn), device=candidates.iou_bn.device)
     index = candidates.iou_bn.argmax(1) if count > 1 else torch.zeros_like(rows)
     token = index if candidates.tokens_bnc.shape[1] > 1 else torch.zeros_like(rows)
-    return _Answer(
+    return _ChosenMask(
         candidates.logits_bnhw[rows, index][:, None], candidates.tokens_bnc[rows, token], candidates.object_score_b1
     )
 
@@ -133,23 +116,34 @@ class Unroller:
             return self._encode(frames_nhwc)
         count = max(1, _PIXELS_AT_ONCE // frames_nhwc.shape[1] ** 2)
         with torch.no_grad():
-            features = [self._encode(part) for part in frames_nhwc.split(count)]
-        fine, middle = zip(*(one.high_res_bchw for one in features), strict=True)
-        embedding = torch.cat([one.embedding_bchw for one in features])
-        return ImageFeatures(embedding, (torch.cat(fine), torch.cat(middle)), features[0].image_size)
+            encoded = [self._encode(part) for part in frames_nhwc.split(count)]
+        fine, middle = zip(*(features.high_res_bchw for features in encoded), strict=True)
+        embedding = torch.cat([features.embedding_bchw for features in encoded])
+        return ImageFeatures(embedding, (torch.cat(fine), torch.cat(middle)), encoded[0].image_size)
 
     def _encode(self, frames_nhwc: Tensor) -> ImageFeatures:
         rgb = frames_nhwc.permute(0, 3, 1, 2).contiguous().float() / 255
         return self.model.encode_image(normalise(rgb, self.model.spec))
 
-    def __call__(self, features: ImageFeatures, batch: Batch, plan: PromptPlan, rng: np.random.Generator) -> Unrolled:
-        """Prompt every masklet on frame 0 and track it to the end of its clip."""
+    def __call__(
+        self,
+        features: ImageFeatures,
+        batch: Batch,
+        plan: Prompting,
+        rng: np.random.Generator,
+        trust_truth: float = 0.0,
+    ) -> Unrolled:
+        """Prompt every masklet on frame 0 and track it to the end of its clip.
+
+        Args:
+            trust_truth: how often memory takes the truth's word on whether the object is visible, not the network's.
+        """
         count = batch.frames_bthwc.shape[1]
         said = Unrolled()
-        memories: dict[int, _Memory] = {}
+        memories: dict[int, _FrameTokens] = {}
         prompts = [0]
         later = int(rng.integers(1, count)) if count > 1 and rng.random() < plan.later else None
-        trust = rng.random() < plan.trust_truth
+        trust = rng.random() < trust_truth
         for t in range(count):
             own = _rows_of(features, batch.owner_k * count + t)
             truth, known = batch.masks_kthw[:, t], batch.known_kt[:, t]
@@ -175,15 +169,15 @@ class Unroller:
         own: ImageFeatures,
         truth: Tensor,
         known: Tensor,
-        plan: PromptPlan,
+        plan: Prompting,
         rng: np.random.Generator,
         said: Unrolled,
-    ) -> tuple[_Answer, Tensor]:
+    ) -> tuple[_ChosenMask, Tensor]:
         """Frame 0: each masklet gets its mask, a box or a click; boxes and clicks perhaps corrections."""
         chance = torch.from_numpy(rng.random(len(truth))).to(truth.device)
         by_hand = chance < plan.mask
         boxed = ~by_hand & (chance < plan.mask + plan.box)
-        parts: list[tuple[Tensor, _Answer]] = []
+        parts: list[tuple[Tensor, _ChosenMask]] = []
         rows = by_hand.nonzero()[:, 0]
         if len(rows):
             parts.append((rows, self._painted(_rows_of(own, rows), truth[rows], known[rows], said)))
@@ -203,13 +197,13 @@ class Unroller:
             parts.append((rows, answer))
         order = torch.cat([rows for rows, _ in parts]).argsort()
         answers = [answer for _, answer in parts]
-        return _Answer(
+        return _ChosenMask(
             torch.cat([answer.logits_k1hw for answer in answers])[order],
             torch.cat([answer.token_kc for answer in answers])[order],
             torch.cat([answer.score_k1 for answer in answers])[order],
         ), by_hand
 
-    def _painted(self, own: ImageFeatures, truth: Tensor, known: Tensor, said: Unrolled) -> _Answer:
+    def _painted(self, own: ImageFeatures, truth: Tensor, known: Tensor, said: Unrolled) -> _ChosenMask:
         """A mask prompt is the answer itself; the decoder makes the pointer, and learns from repeating the mask."""
         mask = truth[:, None].float()
         candidates = self.model.decode_masks(
@@ -220,7 +214,7 @@ class Unroller:
             stability_fallback=False,
         )
         said.add(candidates, truth, known)
-        return _Answer(
+        return _ChosenMask(
             _as_logits(mask, candidates.logits_bnhw), candidates.tokens_bnc[:, 0], candidates.object_score_b1
         )
 
@@ -228,14 +222,14 @@ class Unroller:
         self,
         own: ImageFeatures,
         embedding: Tensor,
-        answer: _Answer,
+        answer: _ChosenMask,
         truth: Tensor,
         known: Tensor,
-        plan: PromptPlan,
+        plan: Prompting,
         rng: np.random.Generator,
         said: Unrolled,
         prompt: tuple[Tensor, Tensor] | None,
-    ) -> _Answer:
+    ) -> _ChosenMask:
         """Click on what is wrong, a few times; ``prompt`` is what was said on this frame before."""
         rounds = int(rng.integers(0 if prompt else 1, plan.corrections + 1)) if plan.corrections else 0
         side = truth.shape[-1]
@@ -259,8 +253,14 @@ class Unroller:
     # --- memory ----------------------------------------------------------------------------------------------------
 
     def _remember(
-        self, own: ImageFeatures, answer: _Answer, truth: Tensor, by_hand: Tensor, is_prompt: bool, trust: Tensor | None
-    ) -> _Memory:
+        self,
+        own: ImageFeatures,
+        answer: _ChosenMask,
+        truth: Tensor,
+        by_hand: Tensor,
+        is_prompt: bool,
+        trust: Tensor | None,
+    ) -> _FrameTokens:
         """``trust`` tells for which masklets memory is to take the truth's word on visibility."""
         visible = truth.flatten(1).any(1)[:, None]
         present = answer.score_k1.detach() > 0
@@ -275,9 +275,9 @@ class Unroller:
         features = self.model.encode_memory(
             own.embedding_bchw, logits, present, image_size=own.image_size, binarize=is_prompt
         )
-        return _Memory(features, self.model.object_pointer(answer.token_kc, present))
+        return _FrameTokens(features, self.model.object_pointer(answer.token_kc, present))
 
-    def _read(self, memories: dict[int, _Memory], prompts: list[int], t: int) -> Memories:
+    def _read(self, memories: dict[int, _FrameTokens], prompts: list[int], t: int) -> Memories:
         """What frame t reads: the prompt frames, then the latest others, as the ``recency`` policy selects them."""
         spec = self.model.spec
         slots = [(spec.num_memories - 1, memories[p]) for p in prompts if p < t]

@@ -243,6 +243,14 @@ def files_by_stem(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> di
     return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes and p.is_file()}
 
 
+def numbered_files(folder: Path, first: int, count: int) -> tuple[Path, ...]:
+    """Pictures of a folder whose names are `count` numbers from `first` on, in order; those that are not there don't
+    count.
+    """
+    numbered = {int(stem): path for stem, path in files_by_stem(folder).items() if stem.isdigit()}
+    return tuple(numbered[i] for i in range(first, first + count) if i in numbered)
+
+
 def folders(folder: Path) -> list[str]:
     """Names of the folders in a folder, in order; an absent folder has none."""
     return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []

@@ -67,7 +67,7 @@ def _load(
         )
         for sequence in names
     )
-    empty = [one.name for one in sequences if not one.annotated]
+    empty = [sequence.name for sequence in sequences if not sequence.annotated]
     if empty:
         raise InputError(f"sequence {empty[0]} has no annotation in {annotations / empty[0]}")
     return MaskDataset(name, sequences, merged=merge)

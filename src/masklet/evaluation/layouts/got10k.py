@@ -11,7 +11,7 @@ from PIL import Image
 from masklet.errors import InputError
 from masklet.evaluation.boxes import BoxProtocol
 from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, files_by_stem, folders, read_names
-from masklet.evaluation.result_files import read_boxes, read_numbers
+from masklet.evaluation.result_files import read_boxes, read_marks
 
 
 def load(root: Path, split: str | None) -> BoxDataset:
@@ -29,9 +29,7 @@ def _sequence(folder: Path) -> BoxSequence:
     visible = None
     cover = folder / "cover.label"
     if cover.is_file():
-        visible = read_numbers(cover).ravel() > 0
-        if len(visible) != len(boxes):
-            raise InputError(f"{cover} has {len(visible)} marks for {len(boxes)} boxes")
+        visible = read_marks(cover, len(boxes)) > 0
     images = tuple(files_by_stem(folder, frozenset({".jpg", ".jpeg"})).values())
     size, group = _meta(folder)
     if size is None and images:

@@ -10,7 +10,7 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.evaluation.boxes import BoxProtocol
 from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, files_by_stem, first_existing, read_names
-from masklet.evaluation.result_files import read_boxes, read_numbers
+from masklet.evaluation.result_files import read_boxes, read_marks
 
 
 def load(root: Path, split: str | None) -> BoxDataset:
@@ -38,9 +38,6 @@ def _sequence(folder: Path) -> BoxSequence:
     for name in ("full_occlusion.txt", "out_of_view.txt"):
         path = folder / name
         if path.is_file():
-            marks = read_numbers(path).ravel()
-            if len(marks) != len(boxes):
-                raise InputError(f"{path} has {len(marks)} marks for {len(boxes)} boxes")
-            visible &= marks == 0
+            visible &= read_marks(path, len(boxes)) == 0
     images = tuple(files_by_stem(folder / "img").values())
     return BoxSequence(folder.name, boxes, images, visible, group=folder.name.rsplit("-", 1)[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from masklet.errors import InputError
 from masklet.evaluation.boxes import BoxProtocol
-from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, files_by_stem, folders
+from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, folders, numbered_files
 from masklet.evaluation.result_files import read_boxes
 
 # sequences whose annotation doesn't begin with the first picture
@@ -30,9 +30,7 @@ def load(root: Path, split: str | None) -> BoxDataset:
 
 def _sequence(folder: Path, path: Path, which: str) -> BoxSequence:
     boxes = read_boxes(path)
-    numbered = {int(stem): p for stem, p in files_by_stem(folder / "img").items() if stem.isdigit()}
-    first = FIRST_PICTURE.get(folder.name, 1)
-    images = tuple(numbered[i] for i in range(first, first + len(boxes)) if i in numbered)
+    images = numbered_files(folder / "img", FIRST_PICTURE.get(folder.name, 1), len(boxes))
     if images and len(images) < len(boxes):
         boxes = boxes[: len(images)]
     omit = LEAVE_OUT.get(folder.name, 0)

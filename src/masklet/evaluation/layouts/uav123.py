@@ -9,7 +9,7 @@ from pathlib import Path
 
 from masklet.errors import InputError
 from masklet.evaluation.boxes import BoxProtocol
-from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, files_by_stem, first_existing
+from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, first_existing, numbered_files
 from masklet.evaluation.result_files import read_boxes
 
 # first picture of each part of a video, in order: part k is the sequence <video>_<k>
@@ -48,8 +48,7 @@ def load(root: Path, split: str | None) -> BoxDataset:
 def _sequence(videos: Path, path: Path) -> BoxSequence:
     boxes = read_boxes(path)
     video, first = _place(path.stem)
-    numbered = {int(stem): p for stem, p in files_by_stem(videos / video).items() if stem.isdigit()}
-    images = tuple(numbered[i] for i in range(first, first + len(boxes)) if i in numbered)
+    images = numbered_files(videos / video, first, len(boxes))
     return BoxSequence(path.stem, boxes, images, aliases=(f"uav_{path.stem}",))
 
 

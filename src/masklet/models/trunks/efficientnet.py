@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from masklet.models.products import convolve
 from masklet.models.specs import EfficientNetSpec
-from masklet.models.trunks.levels import Layout, Level
+from masklet.models.trunks.levels import Level, TokenLayout
 
 
 class Convolution(nn.Conv2d):
@@ -76,5 +76,5 @@ class EfficientNet(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i in self.level_ends:
-                levels.append((x.permute(0, 2, 3, 1), Layout(*x.shape[2:])))
+                levels.append((x.permute(0, 2, 3, 1), TokenLayout(*x.shape[2:])))
         return levels

@@ -15,7 +15,7 @@ from masklet.models.attention import attend
 from masklet.models.layers import MLP
 from masklet.models.products import Linear
 from masklet.models.specs import HieraSpec
-from masklet.models.trunks.levels import Layout, Level
+from masklet.models.trunks.levels import Level, TokenLayout
 
 
 def _pool(x_bhwc: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class HieraBlock(nn.Module):
         if in_width != out_width:
             self.proj = Linear(in_width, out_width)
 
-    def forward(self, x: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
+    def forward(self, x: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
         """Map tokens in ``layout`` to new ones and the layout that they come out in."""
         # Global attention doesn't mind the order of the tokens; pooling the whole picture does.
         keeps_order = not self.window and not self.pool
@@ -154,7 +154,7 @@ class Hiera(nn.Module):
         """Return the last tokens of each stage and their layout, finest first."""
         x = self.patch_embed(image_bchw)
         x = x + self.positions(*x.shape[1:3])
-        layout = Layout(*x.shape[1:3])
+        layout = TokenLayout(*x.shape[1:3])
         levels: list[Level] = []
         for i, block in enumerate(self.blocks):
             x, layout = block(x, layout)

@@ -9,16 +9,16 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Layout:
+class TokenLayout:
     """How tokens of a ``height`` x ``width`` grid are laid out: in windows, or (``window`` 0) row by row."""
 
     height: int
     width: int
     window: int = 0
 
-    def with_window(self, window: int) -> Layout:
+    def with_window(self, window: int) -> TokenLayout:
         """The same grid in windows of this side (0: row by row)."""
-        return Layout(self.height, self.width, window)
+        return TokenLayout(self.height, self.width, window)
 
     @property
     def pads(self) -> bool:
@@ -45,9 +45,9 @@ class Layout:
         x = x.reshape(-1, rows, columns, side, side, c).transpose(2, 3)
         return x.reshape(-1, rows * side, columns * side, c)[:, : self.height, : self.width]
 
-    def pooled(self) -> Layout:
-        return Layout(self.height // 2, self.width // 2, self.window // 2)
+    def pooled(self) -> TokenLayout:
+        return TokenLayout(self.height // 2, self.width // 2, self.window // 2)
 
 
 #: Tokens with their channels last, and how they are laid out.
-Level = tuple[Tensor, Layout]
+Level = tuple[Tensor, TokenLayout]

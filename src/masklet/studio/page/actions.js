@@ -40,7 +40,7 @@ async function busy(what, run) {
 
 // --- projects
 
-/** @param {import("./api-types.js").OpenProject} given */
+/** @param {import("./api-types.js").OpenRequest} given */
 export async function open(given) {
   /** @type {state.ProjectState} */
   let opened;
@@ -215,11 +215,18 @@ export function selectNext(step) {
 
 // --- prompts
 
-/** Prompts go one after the other, in the order they were made. @type {Promise<unknown>} */
+/** What is said and taken back goes one after the other, in the order it was done. @type {Promise<unknown>} */
 let queue = Promise.resolve();
 
 /** Ends when everything that was said has been answered. */
 export const promptsDone = () => queue;
+
+/** @param {() => Promise<void>} run */
+function inTurn(run) {
+  const task = queue.then(run);
+  queue = task.catch(complain);
+  return task;
+}
 
 /**
  * The object that a prompt is for: the selected one, or a new one where there is none.
@@ -238,7 +245,8 @@ async function objectForPrompt() {
  */
 export function prompt(given) {
   const index = given.frame ?? state.frame.peek();
-  const task = queue.then(async () => {
+  state.following.value = false; // the user is busy with this frame
+  return inTurn(async () => {
     const object = await objectForPrompt();
     if (!object) return;
     const sent = { ...given, frame: index, object: object.id };
@@ -253,8 +261,6 @@ export function prompt(given) {
       await refreshProject();
     }
   });
-  queue = task.catch(complain);
-  return task;
 }
 
 /** A mark where the click was, before the server has answered. @param {NewPrompt} sent */
@@ -317,19 +323,21 @@ export function paint(pixels, index) {
   return prompt({ frame: index, mask: { size: [now.height, now.width], counts } });
 }
 
-export async function clearFrame() {
+export function clearFrame() {
   const object = state.selected.peek();
   const index = state.frame.peek();
-  if (!object) return;
-  if (!state.promptsOn(index, object.id).length) {
-    notify(`${object.name} has no prompt on this frame.`);
-    return;
-  }
-  const answer = await attempt(() => api.clearPrompts(projectId(), index, object.id));
-  if (answer) {
-    takeAnswer(answer);
-    await refreshProject();
-  }
+  if (!object) return Promise.resolve();
+  return inTurn(async () => {
+    if (!state.promptsOn(index, object.id).length) {
+      notify(`${object.name} has no prompt on this frame.`);
+      return;
+    }
+    const answer = await attempt(() => api.clearPrompts(projectId(), index, object.id));
+    if (answer) {
+      takeAnswer(answer);
+      await refreshProject();
+    }
+  });
 }
 
 /** @param {1 | -1} [step] */
@@ -390,19 +398,22 @@ function offerCorrection(index, object) {
 
 effect(() => {
   const pending = state.pendingCorrection.value;
-  if (!pending?.at) return undefined;
+  if (!pending) return undefined;
+  // What was taken back corrects nothing, and whoever looks at another frame has not finished with this one.
+  if (!state.promptsOn(pending.frame, pending.object).length) state.pendingCorrection.value = null;
+  else if (pending.at && state.frame.value !== pending.frame) state.pendingCorrection.value = { ...pending, at: null };
+  if (!pending.at || pending !== state.pendingCorrection.value) return undefined;
   const timer = setTimeout(() => void correct(), Math.max(0, pending.at - Date.now()));
   return () => clearTimeout(timer);
 });
 
 /** Tracks again from the frame that was corrected to the next prompt. */
 export async function correct() {
-  const pending = state.pendingCorrection.peek();
-  const object = pending?.object ?? state.currentObject.peek();
-  const index = pending?.frame ?? state.frame.peek();
+  const here = { object: state.currentObject.peek(), frame: state.frame.peek() };
+  await queue;
+  const { object, frame: index } = state.pendingCorrection.peek() ?? here;
   state.pendingCorrection.value = null;
   if (object === null) return;
-  await queue;
   const running = state.trackJob.peek();
   // A paused run steps aside by itself; one that goes on is ended first.
   if (running && running.state !== "paused") {
@@ -426,8 +437,8 @@ async function ended(id) {
 export async function track(how) {
   const now = state.frame.peek();
   const frames = state.media.peek()?.frame_count ?? 1;
-  state.pendingCorrection.value = null;
   await queue;
+  state.pendingCorrection.value = null;
   if (!state.prompts.peek().length) {
     notify("Say first what to track: click on an object.");
     return;
@@ -484,14 +495,15 @@ export const undo = () => step("undo");
 export const redo = () => step("redo");
 
 /** @param {"undo" | "redo"} which */
-async function step(which) {
-  state.pendingCorrection.value = null;
-  await queue;
-  const answer = await attempt(() => (which === "undo" ? api.undo(projectId()) : api.redo(projectId())));
-  if (!answer) return;
-  state.candidates.value = null;
-  const done = which === "undo" ? "Undone" : "Done again";
-  const text = answer.label === null ? `There is nothing to ${which}.` : `${done}: ${answer.label}`;
-  notify(text, { seconds: 2.5 });
-  await Promise.all([refreshProject(), refreshLanes()]);
+function step(which) {
+  return inTurn(async () => {
+    state.pendingCorrection.value = null;
+    const answer = await attempt(() => (which === "undo" ? api.undo(projectId()) : api.redo(projectId())));
+    if (!answer) return;
+    state.candidates.value = null;
+    const done = which === "undo" ? "Undone" : "Done again";
+    const text = answer.label === null ? `There is nothing to ${which}.` : `${done}: ${answer.label}`;
+    notify(text, { seconds: 2.5 });
+    await Promise.all([refreshProject(), refreshLanes()]);
+  });
 }

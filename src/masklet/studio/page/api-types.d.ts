@@ -90,7 +90,7 @@ export interface RecentProject {
   open_id: string | null;
 }
 
-export interface OpenProject {
+export interface OpenRequest {
   /** A video, picture, folder or pattern of pictures, or a .masklet */
   path: string;
   /** Frames per second of pictures: 24, 30000/1001 */
@@ -160,14 +160,17 @@ export interface Lane {
 }
 
 export interface TrackSettingsState {
+  /** Name of the model */
   model?: string;
-  /** Own weights, below the root */
+  /** File with other weights for the model */
   checkpoint?: string | null;
+  /** How masks and memories are chosen */
   policy?: string;
+  /** Thresholds and weights of the policy, where they differ from its own */
   policy_options?: Record<string, number | boolean | string>;
-  /** Multiple of 32; null: the model's own */
+  /** Side of the model's square input */
   resolution?: number | null;
-  /** null: what suits the device */
+  /** Number format, such as float32 or bfloat16 */
   dtype?: string | null;
 }
 
@@ -257,14 +260,23 @@ export interface ChangeObject {
   mask_settings?: Record<string, any> | null;
 }
 
-export interface NewPrompt {
+export interface Clicks {
   frame: number;
-  object: number;
   points?: ([number, number])[] | null;
   /** 1 on it (default), 0 not */
   labels?: (0 | 1)[] | null;
   /** x1, y1, x2, y2 */
   box?: [number, number, number, number] | null;
+}
+
+export interface NewPrompt {
+  frame: number;
+  points?: ([number, number])[] | null;
+  /** 1 on it (default), 0 not */
+  labels?: (0 | 1)[] | null;
+  /** x1, y1, x2, y2 */
+  box?: [number, number, number, number] | null;
+  object: number;
   /** Painted by hand; tracking never changes it */
   mask?: Rle | null;
   /** Forget what was said on this frame about the object before */
@@ -273,11 +285,13 @@ export interface NewPrompt {
 
 export interface HoverPrompt {
   frame: number;
+  points?: ([number, number])[] | null;
+  /** 1 on it (default), 0 not */
+  labels?: (0 | 1)[] | null;
+  /** x1, y1, x2, y2 */
+  box?: [number, number, number, number] | null;
   /** Preview of one more click on this object */
   object?: number | null;
-  points?: ([number, number])[] | null;
-  labels?: (0 | 1)[] | null;
-  box?: [number, number, number, number] | null;
 }
 
 export interface ChooseCandidate {
@@ -286,12 +300,18 @@ export interface ChooseCandidate {
   candidate: number;
 }
 
-export interface ObjectMaskState {
-  object: number;
-  rle: Rle;
+export interface ScoresState {
   object_score: number | null;
   predicted_iou: number | null;
   motion_score: number | null;
+}
+
+export interface ObjectMaskState {
+  object_score: number | null;
+  predicted_iou: number | null;
+  motion_score: number | null;
+  object: number;
+  rle: Rle;
   candidate: number;
   lost: boolean;
   prompt: boolean;
@@ -379,6 +399,9 @@ export interface ExplainedCandidate {
 }
 
 export interface ExplainedMemory {
+  object_score: number | null;
+  predicted_iou: number | null;
+  motion_score: number | null;
   frame: number;
   used: boolean;
   kind: "prompt" | "recent";
@@ -386,9 +409,6 @@ export interface ExplainedMemory {
   slot: number | null;
   /** Whether its object pointer was read */
   pointer: boolean;
-  predicted_iou: number | null;
-  object_score: number | null;
-  motion_score: number | null;
   /** Why it was used or not, for people */
   reason: string;
 }
@@ -481,7 +501,7 @@ export interface ProjectClosed {
 export interface MasksArrived {
   type: "masks";
   project: string;
-  job: string | null;
+  job: string;
   frame: number;
   objects: ObjectMaskState[];
   /** Mask settings leave these masks as they are, so they can be shown at once */
@@ -495,9 +515,4 @@ export interface JobChanged {
 
 export interface Missed {
   type: "missed";
-}
-
-export interface SocketProblem {
-  type: "error";
-  error: Problem;
 }

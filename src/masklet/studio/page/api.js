@@ -83,7 +83,7 @@ export const listFiles = (path) => request("GET", `/files${query({ path })}`);
 /** @returns {Promise<import("./api-types.js").RecentProject[]>} */
 export const listRecent = () => request("GET", "/recent");
 
-/** @param {import("./api-types.js").OpenProject} given @returns {Promise<import("./api-types.js").ProjectState>} */
+/** @param {import("./api-types.js").OpenRequest} given @returns {Promise<import("./api-types.js").ProjectState>} */
 export const openProject = (given) => request("POST", "/projects", given);
 
 /** @param {string} project @returns {Promise<import("./api-types.js").ProjectState>} */

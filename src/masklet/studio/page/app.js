@@ -23,7 +23,7 @@ export function App() {
     ${state.dialog.value === "settings" && html`<${SettingsDialog} />`}
     ${state.dialog.value === "keys" && html`<${KeySheet} />`}
     ${state.dialog.value === "relink" && html`<${RelinkDialog} />`}
-    ${!state.online.value && html`<${Away} />`}
+    ${!(state.online.value && state.inStep.value) && html`<${Away} />`}
     <${Notices} />
   `;
 }

@@ -88,7 +88,7 @@ export function RelinkDialog() {
     foot=${html`<button type="button" class="button" onClick=${close}>Cancel</button>`}
   >
     <p role="alert">${missing.why}</p>
-    <p class="dim">Choose it here, whatever it is called now. Another video won't do: masks belong to the frames they were made from.</p>
+    <p class="dim">Choose it here, whatever it is called now.</p>
     <${Files} id="relink-title" kinds=${["folder", "video", "image", "sequence"]} onChoose=${choose} />
   </${Dialog}>`;
 }

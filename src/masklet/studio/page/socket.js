@@ -4,7 +4,7 @@
  * @typedef {import("./api-types.js").Hello | import("./api-types.js").ProjectChanged
  *   | import("./api-types.js").ProjectClosed | import("./api-types.js").MasksArrived
  *   | import("./api-types.js").JobChanged | import("./api-types.js").Missed
- *   | import("./api-types.js").SocketProblem | {type: "pong"}} News
+ *   | {type: "pong"}} News
  */
 
 const QUIET = 20_000; // ms without news after which the server is asked for a sign of life

@@ -122,9 +122,6 @@ export function onNews(news) {
     case "missed":
       void reload();
       break;
-    case "error":
-      notify(news.error.message, { kind: "error" });
-      break;
     default:
   }
 }

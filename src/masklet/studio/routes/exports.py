@@ -32,14 +32,10 @@ def list_formats() -> list[schemas.FormatState]:
 
     return [
         schemas.FormatState(
-            name=one.name,
-            title=one.title,
-            description=one.description,
-            group=one.group,
-            extensions=list(one.extensions),
-            options_schema=one.options.model_json_schema(),
+            **{name: getattr(exporter, name) for name in ("name", "title", "description", "group", "extensions")},
+            options_schema=exporter.options.model_json_schema(),
         )
-        for one in registry.formats()
+        for exporter in registry.formats()
     ]
 
 
@@ -62,19 +58,7 @@ def start_export(studio: StudioOf, project: ProjectOf, given: schemas.StartExpor
     _check_target(studio, target)
     place = registry.place_of(exporter, parsed, opened, chosen, target)
     check_free(place.path, folder=place.is_folder, overwrite=given.overwrite)
-    job = ExportJob(
-        studio.board,
-        project,
-        given.format,
-        target,
-        {
-            "objects": given.objects,
-            "start": given.start,
-            "end": given.end,
-            "overwrite": given.overwrite,
-            "options": options,
-        },
-    )
+    job = ExportJob(studio.board, project, given, target, options)
     studio.board.run(job)
     return job.snapshot()
 

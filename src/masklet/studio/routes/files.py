@@ -77,7 +77,7 @@ async def upload(
 @router.get("/api/recent")
 def list_recent(studio: StudioOf) -> list[schemas.RecentProject]:
     """The projects that were opened last, the latest first."""
-    open_ids = {one.project.path: one.id for one in studio.workspace.all()}
+    open_ids = {opened.project.path: opened.id for opened in studio.workspace.all()}
     return studio.recent.projects(studio.root, open_ids)
 
 
@@ -96,7 +96,9 @@ def docs(request: Request) -> HTMLResponse:
     rows = []
     for path, methods in document["paths"].items():
         for method, about in methods.items():
-            parameters = ", ".join(one["name"] for one in about.get("parameters", []) if one["in"] == "query")
+            parameters = ", ".join(
+                parameter["name"] for parameter in about.get("parameters", []) if parameter["in"] == "query"
+            )
             rows.append(
                 f"<tr><td><code>{method.upper()}</code><td><code>{escape(path)}</code>"
                 f"<td>{escape(about.get('description', ''))}<td>{escape(parameters)}<td>{_model_of(about)}"
@@ -122,7 +124,7 @@ def docs(request: Request) -> HTMLResponse:
 def _model_of(about: dict[str, Any]) -> str:
     found = []
     content = about.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-    for schema in (content, *(one.get("schema", {}) for _, one in _answers(about))):
+    for schema in (content, *(answer.get("schema", {}) for _, answer in _answers(about))):
         if name := _kind(schema):
             found.append(f'<a href="#{escape(name.split()[-1])}">{escape(name)}</a>')
     return " → ".join(found)
@@ -142,5 +144,5 @@ def _kind(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"])
+        return " or ".join(_kind(option) for option in schema["anyOf"])
     return str(schema.get("type", ""))

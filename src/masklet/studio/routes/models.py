@@ -20,25 +20,16 @@ def list_models(studio: StudioOf) -> list[schemas.ModelState]:
     from masklet.tracking.policies import POLICIES
     from masklet.weights.inventory import describe
 
-    found = []
-    for name, spec in SPECS.items():
-        row = describe(name)
-        job = studio.board.downloading(name)
-        found.append(
-            schemas.ModelState(
-                name=name,
-                short=row["short"],
-                parameters=row["parameters"],
-                bytes=row["bytes"],
-                fetched_bytes=row.get("fetched_bytes"),
-                state=row["state"],
-                path=row["path"],
-                image_size=spec.image_size,
-                policy_defaults={policy: kind.defaults(spec) for policy, kind in POLICIES.items()},
-                job=None if job is None else job.id,
-            )
+    jobs = {name: studio.board.downloading(name) for name in SPECS}
+    return [
+        schemas.ModelState(
+            **describe(name),
+            image_size=spec.image_size,
+            policy_defaults={policy: kind.defaults(spec) for policy, kind in POLICIES.items()},
+            job=job.id if (job := jobs[name]) else None,
         )
-    return found
+        for name, spec in SPECS.items()
+    ]
 
 
 @router.post("/api/models/{name}/download", status_code=202)

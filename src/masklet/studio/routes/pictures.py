@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
 
-from masklet.errors import InputError
 from masklet.studio import schemas
 from masklet.studio.frames import LARGEST_SIDE
 from masklet.studio.overlays import MOST_FRAMES
@@ -35,10 +35,7 @@ def get_frame(
     v: _Version = None,
 ) -> Response:
     """A frame as JPEG."""
-    tag = f'"{project.fingerprint}-{frame}-{width or 0}"'
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=_cache(tag, project, v))
-    return Response(project.frames.jpeg(frame, width), media_type="image/jpeg", headers=_cache(tag, project, v))
+    return _jpeg(request, project, v, f"{frame}-{width or 0}", lambda: project.frames.jpeg(frame, width))
 
 
 @router.get(f"{PROJECT}/thumbnails/{{frame}}.jpg", response_class=Response, responses=_JPEG)
@@ -50,18 +47,13 @@ def get_thumbnail(
     v: _Version = None,
 ) -> Response:
     """A small picture of a frame as JPEG."""
-    tag = f'"{project.fingerprint}-{frame}-t{height}"'
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=_cache(tag, project, v))
-    jpeg = project.frames.thumbnail(frame, height)
-    return Response(jpeg, media_type="image/jpeg", headers=_cache(tag, project, v))
+    return _jpeg(request, project, v, f"{frame}-t{height}", lambda: project.frames.thumbnail(frame, height))
 
 
 @router.get(f"{PROJECT}/masks/{{frame}}")
 def get_masks(project: ProjectOf, frame: FrameOf, raw: bool = False) -> schemas.FrameMasksState:
     """The masks of a frame, as their mask settings want them; `raw`: as they were tracked."""
-    found = project.overlays.raw(frame, frame) if raw else project.overlays.finished(frame, frame)
-    return found[0] if found else schemas.FrameMasksState(frame=frame, objects=[])
+    return _only(frame, project.overlays.raw(frame, frame) if raw else project.overlays.finished(frame, frame))
 
 
 @router.get(f"{PROJECT}/masks")
@@ -81,8 +73,7 @@ def get_many_masks(
 @router.post(f"{PROJECT}/masks/{{frame}}/preview")
 def preview_masks(project: ProjectOf, frame: FrameOf, given: schemas.PreviewMasks) -> schemas.FrameMasksState:
     """The masks of a frame with other mask settings; nothing is kept."""
-    found = project.overlays.finished(frame, frame, given.settings, given.objects)
-    return found[0] if found else schemas.FrameMasksState(frame=frame, objects=[])
+    return _only(frame, project.overlays.finished(frame, frame, given.settings, given.objects))
 
 
 @router.get(f"{PROJECT}/masks/{{frame}}/{{object}}/alpha.png", response_class=Response, responses=_PNG)
@@ -108,9 +99,7 @@ def delete_masks(
 ) -> schemas.Done:
     """Removes an object's masks and prompts from frames `start` to `end`, both included."""
     opened = project.project
-    thing = opened.get_object(object)
-    if thing.locked:
-        raise InputError(f"{thing.name} is locked: unlock it to change its masks.")
+    project.unlocked(object)
     last = opened.source.frame_count - 1
     stop = min(last if end is None else end, last) + 1
     with opened.edit("Clear masks"):
@@ -120,6 +109,17 @@ def delete_masks(
     return schemas.Done(revision=project.changed("prompts", "masks", "history", "run", objects=[object]))
 
 
-def _cache(tag: str, project: OpenProject, version: str | None) -> dict[str, str]:
-    lasting = version is not None and version == project.fingerprint
-    return {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable" if lasting else "private, no-cache"}
+def _only(frame: int, found: list[schemas.FrameMasksState]) -> schemas.FrameMasksState:
+    return found[0] if found else schemas.FrameMasksState(frame=frame, objects=[])
+
+
+def _jpeg(
+    request: Request, project: OpenProject, version: str | None, name: str, make: Callable[[], bytes]
+) -> Response:
+    """A picture, unless the client has it already; with the source's fingerprint as its version it lasts for ever."""
+    tag = f'"{project.fingerprint}-{name}"'
+    cache = "private, max-age=31536000, immutable" if version == project.fingerprint else "private, no-cache"
+    headers = {"ETag": tag, "Cache-Control": cache}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(make(), media_type="image/jpeg", headers=headers)

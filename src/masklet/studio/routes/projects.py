@@ -20,11 +20,11 @@ router = APIRouter(responses=PROBLEMS, tags=["projects"])
 @router.get("/api/projects")
 def list_projects(studio: StudioOf) -> list[schemas.ProjectState]:
     """The projects that are open, without their lanes."""
-    return [_state(studio, one, lanes=False) for one in studio.workspace.all()]
+    return [_state(studio, project, lanes=False) for project in studio.workspace.all()]
 
 
 @router.post("/api/projects")
-def open_project(studio: StudioOf, given: schemas.OpenProject) -> schemas.ProjectState:
+def open_project(studio: StudioOf, given: schemas.OpenRequest) -> schemas.ProjectState:
     """Opens a project, or makes one for a video, a picture or a sequence."""
     return _state(studio, studio.workspace.open(given))
 
@@ -53,16 +53,13 @@ def get_lanes(project: ProjectOf, object: Annotated[int | None, Query(ge=0, lt=2
     """Where each object was tracked, and with what scores."""
     if object is not None:
         return [project.lane(project.project.get_object(object).id)]
-    return [project.lane(one.id) for one in project.project.objects()]
+    return [project.lane(object_.id) for object_ in project.project.objects()]
 
 
 @router.get(f"{PROJECT}/history")
 def get_history(project: ProjectOf) -> list[schemas.HistoryStep]:
     """All steps that can be taken back or done again, oldest first."""
-    return [
-        schemas.HistoryStep(id=one.id, label=one.label, created=one.created, undone=one.undone)
-        for one in project.project.history()
-    ]
+    return [schemas.HistoryStep(**vars(step)) for step in project.project.history()]
 
 
 @router.post(f"{PROJECT}/undo")

@@ -47,8 +47,7 @@ def change_object(project: ProjectOf, object: ObjectOf, given: schemas.ChangeObj
 @router.delete(f"{PROJECT}/objects/{{object}}")
 def delete_object(project: ProjectOf, object: ObjectOf) -> schemas.Done:
     """Removes an object with its prompts and masks; undo brings all of it back."""
-    if project.project.get_object(object).locked:
-        raise InputError("This object is locked: unlock it to remove it.")
+    project.unlocked(object)
     project.project.remove_object(object)
     return schemas.Done(revision=project.changed("objects", "prompts", "masks", "history", "run", objects=[object]))
 
@@ -63,7 +62,7 @@ def list_prompts(
     object: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
 ) -> list[schemas.PromptState]:
     """Prompts in the order in which they were made."""
-    return [prompt_state(one) for one in project.project.prompts(frame, object)]
+    return [prompt_state(record) for record in project.project.prompts(frame, object)]
 
 
 @router.post(f"{PROJECT}/prompts")
@@ -71,23 +70,15 @@ async def add_prompt(
     request: Request, studio: StudioOf, project: ProjectOf, given: schemas.NewPrompt
 ) -> schemas.PromptAnswer:
     """Keeps clicks, a box or a painted mask, and answers with the mask that they give."""
-    if given.mask is not None:
-        if given.points or given.box is not None or given.labels:
-            raise InputError("Give either a painted mask, or clicks and a box.")
-        mask = given.mask.model_dump()
+    clicks = given.model_dump(include={"points", "labels", "box"})
+    if given.mask is None:
         return await _answer(
-            request, studio, project, given.frame, given.object, lambda p: p.paint(given.frame, given.object, mask)
+            request, studio, project, lambda p: p.add(given.frame, given.object, **clicks, clear=given.clear)
         )
-    return await _answer(
-        request,
-        studio,
-        project,
-        given.frame,
-        given.object,
-        lambda p: p.add(
-            given.frame, given.object, points=given.points, labels=given.labels, box=given.box, clear=given.clear
-        ),
-    )
+    if any(clicks.values()):
+        raise InputError("Give either a painted mask, or clicks and a box.")
+    mask = given.mask.model_dump()
+    return await _answer(request, studio, project, lambda p: p.paint(given.frame, given.object, mask))
 
 
 @router.get(f"{PROJECT}/prompts/candidates")
@@ -99,7 +90,7 @@ async def get_candidates(
     object: Annotated[int, Query(ge=0, lt=2**31)],
 ) -> schemas.PromptAnswer:
     """The candidates that the clicks on a frame gave, and which of them was chosen. Nothing is changed."""
-    return await _answer(request, studio, project, frame, object, lambda p: p.look(frame, object), changes=False)
+    return await _answer(request, studio, project, lambda p: p.look(frame, object), changes=False)
 
 
 @router.post(f"{PROJECT}/prompts/candidate")
@@ -107,14 +98,7 @@ async def choose_candidate(
     request: Request, studio: StudioOf, project: ProjectOf, given: schemas.ChooseCandidate
 ) -> schemas.PromptAnswer:
     """Takes another of the candidates that the clicks on a frame gave."""
-    return await _answer(
-        request,
-        studio,
-        project,
-        given.frame,
-        given.object,
-        lambda p: p.choose(given.frame, given.object, given.candidate),
-    )
+    return await _answer(request, studio, project, lambda p: p.choose(given.frame, given.object, given.candidate))
 
 
 @router.delete(f"{PROJECT}/prompts")
@@ -126,7 +110,7 @@ async def delete_prompts(
     object: Annotated[int, Query(ge=0, lt=2**31)],
 ) -> schemas.PromptAnswer:
     """Takes back what was said about an object on a frame; what tracking had found there comes back."""
-    return await _answer(request, studio, project, frame, object, lambda p: p.clear(frame, object))
+    return await _answer(request, studio, project, lambda p: p.clear(frame, object))
 
 
 @router.post(f"{PROJECT}/hover")
@@ -136,9 +120,8 @@ async def hover(
     """The mask that a prompt would give. Nothing is kept; a newer question takes the place of one that waits."""
 
     def work() -> schemas.HoverAnswer:
-        found = project.prompter().preview(
-            given.frame, given.object, points=given.points, labels=given.labels, box=given.box
-        )
+        clicks = given.model_dump(include={"points", "labels", "box"})
+        found = project.prompter().preview(given.frame, given.object, **clicks)
         return schemas.HoverAnswer(
             frame=given.frame,
             rle=schemas.Rle(**found.rle),
@@ -167,8 +150,6 @@ async def _answer(
     request: Request,
     studio: Studio,
     project: OpenProject,
-    frame: int,
-    object_id: int,
     ask: Callable[[Prompter], Answer],
     changes: bool = True,
 ) -> schemas.PromptAnswer:
@@ -176,14 +157,16 @@ async def _answer(
         began = time.perf_counter()
         found = ask(project.prompter())
         seconds = time.perf_counter() - began
-        settings = project.project.settings_of(object_id)
+        settings = project.project.settings_of(found.object_id)
         revision = project.revision
         if changes:
-            revision = project.changed("prompts", "masks", "history", "run", frames=[frame], objects=[object_id])
+            revision = project.changed(
+                "prompts", "masks", "history", "run", frames=[found.frame], objects=[found.object_id]
+            )
         return schemas.PromptAnswer(
-            frame=frame,
-            object=object_id,
-            mask=None if found.mask is None else overlays.mask_state(found.mask, None, settings),
+            frame=found.frame,
+            object=found.object_id,
+            mask=None if found.mask is None else overlays.mask_state(found.mask, settings),
             candidates=[
                 schemas.CandidateState(
                     index=offered.candidate,

@@ -45,13 +45,11 @@ def correct(studio: StudioOf, project: ProjectOf, given: schemas.Correct) -> sch
     """Tracks an object again from a frame that was just prompted, up to its next prompt."""
     project.require_model()
     opened, device = project.project, studio.options.device
-    thing = opened.get_object(given.object)
-    if thing.locked:
-        raise InputError(f"{thing.name} is locked: unlock it to change its masks.")
+    chosen = project.unlocked(given.object)
     if not opened.prompts(given.frame, given.object):
-        raise InputError(f"{thing.name} has no prompt on frame {given.frame}: click, box or paint it there first.")
+        raise InputError(f"{chosen.name} has no prompt on frame {given.frame}: click, box or paint it there first.")
     job = studio.board.track(
-        f"Correct {thing.name}",
+        f"Correct {chosen.name}",
         project,
         lambda: actions.follow_steps(opened, given.frame, given.object, given.direction, device),
     )
@@ -81,7 +79,7 @@ def get_explanation(project: ProjectOf, frame: FrameOf, object: ObjectOf) -> sch
         policy=why.policy,
         object_score=why.mask.scores.object_score,
         lost=why.mask.lost,
-        candidates=[schemas.ExplainedCandidate(**dataclasses.asdict(one)) for one in why.candidates],
+        candidates=[schemas.ExplainedCandidate(**dataclasses.asdict(candidate)) for candidate in why.candidates],
         motion_box=why.motion_box,
         memories=[schemas.ExplainedMemory(**vars(memory.scores), **vars(memory)) for memory in why.memories],
     )

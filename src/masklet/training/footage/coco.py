@@ -16,14 +16,14 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.training.footage.jsons import packed, read_document, to_mask
-from masklet.training.footage.videos import PictureVideo
+from masklet.training.footage.videos import PictureFootage
 
 TRACK_KEYS = ("track_id", "instance_id")
 _ORDER_KEYS = ("frame_index", "frame_id")
 _PICTURE_FOLDERS = ("JPEGImages", "images", "frames")
 
 
-class CocoVideo(PictureVideo):
+class CocoVideo(PictureFootage):
     """A video of a COCO JSON file. Every frame is annotated, and instances may overlap."""
 
     exclusive = False
@@ -110,7 +110,9 @@ def load_tracks(path: Path) -> list[CocoVideo]:
     document = read_document(path)
     try:
         categories = _categories(document)
-        key = next((key for key in TRACK_KEYS if any(key in one for one in document["annotations"])), None)
+        key = next(
+            (key for key in TRACK_KEYS if any(key in annotation for annotation in document["annotations"])), None
+        )
         if key is None:
             raise InputError(
                 f"{path} has no tracks: none of its annotations says with track_id which object of the video it is"

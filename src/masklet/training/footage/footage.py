@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class Footage:
             number += 1
 
     def video(self, name: str) -> FootageVideo:
-        """A video by its name, for whole sequences. Raises InputError."""
+        """A video by its name. Raises InputError."""
         found = self._by_name.get(name)
         if found is None:
             some = ", ".join(list(self._by_name)[:8])
@@ -132,7 +132,7 @@ class Footage:
         Which masks of projects and of SA-V count was settled when the videos were found.
         """
         part = self._of(self.videos)
-        part.settings = replace(self.settings, **settings)
+        part.settings = self.settings.changed(**settings)
         part.seed = self.seed if seed is None else seed
         return part
 

@@ -38,17 +38,17 @@ def kept_open(key: Hashable, make: Callable[[], T]) -> T:
     made = make()
     known[key] = made
     while len(known) > KEPT:
-        close_one(known.popitem(last=False)[1])
+        _close(known.popitem(last=False)[1])
     return made
 
 
 def close_all() -> None:
     """Closes what this thread has open."""
     while _handles.process == os.getpid() and _handles.open:
-        close_one(_handles.open.popitem()[1])
+        _close(_handles.open.popitem()[1])
 
 
-def close_one(thing: Any) -> None:
-    close = getattr(thing, "close", None)
+def _close(handle: Any) -> None:
+    close = getattr(handle, "close", None)
     if close is not None:
         close()

@@ -88,7 +88,7 @@ class SavVideo(MediaVideo):
                 for place, objects in enumerate(frames):
                     # the last annotated frame can come after the last one that the count knows
                     if place * every < count:
-                        found = {first + ids[n]: one for n, one in enumerate(objects) if one}
+                        found = {first + ids[n]: run_lengths for n, run_lengths in enumerate(objects) if run_lengths}
                         merged.setdefault(place * every, {}).update(found)
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise InputError(f"{path} is not an annotation of SA-V: {error!r}") from error

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from masklet.errors import InputError
+from pydantic import Field
 
-_CHANCES = ("reverse", "between", "flip", "grayscale", "mosaic", "least_predicted_iou")
-_AMOUNTS = (
-    *("degrees", "shear", "shake", "brightness", "contrast", "saturation"),
-    *("frame_brightness", "frame_contrast", "frame_saturation"),
-)
+from masklet.settings import CheckedSettings, Count, Share, Span
+
+Side = Annotated[int, Field(ge=32)]
+Part = Annotated[float, Field(ge=0, lt=1)]
+Degrees = Annotated[float, Field(ge=0, lt=80)]
 
 
-@dataclass(frozen=True, slots=True)
-class FootageSettings:
+class FootageSettings(CheckedSettings):
     """How clips are cut out of videos and changed. The defaults are those of SAM 2 (appendix on training, and the
     training configuration of its code), plus a zoom, a light shake and steps over frames.
 
@@ -42,54 +40,33 @@ class FootageSettings:
         least_predicted_iou: a tracked mask below this predicted IoU is doubtful.
     """
 
-    frames: int = 5
-    height: int = 256
-    width: int = 256
-    objects: int = 3
-    least_area: float = 0.0005
-    max_stride: int = 3
-    reverse: float = 0.5
-    between: float = 0.25
-    flip: float = 0.5
-    degrees: float = 25.0
-    shear: float = 20.0
-    zoom: tuple[float, float] = (1.0, 1.5)
-    shake: float = 0.01
-    brightness: float = 0.1
-    contrast: float = 0.03
-    saturation: float = 0.03
-    frame_brightness: float = 0.1
-    frame_contrast: float = 0.05
-    frame_saturation: float = 0.05
-    grayscale: float = 0.05
-    mosaic: float = 0.1
+    frames: Count = 5
+    height: Side = 256
+    width: Side = 256
+    objects: Annotated[int, Field(ge=1, le=200)] = 3
+    least_area: Part = 0.0005
+    max_stride: Count = 3
+    reverse: Share = 0.5
+    between: Share = 0.25
+    flip: Share = 0.5
+    degrees: Degrees = 25.0
+    shear: Degrees = 20.0
+    zoom: Span[Annotated[float, Field(ge=1, le=20)]] = (1.0, 1.5)
+    shake: Part = 0.01
+    brightness: Part = 0.1
+    contrast: Part = 0.03
+    saturation: Part = 0.03
+    frame_brightness: Part = 0.1
+    frame_contrast: Part = 0.05
+    frame_saturation: Part = 0.05
+    grayscale: Share = 0.05
+    mosaic: Share = 0.1
     masklets: Literal["manual", "auto", "both"] = "both"
     tracked: bool = True
-    least_predicted_iou: float = 0.7
-
-    def __post_init__(self) -> None:
-        if self.frames < 1 or min(self.height, self.width) < 32:
-            raise InputError(
-                f"clips need a frame and 32 pixels a side; got {self.frames} of {self.width}x{self.height}"
-            )
-        if not 1 <= self.objects <= 200:
-            raise InputError(f"the number of objects must be within 1 … 200; got {self.objects}")
-        if self.max_stride < 1:
-            raise InputError(f"max_stride must be 1 or more; got {self.max_stride}")
-        if not 0 <= self.least_area < 1:
-            raise InputError(f"least_area is a share of the frame, 0 to below 1; got {self.least_area}")
-        for name in _CHANCES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be within 0 … 1; got {getattr(self, name)}")
-        for name in _AMOUNTS:
-            if not 0 <= getattr(self, name) < (80 if name in ("degrees", "shear") else 1):
-                raise InputError(f"{name} is out of range; got {getattr(self, name)}")
-        if not 1 <= self.zoom[0] <= self.zoom[1] <= 20:
-            raise InputError(f"zoom must be a range within 1 … 20; got {self.zoom}")
-        if self.masklets not in ("manual", "auto", "both"):
-            raise InputError(f"masklets must be manual, auto or both; got {self.masklets!r}")
+    least_predicted_iou: Share = 0.7
 
     def plain(self) -> FootageSettings:
         """The same without any augmentation: frames are only squashed to size."""
-        nothing = dict.fromkeys([*_AMOUNTS, "reverse", "flip", "grayscale", "mosaic"], 0.0)
-        return replace(self, zoom=(1.0, 1.0), max_stride=1, **nothing)  # type: ignore[arg-type]
+        changes = ("degrees", "shear", "shake", "brightness", "contrast", "saturation", "reverse", "flip")
+        for_frames = ("frame_brightness", "frame_contrast", "frame_saturation", "grayscale", "mosaic")
+        return self.changed(zoom=(1.0, 1.0), max_stride=1, **dict.fromkeys(changes + for_frames, 0.0))

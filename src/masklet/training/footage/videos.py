@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -29,28 +28,6 @@ class DamagedFrameError(MediaError):
     def __init__(self, video: str, index: int, reason: object) -> None:
         super().__init__(f"Frame {index} of {video} can't be decoded: {reason}")
         self.video, self.index = video, index
-
-
-@dataclass(frozen=True)
-class FootageFrame:
-    """One frame of a video as it is stored.
-
-    Attributes:
-        index: position in the video, from 0.
-        image_hwc: (H, W, 3) uint8 RGB.
-        masks: for each object that is visible (H, W) bool; None where the frame isn't annotated.
-        unknown: objects that have no trustworthy mask on this frame though others have.
-    """
-
-    index: int
-    image_hwc: np.ndarray
-    masks: dict[int, np.ndarray] | None
-    unknown: frozenset[int] = frozenset()
-
-    @property
-    def labels_hw(self) -> np.ndarray | None:
-        """(H, W) int32, 0 is background; where objects overlap the smaller one has the pixel. None as for `masks`."""
-        return None if self.masks is None else label_map(self.masks, self.image_hwc.shape[:2])
 
 
 class FootageVideo(ABC):
@@ -101,25 +78,6 @@ class FootageVideo(ABC):
             DamagedFrameError: one of them can't be decoded.
         """
 
-    def frames(self, stop: int | None = None) -> Iterator[FootageFrame]:
-        """All frames in order, or those before `stop`, one at a time. What can't be decoded is left out."""
-        annotated = frozenset(self.annotated)
-        for index, image_hwc in self._images(len(self) if stop is None else min(stop, len(self))):
-            if index not in annotated:
-                yield FootageFrame(index, image_hwc, None)
-                continue
-            masks = self.masks(index)
-            self.check_sizes(index, image_hwc, masks)
-            yield FootageFrame(index, image_hwc, masks, self.unknown(index))
-
-    def _images(self, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        for index in range(stop):
-            try:
-                image_hwc = self.read([index])[index]
-            except DamagedFrameError:
-                continue
-            yield index, image_hwc
-
     def check_sizes(self, index: int, image_hwc: np.ndarray, masks: dict[int, np.ndarray]) -> None:
         """Raises InputError where a frame and its masks differ in size."""
         height, width = image_hwc.shape[:2]
@@ -163,14 +121,8 @@ class MediaVideo(FootageVideo):
                 raise DamagedFrameError(self.name, index, damaged[index])
         return images
 
-    def _images(self, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        reader = self._reader()
-        for frame in reader.frames(0, min(stop, len(reader))):
-            if frame.index not in reader.damaged:
-                yield frame.index, frame.image_hwc
 
-
-class PictureVideo(FootageVideo):
+class PictureFootage(FootageVideo):
     """A video that is stored as one picture per frame."""
 
     def __init__(self, name: str, path: Path, pictures: Sequence[Path]) -> None:
@@ -192,7 +144,7 @@ class PictureVideo(FootageVideo):
         return images
 
 
-class LabelMapVideo(PictureVideo):
+class LabelMapVideo(PictureFootage):
     """DAVIS, YouTube-VOS, MOSE, LVOS: label maps, as the benchmarks' reader finds them."""
 
     def __init__(self, sequence: LabelMapSequence, path: Path) -> None:
@@ -208,7 +160,7 @@ class LabelMapVideo(PictureVideo):
         return {object_id: labels == object_id for object_id in self._sequence.object_ids(index)}
 
 
-class ObjectFolderVideo(PictureVideo):
+class ObjectFolderVideo(PictureFootage):
     """SA-V val and test: a folder of masks per object, which may overlap, as the benchmark's reader finds them."""
 
     exclusive = False

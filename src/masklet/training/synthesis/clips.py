@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field
 
-from masklet.errors import InputError
+from masklet.settings import CheckedSettings, Count, Share, Span
 from masklet.training.synthesis.actors import Wardrobe, camouflaged, cast, look_alike
 from masklet.training.synthesis.compositor import Canvas, Layer, project, smeared, streak
 from masklet.training.synthesis.geometry import move, scaling, translation
@@ -33,8 +35,7 @@ _TRIES = 4
 _FIRST_AREA = 0.002  # share of the first frame that its first object should have
 
 
-@dataclass(frozen=True, slots=True)
-class ClipSettings:
+class ClipSettings(CheckedSettings):
     """What clips are like.
 
     Attributes:
@@ -46,21 +47,13 @@ class ClipSettings:
         photo_share: probability that the background is a photograph and not a texture.
     """
 
-    frames: int = 5
-    height: int = 256
-    width: int = 256
-    objects: tuple[int, int] = (1, 4)
-    least_area: float = 0.0004
-    look_alikes: float = 0.35
-    photo_share: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.frames < 1 or min(self.height, self.width) < 32:
-            raise InputError(
-                f"clips need a frame and 32 pixels a side; got {self.frames} of {self.width}x{self.height}"
-            )
-        if not 1 <= self.objects[0] <= self.objects[1] <= 200:
-            raise InputError(f"the number of objects must be a range within 1 … 200; got {self.objects}")
+    frames: Count = 5
+    height: Annotated[int, Field(ge=32)] = 256
+    width: Annotated[int, Field(ge=32)] = 256
+    objects: Span[Annotated[int, Field(ge=1, le=200)]] = (1, 4)
+    least_area: Share = 0.0004
+    look_alikes: Share = 0.35
+    photo_share: Share = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +130,20 @@ class ClipGenerator:
         shift = rng.normal((0, 0.04), 0.05) * min(size_hw)
         softness = float(rng.uniform(0.008, 0.04) * min(size_hw))
         # far things first; large ones tend to be behind, or nothing else would be seen
-        objects = sorted(objects, key=lambda one: one.size + rng.normal(0, 0.25), reverse=True)
+        objects = sorted(objects, key=lambda staged: staged.size + rng.normal(0, 0.25), reverse=True)
         order = objects + front
         images = np.empty((frames, *size_hw, 3), np.uint8)
         labels = np.empty((frames, *size_hw), np.uint8)
         for t in range(frames):
             canvas = Canvas(self._seen_backdrop(backdrop, views, t, exposure))
-            for one in order:
-                layers = list(self._layers(one, views, t, exposure))
-                if one.shadow:
+            for staged in order:
+                layers = list(self._layers(staged, views, t, exposure))
+                if staged.shadow:
                     for layer in layers:
                         reach = int(shift[0]), int(shift[1])
-                        canvas.shade(layer, reach, one.shadow / len(layers) ** 0.5, softness)
+                        canvas.shade(layer, reach, staged.shadow / len(layers) ** 0.5, softness)
                 for layer in layers:
-                    canvas.paint(layer, one.label)
+                    canvas.paint(layer, staged.label)
             images[t], labels[t] = grade(canvas.image, t), canvas.owner
         return self._finished(images, labels, objects, number)
 
@@ -160,11 +153,11 @@ class ClipGenerator:
         table = np.zeros((len(labels), 256), np.uint8)
         kept: dict[int, str] = {}
         counts = np.stack([np.bincount(frame.ravel(), minlength=256) for frame in labels])
-        for one in sorted(objects, key=lambda staged: staged.label):
-            visible = counts[:, one.label] >= least
-            if visible.any() or one.label == 1:
-                kept[len(kept) + 1] = f"{one.actor.kind}, {one.behaviour}"
-                table[visible, one.label] = len(kept)
+        for staged in sorted(objects, key=lambda staged: staged.label):
+            visible = counts[:, staged.label] >= least
+            if visible.any() or staged.label == 1:
+                kept[len(kept) + 1] = f"{staged.actor.kind}, {staged.behaviour}"
+                table[visible, staged.label] = len(kept)
         labels = np.stack([table[t][frame] for t, frame in enumerate(labels)])
         return Clip(images, labels, kept, number)
 
@@ -248,17 +241,17 @@ class ClipGenerator:
                 seen = cv2.filter2D(seen, -1, streak(motion), borderType=cv2.BORDER_REPLICATE)
         return seen
 
-    def _layers(self, one: Staged, views: np.ndarray, t: int, exposure: float) -> Iterator[Layer]:
+    def _layers(self, staged: Staged, views: np.ndarray, t: int, exposure: float) -> Iterator[Layer]:
         """The parts of an object as a frame shows them, blurred by their motion while the shutter is open."""
         size_hw = self.settings.height, self.settings.width
-        for part in one.actor.parts:
-            layer = project(part, t, views[t] @ one.poses[t], size_hw)
+        for part in staged.actor.parts:
+            layer = project(part, t, views[t] @ staged.poses[t], size_hw)
             if layer is None:
                 continue
             if exposure:
                 view = part.views[0]
                 middle = np.array([[view.shape[1] / 2, view.shape[0] / 2]])
-                path = [move(views[s] @ one.poses[s] @ part.matrices[s], middle) for s in _beside(t, len(views))]
+                path = [move(views[s] @ staged.poses[s] @ part.matrices[s], middle) for s in _beside(t, len(views))]
                 motion = exposure * _velocity(np.concatenate(path), min(t, 1))
                 if np.isfinite(motion).all():
                     layer = smeared(layer, motion)

@@ -75,10 +75,6 @@ class Pack:
         return len(self._things)
 
     @property
-    def picture_count(self) -> int:
-        return len(self.names)
-
-    @property
     def cyclic(self) -> bool:
         return self.about.cyclic
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from masklet.masks.palette import color
+from masklet.masks.render import overlay
 from masklet.training.synthesis.clips import Clip
 
 _GAP = 3
@@ -17,7 +17,7 @@ def contact_sheet(clips: Iterable[Clip], *, masks: bool = True, columns: int = 1
     """One row of frames per clip, `columns` clips side by side, (H, W, 3) uint8 RGB.
 
     Args:
-        masks: draw each object's outline and a light tint in its colour.
+        masks: draw each object's outline and a tint in its colour.
     """
     rows = [_row(clip, masks) for clip in clips]
     while len(rows) % columns:
@@ -29,16 +29,7 @@ def contact_sheet(clips: Iterable[Clip], *, masks: bool = True, columns: int = 1
 def _row(clip: Clip, masks: bool) -> np.ndarray:
     frames = []
     for image, labels in zip(clip.frames_thwc, clip.labels_thw, strict=True):
-        shown = image.copy()
-        if masks:
-            for object_id in clip.objects:
-                mask = (labels == object_id).astype(np.uint8)
-                if not mask.any():
-                    continue
-                paint = np.array(color(object_id), np.float32)
-                shown[mask > 0] = (shown[mask > 0] * 0.7 + paint * 0.3).astype(np.uint8)
-                outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-                cv2.drawContours(shown, outlines, -1, color(object_id), 1)
+        shown = overlay(image, {i: labels == i for i in clip.objects}) if masks else image
         frames.append(cv2.copyMakeBorder(shown, _GAP, 0, 0, _GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
     frames[-1] = cv2.copyMakeBorder(frames[-1], 0, 0, 0, 2 * _GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     return np.hstack(frames)

@@ -32,7 +32,7 @@ class _Shelf(Protocol):
     def read(self, index: int, view: int = 0) -> np.ndarray: ...
 
 
-class _Files:
+class _FolderShelf:
     """Picture files of a folder and the folders below it."""
 
     cyclic = False
@@ -95,17 +95,12 @@ class Pictures:
             if packs:
                 self._shelves += [(path.stem, Pack(path)) for path in packs]
             elif not any(place.glob("*.npz")):
-                self._shelves.append((place.name, _Files(place)))
+                self._shelves.append((place.name, _FolderShelf(place)))
         else:
             raise InputError(f"no folder or pack at {place}")
 
     def __len__(self) -> int:
         return int(self._starts[-1])
-
-    @property
-    def shelves(self) -> dict[str, int]:
-        """Number of things by pack or folder."""
-        return {name: len(shelf) for name, shelf in self._shelves}
 
     def pick(self, rng: np.random.Generator) -> int:
         """A random index of a picture that can be read: folders of anything hold damaged and unfit files.

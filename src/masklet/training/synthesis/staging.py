@@ -37,7 +37,7 @@ class Staged:
 
 def draw_size(rng: Rng) -> float:
     """Longest side of an object in shares of the frame's shorter side."""
-    share = rng.choice(len(SIZES), p=[one[0] for one in SIZES])
+    share = rng.choice(len(SIZES), p=[likelihood for likelihood, *_ in SIZES])
     return float(rng.uniform(*SIZES[share][1:]))
 
 
