@@ -24,6 +24,7 @@ from tests.e2e.studio_client import TOKEN
 from masklet.masks import rle
 
 PICTURES = os.environ.get("MASKLET_PICTURES")
+PATIENCE = 180_000  # ms; on a busy machine everything takes long
 
 
 def find_chromium() -> str | None:

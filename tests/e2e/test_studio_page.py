@@ -10,6 +10,7 @@ import sqlite3
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,14 +24,15 @@ from masklet.project import TrackSettings
 sync_api = pytest.importorskip("playwright.sync_api")
 
 from tests.e2e.studio_browser import (  # noqa: E402
+    PATIENCE,
     Placement,
     Studio,
     StudioProcess,
     Watched,
     find_chromium,
-    launch,
     overlap,
     picture,
+    studio_over,
     until,
     wait_for_frame,
     wait_for_mask,
@@ -42,15 +44,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reas
 
 DATA = Path(__file__).parents[2] / "src" / "masklet" / "data"
 PAINTED = 48
-PATIENCE = 180_000  # ms; on a busy machine everything takes long
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -69,20 +62,8 @@ def studio(root: Path) -> Iterator[Studio]:
 
 @pytest.fixture
 def studio_process(root: Path) -> Iterator[StudioProcess]:
-    studio = StudioProcess(root)
-    try:
-        studio.start()
+    with studio_over(root) as studio:
         yield studio
-    finally:
-        studio.kill()
-
-
-@pytest.fixture
-def context(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
-    context.set_default_timeout(PATIENCE)
-    yield context
-    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -500,9 +481,9 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
     page.wait_for_function("() => Number(document.querySelector('#picture').dataset.frame) > 36")
     page.keyboard.press("Space")
     page.wait_for_selector("button[aria-label=Play]")
-    stopped = page.evaluate("() => document.querySelector('#picture').dataset.frame")
+    stopped = page.get_attribute("#timeline", "aria-valuenow")
     page.wait_for_timeout(200)
-    assert page.evaluate("() => document.querySelector('#picture').dataset.frame") == stopped
+    assert page.get_attribute("#timeline", "aria-valuenow") == stopped
     page.mouse.move(*place.on_page(345, 420))
     page.mouse.wheel(0, -1200)
     page.wait_for_function("() => parseInt(document.querySelector('.percent').textContent) > 200")
@@ -564,15 +545,18 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
     page.keyboard.press("m")
     say("input[aria-label='Grow or shrink']", "-8")
     page.wait_for_selector(".slider:has-text('Grow or shrink') .link")
-    [fox] = [entry for entry in studio.project()["objects"] if entry["name"] == "fox"]
-    assert fox["color"] == "#123456"
-    assert fox["mask_settings"] == {"grow": -8}
+
+    def fox() -> dict[str, Any]:
+        return next(entry for entry in studio.project()["objects"] if entry["name"] == "fox")
+
+    until(lambda: (fox()["color"], fox()["mask_settings"]) == ("#123456", {"grow": -8}))
 
     page.keyboard.press("Shift+S")
     page.click("summary:has-text('Settings of samurai')")
     say("dialog input[type=number] >> nth=0", "0.75")
     until(lambda: 0.75 in studio.project()["settings"]["track"]["policy_options"].values())
     page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
     page.keyboard.press("Shift+E")
     page.click("[data-format='vp9-alpha']")
     number = "dialog .export-options input[type=number] >> nth=0"
@@ -621,6 +605,8 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     place = Placement(page).on_page(430, 370)
     offer = page.locator("[aria-label=Correction]")
     held: list[sync_api.Route] = []
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
 
     def hold(route: sync_api.Route) -> None:
         held.append(route)
@@ -637,6 +623,7 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     page.wait_for_selector(".toast:has-text('Undone: Click')")
     page.wait_for_selector(".toast:has-text('Undone: Click')", state="detached")
     assert not clicks(studio) and not offer.count()
+    assert not any(url.endswith("/correct") for url in asked)
     page.unroute("**/prompts")
 
     # On another frame the offer stays what it is: an offer.

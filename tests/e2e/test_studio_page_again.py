@@ -10,13 +10,12 @@ import pytest
 
 from masklet.project import Project
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 
-from tests.e2e.studio_browser import (  # noqa: E402
+from tests.e2e.studio_browser import (
     StudioProcess,
     Watched,
     find_chromium,
-    launch,
     picture,
     wait_for_frame,
 )
@@ -46,13 +45,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioProcess]:
 
 
 @pytest.fixture
-def page(studio: StudioProcess):
-    with sync_api.sync_playwright() as playwright:
-        browser = launch(playwright)
-        context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
-        context.set_default_timeout(180_000)
-        yield studio.let_in(context)
-        browser.close()
+def page(studio: StudioProcess, context):
+    return studio.let_in(context)
 
 
 def test_a_moved_video_is_chosen_anew(studio: StudioProcess, page) -> None:

@@ -274,7 +274,7 @@ def test_strange_files_are_not_opened(make_project, statement: str, message: str
         ("UPDATE prompt SET frame = 'x'", lambda p: p.prompts()),
         ("UPDATE setting SET value = '{\"model\": {}}' WHERE key = 'track'", lambda p: p.track_settings),
         ("UPDATE setting SET value = '" + "[" * 5000 + "' WHERE key = 'track'", lambda p: p.track_settings),
-        ("INSERT INTO run VALUES (1, '{\"legs\": [{}]}')", lambda p: p.run),
+        ("INSERT INTO run (id, data) VALUES (1, '{\"legs\": [{}]}')", lambda p: p.run),
         ("UPDATE change SET table_name = 'sqlite_master' WHERE table_name = 'object'", lambda p: p.undo()),
         ("UPDATE change SET key = '[1,2,3,4]' WHERE key = '[1,0]'", lambda p: p.undo()),
         ("UPDATE change SET row = '{\"id\": 1}' WHERE table_name = 'object'", lambda p: p.undo()),

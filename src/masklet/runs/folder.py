@@ -145,7 +145,7 @@ class _Files:
         self._tell = progress or (lambda state: None)
         self._anew, self._earlier = anew, set(earlier)
         self._live: LiveFiles | None = None
-        self._live_masks = self._live_overlay = False
+        self._live_masks = self._live_overlay = self._live_json = False
         self._notes: list[str] = []
 
     def follow(self, steps: Callable[[Stopped], RunSteps], stopped: Stopped | None) -> RunReport:
@@ -195,13 +195,15 @@ class _Files:
         run, finishing = self.project.run, self._finishing()
         rises = self._anew and run is not None and ascending(run.legs)
         self._live_masks = self.request.masks and (rises or self._patches(finishing))
-        self._live_overlay = self.request.overlay and rises
+        self._live_overlay, self._live_json = self.request.overlay and rises, rises
         streams = []
         if self._live_masks:
             streams.append(_stream(self._masks_job(finishing), blank=False))
-        if self._live_overlay:
-            assert run is not None
-            streams.append(self._overlay(first, run.legs[-1].last, finishing))
+        if rises and run is not None:
+            last = run.legs[-1].last
+            streams.append(self._stream_to(MASKLETS, "masklets-json", first, last, finishing, folder=MASKS))
+            if self._live_overlay:
+                streams.append(self._stream_to(OVERLAY, "overlay", first, last, finishing))
         return LiveFiles(finishing, self.project.source, streams)
 
     def _patches(self, finishing: Finishing) -> bool:
@@ -214,16 +216,19 @@ class _Files:
         return self._job("png-mask", InPlace(self.folder / MASKS), finishing=finishing, template=template)
 
     @contextmanager
-    def _overlay(self, first: int, last: int, finishing: Finishing) -> Iterator[Put]:
-        job = self._job("overlay", InPlace(self.folder / OVERLAY), first, last, finishing=finishing)
-        with _stream(job) as put:
+    def _stream_to(
+        self, name: str, format_name: str, first: int, last: int, finishing: Finishing, **options: Any
+    ) -> Iterator[Put]:
+        job = self._job(format_name, InPlace(self.folder / name), first, last, finishing=finishing)
+        with _stream(job, **options) as put:
             yield put
         self._notes += job.notes
 
     # --- at the end --------------------------------------------------------------------------------------------
 
     def _complete(self, report: RunReport, frames: list[int]) -> None:
-        self._export("masklets-json", MASKLETS, frames, folder=MASKS)
+        if not self._live_json or self._problem is not None:
+            self._export(MASKLETS, "masklets-json", frames, folder=MASKS)
         report.files.append(self.folder / MASKLETS)
         if self._problem is not None:
             return
@@ -233,15 +238,14 @@ class _Files:
             self._complete_masks(frames)
             report.files[:0] = [self.folder / MASKS / name for name in self._tracked()]
         if self.request.overlay and not self._live_overlay:
-            self._export("overlay", OVERLAY, frames)
+            self._export(OVERLAY, "overlay", frames)
         if (self.folder / OVERLAY).is_file():
             report.files.insert(-1, self.folder / OVERLAY)
 
-    def _export(self, format_name: str, file_name: str, frames: list[int], **options: Any) -> None:
+    def _export(self, name: str, format_name: str, frames: list[int], **options: Any) -> None:
         exporter = registry.get(format_name)
-        with self._staged(file_name) as output:
-            job = self._job(format_name, output, frames[0], frames[-1])
-            exporter.write(job, exporter.parse(options))
+        job = self._job(format_name, InPlace(self.folder / name), frames[0], frames[-1])
+        exporter.write(job, exporter.parse(options))
         self._notes += job.notes
 
     def _complete_masks(self, frames: list[int]) -> None:
@@ -286,15 +290,6 @@ class _Files:
             progress=lambda done, total: self._tell(TrackProgress(format_name, done, total)),
             cancel=None,
         )
-
-    @contextmanager
-    def _staged(self, name: str) -> Iterator[Output]:
-        output = Output(self.folder / name, folder=False, overwrite=True)
-        try:
-            yield output
-            output.commit()
-        finally:
-            output.discard()
 
     def _tracked(self) -> dict[str, set[int]]:
         """Frames with a mask, by the name of an object's folder."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from masklet import __version__
-from masklet.export.base import Exporter, FrameOptions
-from masklet.export.job import Job
+from masklet.atomic import atomic_path
+from masklet.export.base import FrameOptions, Put, StreamExporter
+from masklet.export.job import Job, Picture
 
 _FORMAT, _VERSION = "masklet.masklets", 1
 
@@ -19,7 +24,7 @@ class MaskletsOptions(FrameOptions):
     folder: str | None = Field(default=None, description="Where PNG masks lie: a folder with one for each object")
 
 
-class MaskletsJson(Exporter):
+class MaskletsJson(StreamExporter):
     name = "masklets-json"
     title = "masklets.json"
     description = "Every mask as COCO run lengths with its scores, the prompts and the settings"
@@ -28,22 +33,39 @@ class MaskletsJson(Exporter):
     soft = False
     options: ClassVar[type[MaskletsOptions]] = MaskletsOptions
 
-    def write(self, job: Job, options: MaskletsOptions) -> None:
-        # A line a frame, so that long files can be read line by line.
-        head = json.dumps(_header(job, options), allow_nan=False, ensure_ascii=False, indent=1)
-        with job.output.file().open("w", encoding="utf-8", newline="\n") as file:
-            file.write(head.removesuffix("\n}"))
-            file.write(',\n "frames": [')
-            for picture in job.pictures(job.indices(options.every, tracked_only=True), pixels=False):
-                layers = [picture.layers[number] for number in sorted(picture.layers)]
-                entry = {
-                    "frame": picture.index,
-                    "time": round(float(job.source.time_of(picture.index)), 6),
-                    "objects": [replace(layer.record, run_lengths=layer.rle).to_json() for layer in layers],
-                }
-                file.write(",\n  " if picture.number else "\n  ")
-                file.write(json.dumps(entry, allow_nan=False, separators=(",", ":")))
-            file.write("\n ]\n}\n")
+    def needs_pixels(self, options: MaskletsOptions) -> bool:
+        return False
+
+    @contextmanager
+    def stream(self, job: Job, options: MaskletsOptions) -> Iterator[Put]:
+        # A line a frame, so that long files can be read line by line. The header is known at the end.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
+
+            def put(picture: Picture) -> None:
+                if picture.layers:
+                    lines.write(f"{',' if lines.tell() else ''}\n  {_entry(job, picture)}")
+
+            yield put
+            head = json.dumps(_header(job, options), allow_nan=False, ensure_ascii=False, indent=1)
+            lines.seek(0)
+            with (
+                atomic_path(job.output.file()) as temporary,
+                temporary.open("w", encoding="utf-8", newline="\n") as file,
+            ):
+                file.write(head.removesuffix("\n}") + ',\n "frames": [')
+                shutil.copyfileobj(lines, file)
+                file.write("\n ]\n}\n")
+
+
+def _entry(job: Job, picture: Picture) -> str:
+    layers = [picture.layers[number] for number in sorted(picture.layers)]
+    masks = [layer.record if layer.untouched else replace(layer.record, run_lengths=layer.rle) for layer in layers]
+    entry = {
+        "frame": picture.index,
+        "time": round(float(job.source.time_of(picture.index)), 6),
+        "objects": [mask.to_json() for mask in masks],
+    }
+    return json.dumps(entry, allow_nan=False, separators=(",", ":"))
 
 
 def _header(job: Job, options: MaskletsOptions) -> dict[str, Any]:
