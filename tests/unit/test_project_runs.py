@@ -60,12 +60,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def ball_clip(tmp_path_factory: pytest.TempPathFactory, clip_writer) -> Path:
-    """A red ball that goes right over the meadow of the demo clip, 24 frames of 128x72, without loss."""
+    """A red ball that goes right before the sky of the demo clip, 24 frames of 128x72, without loss."""
     demo = Path(__file__).parents[2] / "src" / "masklet" / "data" / "bunny.mp4"
     images = []
     with av.open(str(demo)) as container:
         for frame in container.decode(video=0):
-            images.append(frame.reformat(256, 144, format="rgb24").to_ndarray()[72:, 128:])
+            images.append(frame.reformat(256, 144, format="rgb24").to_ndarray()[:72, 128:])
             if len(images) == FRAMES:
                 break
     y, x = np.mgrid[:72, :128]
@@ -312,7 +312,7 @@ def overlap(project: Project) -> list[float]:
 @pytest.mark.parametrize(
     "correction",
     [
-        {"points": [(95, 40)], "labels": [0]},
+        {"points": [(110, 10)], "labels": [0]},
         {"points": [(72, 40)]},
         {"points": [(72, 40), (72, 20)], "labels": [1, 0]},
         {"box": (61, 29, 84, 52)},
@@ -331,7 +331,7 @@ def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, 
     after = overlap(project)
     assert project.mask(14, 1) == mask
     assert len(before) == len(after) == FRAMES - 6
-    assert after[14 - 6] > (0.99 if "mask" in correction else 0.65)
+    assert after[14 - 6] > (0.99 if "mask" in correction else 0.5)
     assert np.mean(after) == pytest.approx(np.mean(corrected), abs=0.02)
     assert np.mean(after) > np.mean(before) - 0.06
 
