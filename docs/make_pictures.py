@@ -25,7 +25,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from masklet import Session
-from masklet.masks.palette import hex_color
+from masklet.masks.palette import color, hex_color
 from masklet.masks.render import overlay
 from masklet.media import read_mask
 from masklet.tracking import FrameMasks
@@ -142,7 +142,7 @@ def kalman(session: Session, results: dict[int, FrameMasks]) -> Figure:
         show(panel, crop(picture), "")
         outline(panel, why.motion_box_xyxy, "white", (0, (4, 3)), 2.2)
         if box is not None:
-            outline(panel, box, hex_color(i + 1), "solid", 2.2)
+            outline(panel, box, hex_color(color(i + 1)), "solid", 2.2)
         panel.set_title(
             f"predicted IoU {why.ious[i]:.2f}\noverlap with expected box {why.motion_scores[i]:.2f}\n"
             f"together {why.final_scores[i]:.3f}",

@@ -73,7 +73,7 @@ def test_a_box_finds_the_bunny(predictor: ImagePredictor) -> None:
     answer = predictor.predict(box=BOX)
     x1, y1, x2, y2 = BOX
     inside = answer.mask[y1:y2, x1:x2].sum()
-    assert inside / answer.mask.sum() > 0.9
+    assert inside / answer.mask.sum() > 0.8
     assert inside / ((x2 - x1) * (y2 - y1)) > 0.3
     assert answer.mask[BODY[1], BODY[0]]
     assert not answer.mask[GRASS[1], GRASS[0]]
