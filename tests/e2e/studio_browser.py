@@ -127,7 +127,14 @@ class Watched:
     def _console(self, message: Any) -> None:
         # A server that was killed can't answer, and a request that a newer one replaced ends with 409; everything else
         # is a mistake of ours.
-        expected = ("ERR_CONNECTION", "WebSocket connection", "401 (Unauthorized)", "ERR_EMPTY_RESPONSE", "SOCKET")
+        cut = (
+            "ERR_CONNECTION",
+            "ERR_EMPTY_RESPONSE",
+            "ERR_CONTENT_LENGTH_MISMATCH",
+            "ERR_INCOMPLETE_CHUNKED",
+            "SOCKET",
+        )
+        expected = (*cut, "WebSocket connection", "401 (Unauthorized)")
         if "409 (Conflict)" in message.text and message.location.get("url", "").endswith(("/encode", "/hover")):
             return
         if message.type == "error" and not any(word in message.text for word in expected):
