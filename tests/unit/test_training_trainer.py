@@ -28,6 +28,9 @@ from masklet.weights.checkpoints import read_checkpoint
 from masklet.weights.loading import load_model
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(autouse=True)
 def _speck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(SPECS, "speck", SPECK)
