@@ -27,7 +27,6 @@ from masklet.training.trainer import Trainer, TrainReport
 from masklet.weights.checkpoints import read_checkpoint
 from masklet.weights.loading import load_model
 
-
 pytestmark = pytest.mark.slow
 
 
