@@ -151,7 +151,7 @@ def test_samurai(
         number = f"f{masks.index:03d}"
         assert_equal_masks(_samples(masks), golden[number], f"{scenario}/{number}")
 
-        motion = session._tracks[1].motion
+        motion = Motion.unpack(session._tracks[1].state)
         mean = np.zeros(0) if motion.filter is None else motion.filter.mean
         np.testing.assert_allclose(mean, golden[f"kf_mean_{number}"], atol=0.5, rtol=0)
         assert motion.stable_frames == int(golden[f"stable_{number}"]), number

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError
-from masklet.tracking.policies.base import Choice, MotionState, PastFrame, Policy, Selection
+from masklet.tracking.policies.base import Choice, Moment, Offer, PastFrame, Policy, Selection, State
 from masklet.tracking.policies.recency import Recency
 from masklet.tracking.policies.samurai import Samurai
 
@@ -39,11 +39,13 @@ __all__ = [
     "DEFAULT_POLICY",
     "POLICIES",
     "Choice",
-    "MotionState",
+    "Moment",
+    "Offer",
     "PastFrame",
     "Policy",
     "Recency",
     "Samurai",
     "Selection",
+    "State",
     "make_policy",
 ]
