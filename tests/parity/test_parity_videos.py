@@ -29,6 +29,7 @@ from PIL import Image
 
 from masklet.models import SAM2, get_spec
 from masklet.tracking import FrameMasks, Session
+from masklet.tracking.policies.samurai import Motion
 
 BOX = (60, 70, 170, 215)
 P, Q = (110, 130), (24, 120)

@@ -83,7 +83,7 @@ def build_sam2_video_predictor(
 
     Args:
         vos_optimized: nothing to do: masklet compiles nothing.
-        policy: ``samurai`` or ``recency`` (plain SAM 2), or a policy object. By default a model type tracks with
+        policy: the name of one (``recency`` is plain SAM 2; see docs/policies.md), or a policy object. By default a model type tracks with
             SAMURAI, ``configs/samurai/…`` too, and other configs with recency.
         policy_settings: settings of a policy given by name: ``kf_score_weight=0.15`` …
 
