@@ -148,6 +148,18 @@ def test_the_oldest_make_room() -> None:
     assert sorted(spool.entries(0)) == [1]
 
 
+def test_records_of_many_lengths_stay_within_the_limit() -> None:
+    """Policies keep states of any length, and frames have one version or several."""
+    limit = 6 * len(pack(make(versions=3, count=20)))
+    spool = Spool(limit=limit)
+    for frame in range(200):
+        spool.put(1, make(frame, count=frame % 20, versions=1 + frame * 7 % 3))
+        assert_equal(spool.get(1, frame, CPU, torch.float32), make(frame, count=frame % 20, versions=1 + frame * 7 % 3))
+    assert spool._file is not None
+    spool._file.seek(0, 2)
+    assert spool._file.tell() <= limit and len(spool.entries(1)) >= 5
+
+
 def test_its_file_has_no_name(tmp_path: Path) -> None:
     spool = Spool(folder=str(tmp_path))
     spool.put(1, make())

@@ -127,12 +127,12 @@ def _memories(project: Project, mask: ObjectMask, why: Explanation, policy: Poli
     recent = [place for place in slots if place not in kept]
     oldest = max((abs(frame - place) for place in recent), default=0)
     told = [
-        *(place for place in slots if place in kept or place not in scores),
+        *(place for place in slots if place in kept | prompted or place not in scores),
         *[place for place in behind if abs(frame - place) <= oldest and place not in prompted],
         *[place for place in behind if abs(frame - place) > oldest and place not in prompted][:_FRAMES_MORE],
     ]
     first = next((place for place in slots if place in kept & prompted), None)
-    full = len(recent) >= spec.num_memories - 1
+    full = len(recent) + len(kept - prompted) >= spec.num_memories - 1
     memories = []
     for place in dict.fromkeys(told[:_MOST_MEMORIES]):
         known = scores.get(place, Scores())

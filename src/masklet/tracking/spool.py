@@ -96,10 +96,9 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a record lies, in how much room, and the scores by which a policy may want it."""
+    """Where a record lies, and the scores by which a policy may want it."""
 
     offset: int
-    room: int
     length: int
     step: int
     scores: Scores
@@ -118,7 +117,9 @@ class Spool:
         self._folder = folder
         self._file: BinaryIO | None = None
         self._end = 0
-        self._free: dict[int, list[int]] = {}
+        # Free places: how long they are by where they begin, and where they begin by where they end.
+        self._free: dict[int, int] = {}
+        self._free_ends: dict[int, int] = {}
         # Object, then frame; insertion order is age.
         self._entries: dict[int, dict[int, Entry]] = {}
         self._ages: dict[tuple[int, int], None] = {}
@@ -127,9 +128,9 @@ class Spool:
         """Keep a record; it takes the place of an older one of the same object and frame."""
         blob = pack(record)
         self.discard(object_id, record.frame)
-        while self._ages and self._end + len(blob) > self.limit and self._roomy(len(blob)) is None:
+        while self._ages and self._end + len(blob) > self.limit and self._fitting(len(blob)) is None:
             self.discard(*next(iter(self._ages)))
-        offset, room = self._slot(len(blob))
+        offset = self._slot(len(blob))
         try:
             self._write(blob, offset)
         except OSError as error:
@@ -137,7 +138,7 @@ class Spool:
                 f"tracking keeps its memories in a temporary file, and that can't be written: {error.strerror}. "
                 "Make room in the temporary folder, or point TMPDIR to a roomier one"
             ) from error
-        entry = Entry(offset, room, len(blob), record.step, record.scores)
+        entry = Entry(offset, len(blob), record.step, record.scores)
         self._entries.setdefault(object_id, {})[record.frame] = entry
         self._ages[object_id, record.frame] = None
 
@@ -162,7 +163,7 @@ class Spool:
         for t in list(self._entries.get(object_id, {})) if frame is None else [frame]:
             entry = self._entries.get(object_id, {}).pop(t, None)
             if entry is not None:
-                self._free.setdefault(entry.room, []).append(entry.offset)
+                self._release(entry.offset, entry.offset + entry.length)
                 del self._ages[object_id, t]
 
     def clear(self) -> None:
@@ -170,18 +171,27 @@ class Spool:
         if self._file is not None:
             self._file.close()
         self._file, self._end = None, 0
-        self._free, self._entries, self._ages = {}, {}, {}
+        self._free, self._free_ends, self._entries, self._ages = {}, {}, {}, {}
 
-    def _roomy(self, length: int) -> int | None:
-        """The least room of a free place in which so many bytes fit."""
-        return min((room for room, free in self._free.items() if free and room >= length), default=None)
+    def _fitting(self, length: int) -> int | None:
+        """Where a free place of at least so many bytes begins."""
+        return next((start for start, room in self._free.items() if room >= length), None)
 
-    def _slot(self, length: int) -> tuple[int, int]:
-        room = self._roomy(length)
-        if room is not None:
-            return self._free[room].pop(), room
-        offset, self._end = self._end, self._end + length
-        return offset, length
+    def _slot(self, length: int) -> int:
+        start = self._fitting(length)
+        if start is None:
+            start, self._end = self._end, self._end + length
+            return start
+        end = start + self._free.pop(start)
+        del self._free_ends[end]
+        if start + length < end:
+            self._release(start + length, end)
+        return start
+
+    def _release(self, start: int, end: int) -> None:
+        """Make a place free, and one with the free places before and behind it."""
+        start, end = self._free_ends.pop(start, start), end + self._free.pop(end, 0)
+        self._free[start], self._free_ends[end] = end - start, start
 
     def _write(self, blob: bytes, offset: int) -> None:
         if self._file is None:

@@ -92,10 +92,10 @@ class DAM4SAM(Policy):
     def select(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
         anchors = self._anchors(state, at, bank.recent)
         prompts = select_prompts(bank, at.frame, self.max_prompt_frames)
-        kept = {**prompts, **{t: bank.recent[t] for t in anchors}}
+        kept = {**prompts, **{t: bank.recent[t] for t in reversed(anchors)}}
         shown = {t: memory for t, memory in bank.recent.items() if t not in kept and _is_visible(memory.scores)}
         # Section 3.2.2: kept frames have no place in time, so they are read in the slot of prompts.
-        frames = [(at.num_memories - 1, memory) for _, memory in sorted(kept.items())]
+        frames = [(at.num_memories - 1, memory) for memory in kept.values()]
         spread = self._spread(bank.prompts, shown, at)[: max(1, at.num_memories - 1 - len(anchors))]
         frames += [(slot, shown[t]) for slot, t in reversed([*enumerate(spread)])]
         return [Selection(frames, select_pointers(MemoryBank(bank.prompts, shown), kept, at))]
@@ -133,7 +133,7 @@ class DAM4SAM(Policy):
         return at.behind({*Resolved.unpack(state).anchors} & {*there})
 
     def _spread(self, prompts: Iterable[int], shown: Iterable[int], at: Moment) -> list[int]:
-        """Recent appearances (section 3.2.1), latest first: the latest frame, then those at a stride from the prompt."""
+        """Recent appearances (section 3.2.1), latest first: the latest, then those at a stride from the prompt."""
         first = next(iter(prompts), 0)
         behind = at.behind(shown)
         return [*behind[:1], *(t for t in behind[1:] if (t - first) % self.memory_stride == 0)]

@@ -221,8 +221,8 @@ class SAM2Long(Policy):
         if is_prompt or len(ious) < 2:
             return super().explain_choice(chosen, ious, motion_scores, is_prompt)
         return [
-            f"Candidate {chosen + 1} of {len(ious)} belongs to the history whose masks add up best so far; its predicted "
-            f"IoU is {ious[chosen]:.2f}."
+            f"Candidate {chosen + 1} of {len(ious)}, of predicted IoU {ious[chosen]:.2f}, belongs to the history whose "
+            "masks add up best so far."
         ]
 
     def why_read(self, past: PastFrame) -> str:
