@@ -16,6 +16,7 @@ from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
 from masklet.evaluation.first_mask import FirstMask
 from masklet.evaluation.masks import MaskSummary, ObjectScores
 from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation
+from masklet.evaluation.statistics import paired_difference
 
 Row = dict[str, "str | float | int"]
 
@@ -101,6 +102,33 @@ def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                 }
                 for sequence in evaluation.sequences
             ]
+    return rows
+
+
+def difference_rows(evaluations: Sequence[Evaluation], at_once: int | None = None) -> list[Row]:
+    """One row per run but the first, with the differences of its sequences' scores to the first run's, in percent.
+
+    Args:
+        at_once: compare so many runs in turn with the first of them; all of them by default.
+    """
+    rows: list[Row] = []
+    at_once = at_once or max(1, len(evaluations))
+    for start in range(0, len(evaluations), at_once):
+        base, *others = evaluations[start : start + at_once]
+        for other in others:
+            found = paired_difference(base.by_sequence, other.by_sequence)
+            rows.append(
+                {
+                    "run": other.name,
+                    "against": base.name,
+                    "difference": 100 * found.mean,
+                    "95 % from": 100 * found.low,
+                    "to": 100 * found.high,
+                    "better": found.better,
+                    "worse": found.worse,
+                    "sure": "yes" if found.low > 0 or found.high < 0 else "no",
+                }
+            )
     return rows
 
 
@@ -209,8 +237,8 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
-def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
-    """Writes summary.csv, details.csv, frames.csv and, for boxes, curves.csv. Gives their paths.
+def write_reports(folder: Path, evaluations: Sequence[Evaluation], differences: Sequence[Row] = ()) -> list[Path]:
+    """Writes summary.csv, details.csv, frames.csv, for boxes curves.csv, and differences.csv. Gives their paths.
 
     Raises:
         ExportError, SourceError: a file can't be written, or is a source.
@@ -223,6 +251,8 @@ def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]
     boxes = [evaluation for evaluation in evaluations if isinstance(evaluation, BoxEvaluation)]
     if boxes:
         reports["curves.csv"] = curve_rows(boxes)
+    if differences:
+        reports["differences.csv"] = list(differences)
     for name, rows in reports.items():
         write_csv(folder / name, rows)
     return [folder / name for name in reports]

@@ -27,6 +27,14 @@ class MaskEvaluation:
     summary: MaskSummary
     frames_per_second: float | None = None
 
+    @property
+    def by_sequence(self) -> dict[str, float]:
+        """J&F of every sequence, the mean of its objects'."""
+        found: dict[str, list[float]] = {}
+        for tracked in self.objects:
+            found.setdefault(tracked.sequence, []).append(tracked.j_and_f)
+        return {name: float(np.mean(scores)) for name, scores in found.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class BoxEvaluation:
@@ -36,6 +44,14 @@ class BoxEvaluation:
     sequences: tuple[BoxScores, ...]
     summary: BoxSummary
     frames_per_second: float | None = None
+
+    @property
+    def by_sequence(self) -> dict[str, float]:
+        """Average overlap of every sequence."""
+        found: dict[str, list[float]] = {}
+        for scores in self.sequences:
+            found.setdefault(scores.sequence, []).append(scores.average_overlap)
+        return {name: float(np.mean(overlaps)) for name, overlaps in found.items()}
 
 
 Evaluation = MaskEvaluation | BoxEvaluation
