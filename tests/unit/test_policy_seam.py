@@ -92,6 +92,12 @@ def test_the_docs_say_what_is_declared() -> None:
         assert f"| `--{name.replace('_', '-')}` | {default} | {declared['description']} |" in page
     for kind in POLICIES.values():
         assert f"`{kind.name}` {kind.description}" in page
+    page = (ROOT / "docs" / "policies.md").read_text("utf-8")
+    for kind in POLICIES.values():
+        assert f"### `{kind.name}`" in page
+        for name, declared in kind.declared().items() if kind.name != DEFAULT_POLICY else ():
+            if name != "max_prompt_frames":
+                assert f"| `{name}` | {declared['default']:g} | {declared['description']} |" in page
 
 
 def test_samurai_says_why() -> None:
