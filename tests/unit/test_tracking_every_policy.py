@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+import masklet
+from masklet.media import open_media, read_mask
 from masklet.models import SAM2
+from masklet.results import found_again
 from masklet.tracking import POLICIES, ObjectMask, Session, VideoTracker
 from masklet.weights.loading import load_model
 
@@ -131,3 +136,30 @@ def test_pathways_go_through_the_network_together(
     for _ in sure.propagate():
         pass
     assert set(rows["attend_to_memory"]) == {1}, "equal histories cost what one costs"
+
+
+@every_policy
+def test_an_object_that_was_away_is_found_at_once(nano: SAM2, policy: str) -> None:
+    """Black frames, noise, or another part of the wood, spliced into the demo clip."""
+    data = Path(masklet.__file__).parent / "data"
+    with open_media(data / "bunny.mp4") as video:
+        whole = [frame.image_hwc for frame in video.frames(48, 58)]
+    shown = [cv2.resize(image, (320, 180), interpolation=cv2.INTER_AREA) for image in whole]
+    black = np.zeros_like(shown[0])
+    noise = np.random.default_rng(0).integers(0, 255, black.shape, np.uint8)
+    trees = cv2.resize(whole[0][:200, 900:1260], (320, 180), interpolation=cv2.INTER_AREA)
+    painted = read_mask(data / "bunny_frame48.png")
+    with Session(shown, nano, policy=policy) as session:
+        session.add_prompt(0, 1, mask=cv2.resize(painted.astype(np.uint8), (320, 180)) > 0)
+        undisturbed = {masks.index: masks[1].mask for masks in session.propagate()}
+    for away in (black, noise, trees):
+        clip = np.stack([*shown[:4], *[away] * 4, *shown[4:]])
+        with Session(clip, nano, policy=policy) as session:
+            session.add_prompt(0, 1, mask=undisturbed[0])
+            found = {masks.index: masks[1] for masks in session.propagate()}
+        for frame in range(8, len(clip)):
+            truth = undisturbed[frame - 4]
+            assert (found[frame].mask & truth).sum() > 0.85 * (found[frame].mask | truth).sum(), frame
+        if away is not trees:  # there, nano takes the wood for the bunny now and then
+            assert not any(found[frame].area for frame in range(4, 8))
+            assert found_again({frame: mask.lost for frame, mask in found.items()}) == {8}

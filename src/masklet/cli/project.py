@@ -186,6 +186,7 @@ def _describe(project: Project) -> dict[str, Any]:
                 "prompted": sorted({prompt.frame for prompt in prompts if prompt.object_id == known.id}),
                 "tracked": [row["frame"] for row in scores],
                 "lost": [row["frame"] for row in scores if row["lost"]],
+                "found_again": [row["frame"] for row in scores if row["found_again"]],
                 "painted": [row["frame"] for row in scores if row["painted"]],
             }
         )

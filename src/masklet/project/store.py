@@ -31,7 +31,7 @@ from masklet.project.records import (
 )
 from masklet.project.run import Asked, TrackingRun
 from masklet.prompts import Prompt, prompts_after
-from masklet.results import Explanation, ObjectMask
+from masklet.results import Explanation, ObjectMask, found_again
 
 _MASK_COLUMNS = (
     "object_id, frame, counts, object_score, predicted_iou, motion_score, candidate, lost, is_prompt, painted"
@@ -232,7 +232,7 @@ class Project(ProjectFile):
 
     def scores(self, object_id: int) -> list[dict[str, Any]]:
         """What a timeline shows, without unpacking masks: a dict for every tracked frame, rising, with
-        frame, object_score, predicted_iou, motion_score, lost, is_prompt, painted and empty.
+        frame, object_score, predicted_iou, motion_score, lost, is_prompt, painted, empty and found_again.
         """
         numbers = ("frame", "object_score", "predicted_iou", "motion_score")
         flags = ("lost", "is_prompt", "painted", "empty")
@@ -242,10 +242,12 @@ class Project(ProjectFile):
             "WHERE object_id = ? ORDER BY frame",
             (nothing, object_id),
         )
+        back = found_again({row[0]: bool(row[4]) for row in rows})
         return [
             {
                 **dict(zip(numbers, row[:4], strict=True)),
                 **{name: bool(value) for name, value in zip(flags, row[4:], strict=True)},
+                "found_again": row[0] in back,
             }
             for row in rows
         ]

@@ -171,7 +171,7 @@ class Lane(BaseModel):
     object_score: list[float | None] = Field(description="Logit; below 0 is lost")
     predicted_iou: list[float | None]
     motion_score: list[float | None]
-    flags: list[int] = Field(description="1 lost, 2 prompt, 4 painted, 8 empty mask")
+    flags: list[int] = Field(description="1 lost, 2 prompt, 4 painted, 8 empty mask, 16 found again")
 
 
 class TrackSettingsState(TrackSettings, Given):
