@@ -12,7 +12,7 @@ import torch
 
 import masklet
 from masklet.media import open_media, read_mask
-from masklet.models import SAM2
+from masklet.models import SAM2, Memories
 from masklet.results import found_again
 from masklet.tracking import POLICIES, ObjectMask, Session, VideoTracker
 from masklet.weights.loading import load_model
@@ -163,3 +163,24 @@ def test_an_object_that_was_away_is_found_at_once(nano: SAM2, policy: str) -> No
         if away is not trees:  # there, nano takes the wood for the bunny now and then
             assert not any(found[frame].area for frame in range(4, 8))
             assert found_again({frame: mask.lost for frame, mask in found.items()}) == {8}
+
+
+def test_weights_of_memories_scale_their_keys(nano: SAM2) -> None:
+    noise = torch.Generator().manual_seed(0)
+    spec, side = nano.spec, 8
+    frames = [torch.randn(1, spec.memory_width, side, side, generator=noise) for _ in range(2)]
+    pointers = torch.randn(1, 3, spec.width, generator=noise)
+    embedding = torch.randn(1, spec.width, side, side, generator=noise)
+
+    def attended(*weights: float) -> torch.Tensor:
+        scale = torch.tensor([weights]) if weights else None
+        memories = Memories(frames, torch.tensor([[3, 0]]), pointers, torch.zeros(1, 3), scale)
+        with torch.inference_mode():
+            return nano.attend_to_memory(embedding, memories)
+
+    plain = attended()
+    torch.testing.assert_close(attended(1, 1, 1, 1, 1), plain)
+    for place in range(5):
+        weights = [1.0] * 5
+        weights[place] = 1.05
+        assert 1e-5 < (attended(*weights) - plain).abs().max() < 1, "every memory's weight counts, and only a little"
