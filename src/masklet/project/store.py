@@ -16,7 +16,7 @@ from masklet.masks import palette, rle
 from masklet.masks.settings import MaskSettings
 from masklet.project.database import Database
 from masklet.project.file import ProjectFile, sound
-from masklet.project.history import History, Step
+from masklet.project.history import COLUMNS, History, Step
 from masklet.project.lock import ProjectLock
 from masklet.project.records import (
     ProjectObject,
@@ -57,7 +57,7 @@ class Project(ProjectFile):
 
     def objects(self) -> list[ProjectObject]:
         """All objects in the order that the user gave them."""
-        columns = ("id", "name", "color", "visible", "locked", "position", "mask_settings")
+        columns = COLUMNS["object"]
         rows = self._database.query(f"SELECT {', '.join(columns)} FROM object ORDER BY position, id")
         return [sound(ProjectObject.from_row, dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -98,8 +98,8 @@ class Project(ProjectFile):
             return made
 
     def update_object(self, object_id: int, **changes: Any) -> ProjectObject:
-        """Changes name, color, visible, locked, position or mask_settings of an object and returns it."""
-        unknown = set(changes) - {"name", "color", "visible", "locked", "position", "mask_settings"}
+        """Changes fields of an object (all but its id, see `ProjectObject`) and returns it."""
+        unknown = set(changes) - set(COLUMNS["object"]) | set(changes) & {"id"}
         if unknown:
             raise InputError(f"An object has no {', '.join(sorted(unknown))} that could be changed.")
         with self.edit("Change object"):
