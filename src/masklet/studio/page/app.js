@@ -1,6 +1,8 @@
 /** The whole page: the first screen or the editor, dialogs and messages. */
 import * as actions from "./actions.js";
+import { beside, onion } from "./compare.js";
 import { Edges } from "./edges.js";
+import { Editing } from "./editing.js";
 import { ExportDialog } from "./export.js";
 import { Inspector } from "./inspector.js";
 import { KeySheet } from "./keyboard.js";
@@ -124,12 +126,15 @@ function Tools() {
       pressed=${state.hoverPreview.value}
       onClick=${() => (state.hoverPreview.value = !state.hoverPreview.value)}
     />
+    <${IconButton} icon="onion" label="Onion skin: outlines before and after" keys="Shift+O" pressed=${onion.value} onClick=${() => (onion.value = !onion.value)} />
+    <${IconButton} icon="beside" label="Side by side" keys="Shift+B" pressed=${beside.value} onClick=${() => (beside.value = !beside.value)} />
   </nav>`;
 }
 
 /** @type {{name: state.Tab, label: string, icon: string, body: () => any}[]} */
 const TABS = [
   { name: "objects", label: "Objects", icon: "objects", body: Objects },
+  { name: "edit", label: "Edit", icon: "edit", body: Editing },
   { name: "edges", label: "Mask", icon: "sliders", body: Edges },
   { name: "why", label: "Why", icon: "why", body: Inspector },
 ];
