@@ -55,6 +55,7 @@ class Rle(BaseModel):
 
 class PolicyInfo(BaseModel):
     name: str
+    title: str = Field(description="What people call it")
     description: str
     settings_schema: dict[str, Any] = Field(description="JSON schema of its settings")
 

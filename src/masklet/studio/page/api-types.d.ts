@@ -19,6 +19,8 @@ export interface Rle {
 
 export interface PolicyInfo {
   name: string;
+  /** What people call it */
+  title: string;
   description: string;
   /** JSON schema of its settings */
   settings_schema: Record<string, any>;

@@ -5,7 +5,7 @@ import { compose, drawOutline } from "./compositor.js";
 import { framesArrived, pictureOf, widthFor } from "./frames.js";
 import { entryOf, masksChanged, putFrame } from "./masks.js";
 import * as state from "./state.js";
-import { Icon, IconButton, effect, html, signal, useEffect, useRef } from "./ui.js";
+import { Draft, Icon, IconButton, effect, html, signal, useEffect, useRef } from "./ui.js";
 
 /** Whether outlines of frames before and after are drawn, and how far away those are. */
 export const onion = state.remembered("onion", false);
@@ -78,13 +78,13 @@ export function OnionOptions() {
   if (!onion.value) return null;
   return html`<div class="float onion" role="group" aria-label="Onion skin">
     <span class="small"><b style=${{ color: BEFORE }}>before</b> · <b style=${{ color: AFTER }}>after</b></span>
-    <input
+    <${Draft}
       type="number"
       min="1"
       max="99"
       aria-label="Frames before and after"
       value=${onionStep.value}
-      onChange=${(/** @type {any} */ event) => (onionStep.value = Math.max(1, Math.min(99, Math.round(Number(event.target.value) || 1))))}
+      onChange=${(/** @type {string} */ text) => (onionStep.value = Math.max(1, Math.min(99, Math.round(Number(text) || 1))))}
     />
   </div>`;
 }

@@ -104,7 +104,7 @@ export const BINDINGS = [
   { group: "Objects", keys: ["PageUp"], label: "Select the previous", run: () => actions.selectNext(-1) },
   { group: "Objects", keys: ["F2"], label: "Rename", run: () => { showTabOnly("objects"); renaming.value = state.currentObject.peek(); } },
   { group: "Objects", keys: ["d"], label: "Show or hide", run: flip("visible") },
-  { group: "Objects", keys: ["s"], label: "Show alone", run: () => { state.solo.value = state.solo.peek() === null ? state.currentObject.peek() : null; } },
+  { group: "Objects", keys: ["s"], label: "Solo", run: () => { state.solo.value = state.solo.peek() === null ? state.currentObject.peek() : null; } },
   { group: "Objects", keys: ["l"], label: "Lock or unlock", run: flip("locked") },
 
   { group: "View", keys: ["1"], label: "Overlay", run: useView("overlay") },
@@ -121,7 +121,7 @@ export const BINDINGS = [
   { group: "View", keys: ["z"], label: "Pixel by pixel, or fit", run: () => (camera.peek().zoom === null ? setZoom(1 / (devicePixelRatio || 1)) : fit()) },
   { group: "View", keys: ["w"], label: "Why: what the model saw", run: showTab("why") },
   { group: "View", keys: ["m"], label: "Mask settings", run: showTab("edges") },
-  { group: "View", keys: ["\\"], label: "Panel on or off", run: () => (state.panelOpen.value = !state.panelOpen.peek()) },
+  { group: "View", keys: ["\\"], label: "Fold or unfold the panel", run: () => (state.panelOpen.value = !state.panelOpen.peek()) },
 
   { group: "Studio", keys: ["Ctrl+z"], label: "Undo", run: actions.undo },
   { group: "Studio", keys: ["Ctrl+Shift+z", "Ctrl+y"], shown: ["Ctrl+Shift+Z", "Ctrl+Y"], label: "Redo", run: actions.redo },

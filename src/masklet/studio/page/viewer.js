@@ -6,6 +6,7 @@ import { alphaFromGrey, compose, drawOutline } from "./compositor.js";
 import { Beside, OnionOptions, beside, drawOnion, onion, onionStep, pinned } from "./compare.js";
 import { frameProblem, framesArrived, pictureOf, want, widthFor } from "./frames.js";
 import { entryOf, masksChanged, wantMasks } from "./masks.js";
+import { hint } from "./notices.js";
 import { previewAlphaSettings, previewed } from "./preview.js";
 import * as shape from "./shape.js";
 import * as state from "./state.js";
@@ -369,10 +370,9 @@ export function Viewer() {
     ${beside.value && html`<${Beside} layersOf=${layersOf} />`}
     <${ToolOptions} />
     <${OnionOptions} />
-    <${Busy} />
     <${Correction} />
     <${Candidates} />
-    <${Hint} />
+    <${Problem} />
     <${Zoom} />
   </main>`;
 }
@@ -422,21 +422,22 @@ effect(() => {
   return () => clearTimeout(timer);
 });
 
-function Busy() {
+export function Busy() {
   if (!slow.value) return null;
   const model = state.project.value?.settings.track.model;
-  return html`<div class="float busy" role="status"><span class="spinner"></span>${model} is looking at the frame…</div>`;
+  return html`<span class="busy row" role="status"><span class="spinner"></span>${model} is looking at the frame…</span>`;
 }
 
-function Hint() {
+function Problem() {
   const problem = frameProblem.value;
-  if (problem) return html`<div class="nothing"><p role="alert">${problem}</p></div>`;
-  if (hintShown.value) {
-    return html`<div class="nothing"><p>Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.</p></div>`;
-  }
-  if (state.prompts.value.length || painting.value || state.working.value.length) return null;
-  return html`<div class="nothing"><p>Click on what you want to cut out, or drag a box around it.</p></div>`;
+  return problem && html`<div class="nothing"><p role="alert">${problem}</p></div>`;
 }
+
+effect(() => {
+  if (hintShown.value) hint.value = "Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.";
+  else if (state.project.value && !state.prompts.value.length) hint.value = "Click on what you want to cut out, or drag a box around it.";
+  else hint.value = "";
+});
 
 function Correction() {
   const pending = state.pendingCorrection.value;

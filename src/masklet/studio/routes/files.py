@@ -34,7 +34,9 @@ def get_studio(studio: StudioOf) -> schemas.StudioInfo:
         local=studio.access.local,
         upload_limit=studio.root.upload_limit,
         policies=[
-            schemas.PolicyInfo(name=name, description=kind.description, settings_schema=kind.model_json_schema())
+            schemas.PolicyInfo(
+                name=name, title=kind.title, description=kind.description, settings_schema=kind.model_json_schema()
+            )
             for name, kind in POLICIES.items()
         ],
         mask_settings_schema=MaskSettings.model_json_schema(),
