@@ -129,13 +129,13 @@ export function Editing() {
     ${off && html`<p class="dim small">Locked: unlock it to edit its masks.</p>`}
     <div class="section">
       <div class="segments wide" role="group" aria-label="Frames to edit">
-        ${/** @type {const} */ ([["frame", "This frame"], ["on", "From here"], ["marked", "Marked range"]]).map(
+        ${/** @type {const} */ ([["frame", "This frame"], ["on", "From here"], ["marked", "Range"]]).map(
           ([name, label]) => html`<button
             type="button"
             class=${classes("icon-button", reach.value === name && "on")}
             aria-pressed=${String(reach.value === name)}
             disabled=${name === "marked" && !marked.value}
-            title=${name === "marked" ? "Mark it with I and O" : ""}
+            title=${name === "marked" ? "The marked range: I sets where it begins, O where it ends" : ""}
             onClick=${() => (wanted.value = name)}
           >
             ${label}
@@ -147,7 +147,7 @@ export function Editing() {
         <${Button} icon="eye-off" text="Not visible" keys="Shift+H" off=${off} hint=${reach.value === "on" ? "From here to the next prompt that shows it" : `On ${frames}`} run=${() => notVisible(object)} />
         <${Button} icon="trash" text="Delete masks" keys="Shift+Del" off=${off} hint="Masks and prompts go, as if it had not been tracked there" run=${() => edit({ kind: "delete", object: object.id, start, end })} />
         <${Button} icon="copy" text="Copy mask" keys="Ctrl+C" hint="The mask of this frame" run=${() => copy(object)} />
-        <${Button} icon="check" text=${from ? `Paste ${from.name}, frame ${from.frame}` : "Paste mask"} off=${off || !from} hint=${`On ${frames}`} run=${() => paste(object)} />
+        <${Button} icon="paste" text=${from ? `Paste ${from.name}, frame ${from.frame}` : "Paste mask"} off=${off || !from} hint=${`On ${frames}`} run=${() => paste(object)} />
         <${Button} icon="outline" text="Interpolate" keys="Shift+G" off=${off} hint="Leads the outline through the marked range; without one, from the prompt before this frame to the one after it" run=${() => interpolate(object)} />
       </div>
       <p class="teach">Frames that you edit stay as they are when you track again. Delete their masks to have them tracked.</p>
