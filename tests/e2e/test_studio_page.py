@@ -220,7 +220,6 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     page.click("#export")
     page.click("[data-format='vp9-alpha']")
     page.wait_for_selector("#export-start:enabled")
-    picture(page, "export")
     page.click("summary:has-text('File, frames and objects')")
     page.check("label:has-text('Only the marked range') input")
     page.click("#export-start")

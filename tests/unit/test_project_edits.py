@@ -16,9 +16,10 @@ from masklet.export import write
 from masklet.masks import rle
 from masklet.masks.between import in_between
 from masklet.media import write_image
-from masklet.project import Project
+from masklet.project import Project, TrackSettings
 from masklet.project.edits import parse_edit
 from masklet.results import ObjectMask
+from masklet.runs.actions import track
 
 BUNNY, ROCK = 1, 2
 
@@ -268,3 +269,19 @@ def test_attributes_that_no_data_set_could_hold_are_refused(make_project) -> Non
     for wrong in ({"category": " "}, {"attributes": {"": 1}}, {"attributes": {"a": [1]}}, {"attributes": {"a": 1e999}}):
         with pytest.raises(InputError):
             project.update_object(BUNNY, **wrong)
+
+
+def test_tracking_again_keeps_what_was_edited(make_project) -> None:
+    project = make_project(settings=TrackSettings(resolution=128, dtype="float32"))
+    edit(project, "absent", start=2, end=3)
+    edit(project, "copy", frame=0, start=5, end=6)
+    edit(project, "swap", other=ROCK, start=7)
+    made = {(record.object_id, record.frame): record for record in project.masks() if record.painted}
+    before = project.mask(1, BUNNY)
+    track(project, device="cpu")
+    assert {place: project.mask(place[1], place[0]) for place in made} == made
+    assert project.mask(1, BUNNY) != before and project.mask(4, BUNNY).scores.object_score is not None
+    # Deleted, they are tracked like the others.
+    edit(project, "delete", start=5, end=7)
+    track(project, device="cpu", start=4)
+    assert not {5, 6, 7} & set(hand_made(project, BUNNY))
