@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from masklet.errors import InputError
 from masklet.masks._arrays import MaskArray, as_mask
+from masklet.masks.boxes import mask_slices
 from masklet.masks.distance import signed_distance
 
 
@@ -28,7 +30,10 @@ def in_between(first_hw: Any, last_hw: Any, count: int) -> Iterator[MaskArray]:
     if not (first.any() and last.any()):
         raise InputError("One of the masks is empty, so there is nothing to lead from or to.")
     way = _centroid(last) - _centroid(first)
-    from_first, from_last = signed_distance(first), signed_distance(last)
+    # Nothing reaches further than the shapes do while they move, so most of a frame need not be looked at.
+    where = mask_slices(first | last, margin=math.ceil(2 * math.hypot(*way)) + 2)
+    assert where is not None
+    from_first, from_last = signed_distance(first[where]), signed_distance(last[where])
     for number in range(1, count + 1):
         share = number / (count + 1)
         field = cv2.addWeighted(
@@ -36,7 +41,9 @@ def in_between(first_hw: Any, last_hw: Any, count: int) -> Iterator[MaskArray]:
         )
         # Shapes that nowhere overlap would leave nothing on the way: their ridge is kept then.
         highest = float(field.max())
-        yield field > (0.0 if highest > 0 else highest - 1)
+        mask = np.zeros(first.shape, np.bool_)
+        mask[where] = field > (0.0 if highest > 0 else highest - 1)
+        yield mask
 
 
 def _centroid(mask: MaskArray) -> NDArray[np.float64]:

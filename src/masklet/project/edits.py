@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -34,6 +35,16 @@ class Edited(BaseModel):
     label: str = Field(description="Of the step of undo")
     frames: int = Field(description="How many frames were changed")
     objects: list[int] = Field(description="The objects that it was about; one that was made comes last")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an edit comes to: masks by object (None: one that is made) and frame, after some objects lost what they had
+    on its frames, and after one was removed."""
+
+    masks: Mapping[int | None, Mapping[int, RLE]] = field(default_factory=dict)
+    cleared: tuple[int, ...] = ()
+    removed: int | None = None
 
 
 class RangeEdit(BaseModel):
@@ -62,9 +73,18 @@ class RangeEdit(BaseModel):
         frames = self.frames(project)
         place = f"frame {frames[0]}" if len(frames) == 1 else f"frames {frames[0]} to {frames[-1]}"
         label = f"{self.title.format(*(known.name for known in chosen))}, {place}"[-_LABEL_LENGTH:]
+        changes = self.changes(project, frames)  # before the file is touched: others may read it meanwhile
+        touched = {frame for masks in changes.masks.values() for frame in masks}
         with project.edit(label):
-            count, made = self.change(project, frames)
-        return Edited(label=label, frames=count, objects=[*ids, *made])
+            for number in changes.cleared:
+                touched |= set(project.tracked_frames(number)) & set(frames)
+                _clear(project, number, frames)
+            if changes.removed is not None:
+                project.remove_object(changes.removed)
+            made = [project.add_object().id] if None in changes.masks else []
+            for whose, masks in changes.masks.items():
+                _decide(project, made[0] if whose is None else whose, masks)
+        return Edited(label=label, frames=len(touched), objects=[*ids, *made])
 
     @property
     def involved(self) -> list[int]:
@@ -81,8 +101,8 @@ class RangeEdit(BaseModel):
         return range(start, end + 1)
 
     @abstractmethod
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
-        """How many frames were changed, and the ids of objects that were made."""
+    def changes(self, project: Project, frames: range) -> Changes:
+        """What it comes to on these frames. Raises what `apply` does."""
 
 
 class DeleteMasks(RangeEdit):
@@ -91,8 +111,8 @@ class DeleteMasks(RangeEdit):
     kind: Literal["delete"] = "delete"
     title: ClassVar[str] = "Delete masks of {0}"
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
-        return _clear(project, self.object, frames), []
+    def changes(self, project: Project, frames: range) -> Changes:
+        return Changes(cleared=(self.object,))
 
 
 class CopyMask(RangeEdit):
@@ -107,9 +127,9 @@ class CopyMask(RangeEdit):
     def involved(self) -> list[int]:
         return [self.object if self.onto is None else self.onto]
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
+    def changes(self, project: Project, frames: range) -> Changes:
         mask = _shown(project, self.frame, self.object).rle
-        return _decide(project, self.involved[0], dict.fromkeys(frames, mask)), []
+        return Changes({self.involved[0]: dict.fromkeys(frames, mask)})
 
 
 class Interpolate(RangeEdit):
@@ -120,7 +140,7 @@ class Interpolate(RangeEdit):
     start: Frame = Field(description="First frame, which has a mask")
     end: Frame = Field(description="Last frame, included, which has a mask")
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
+    def changes(self, project: Project, frames: range) -> Changes:
         prompted = {frame for frame, _ in project.said(self.object)}
         keys = {t: _shown(project, t, self.object) for t in sorted({frames[0], *prompted, frames[-1]} & set(frames))}
         if len(keys) == len(frames):
@@ -130,7 +150,7 @@ class Interpolate(RangeEdit):
             between = range(first + 1, last)
             masks = in_between(keys[first].mask, keys[last].mask, len(between))
             found |= {frame: rle.encode(mask) for frame, mask in zip(between, masks, strict=True)}
-        return _decide(project, self.object, found), []
+        return Changes({self.object: found})
 
 
 class NotHere(RangeEdit):
@@ -147,9 +167,9 @@ class NotHere(RangeEdit):
         shown = (t for (t, _), said in project.said(self.object).items() if any(prompt.shows for prompt in said))
         return range(frames[0], min((t for t in shown if t > frames[0]), default=frames.stop))
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
+    def changes(self, project: Project, frames: range) -> Changes:
         nothing = rle.encode(np.zeros(project.source.size, np.bool_))
-        return _decide(project, self.object, dict.fromkeys(frames, nothing)), []
+        return Changes({self.object: dict.fromkeys(frames, nothing)})
 
 
 class Merge(RangeEdit):
@@ -161,17 +181,15 @@ class Merge(RangeEdit):
     start: None = None
     end: None = None
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
-        mine = {record.frame: record for record in project.masks([self.object])}
+    def changes(self, project: Project, frames: range) -> Changes:
         masks: dict[int, RLE] = {}
-        for record in project.masks([self.other]):
-            there = mine.get(record.frame)
-            if there is None:
-                masks[record.frame] = record.rle
-            elif record.area:
-                masks[record.frame] = rle.encode(there.mask | record.mask)
-        project.remove_object(self.other)
-        return _decide(project, self.object, masks), []
+        for frame, together in project.frames(self.involved):
+            mine, others = together.get(self.object), together.get(self.other)
+            if others is not None and mine is None:
+                masks[frame] = others.rle
+            elif others is not None and mine is not None and others.area:
+                masks[frame] = rle.encode(mine.mask | others.mask)
+        return Changes({self.object: masks}, removed=self.other)
 
 
 class Swap(RangeEdit):
@@ -181,15 +199,11 @@ class Swap(RangeEdit):
     title: ClassVar[str] = "Swap {0} and {1}"
     other: ObjectId = Field(description="The object that it is swapped with")
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
-        pair = self.object, self.other
-        masks = [_masks(project, number, frames) for number in pair]
-        if not any(masks):
+    def changes(self, project: Project, frames: range) -> Changes:
+        mine, others = (_masks(project, number, frames) for number in self.involved)
+        if not mine and not others:
             raise InputError("Neither object has a mask on these frames, so there is nothing to swap.")
-        for number, others in zip(pair, reversed(masks), strict=True):
-            _clear(project, number, frames)
-            _decide(project, number, others)
-        return len(masks[0].keys() | masks[1].keys()), []
+        return Changes({self.object: others, self.other: mine}, cleared=(self.object, self.other))
 
 
 class Reassign(RangeEdit):
@@ -199,13 +213,11 @@ class Reassign(RangeEdit):
     title: ClassVar[str] = "Reassign {0}"
     other: ObjectId | None = Field(default=None, description="The object that gets them; null: a new one")
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
+    def changes(self, project: Project, frames: range) -> Changes:
         masks = _masks(project, self.object, frames)
         if not masks:
             raise InputError("The object has no mask on these frames that another one could get.")
-        made = [project.add_object().id] if self.other is None else []
-        _clear(project, self.object, frames)
-        return _decide(project, self.involved[-1] if not made else made[0], masks), made
+        return Changes({self.other: masks}, cleared=(self.object,))
 
 
 class Split(RangeEdit):
@@ -215,7 +227,7 @@ class Split(RangeEdit):
     title: ClassVar[str] = "Split {0}"
     region: dict[str, Any] = Field(max_length=2, description="COCO run lengths {size, counts} of the part")
 
-    def change(self, project: Project, frames: range) -> tuple[int, list[int]]:
+    def changes(self, project: Project, frames: range) -> Changes:
         width, height = project.source.width, project.source.height
         region = Prompt.make(mask=self.region, width=width, height=height).mask
         assert region is not None
@@ -228,9 +240,7 @@ class Split(RangeEdit):
                 inside[record.frame], rest[record.frame] = rle.encode(part), rle.encode(record.mask & ~region_hw)
         if all(rle.is_empty(mask) for mask in rest.values()):
             raise InputError("The region has to hold a part of the mask, and to leave a part of it.")
-        made = project.add_object().id
-        _decide(project, made, inside)
-        return _decide(project, self.object, rest), [made]
+        return Changes({None: inside, self.object: rest})
 
 
 Edit = Annotated[
@@ -262,14 +272,14 @@ def _shown(project: Project, frame: int, object_id: int) -> ObjectMask:
     return mask
 
 
-def _clear(project: Project, object_id: int, frames: range) -> int:
-    """Removes masks and prompts, and says on how many frames there were masks."""
+def _clear(project: Project, object_id: int, frames: range) -> None:
+    """Removes masks and prompts."""
     for frame in {frame for frame, _ in project.said(object_id)} & set(frames):
         project.clear_prompts(frame, object_id)
-    return project.clear_masks(object_id, frames.start, frames.stop)
+    project.clear_masks(object_id, frames.start, frames.stop)
 
 
-def _decide(project: Project, object_id: int, masks: Mapping[int, RLE]) -> int:
+def _decide(project: Project, object_id: int, masks: Mapping[int, RLE]) -> None:
     """Keeps masks as a person's work; prompts say so where there were some, and at the ends of every stretch."""
     prompted = {frame for frame, _ in project.said(object_id)}
     known = prompted | masks.keys()
@@ -281,4 +291,3 @@ def _decide(project: Project, object_id: int, masks: Mapping[int, RLE]) -> int:
         lost = rle.is_empty(mask)
         records.append(ObjectMask(object_id, frame, mask, scores=PAINTED, lost=lost, is_prompt=is_prompt, painted=True))
     project.put_masks(records)
-    return len(records)

@@ -53,7 +53,7 @@ class LabelStudio(DatasetExporter):
             for name, (chosen, *_) in by_class(job.objects).items()
         )
         said = "".join(
-            f'  <Choices name={quoteattr(name)} toName="{options.shows}" perRegion="true">\n'
+            f'  <Choices name={quoteattr(_control(name))} toName="{options.shows}" perRegion="true">\n'
             + "".join(f"    <Choice value={quoteattr(value)}/>\n" for value in values)
             + "  </Choices>\n"
             for name, values in attribute_values(job.objects).items()
@@ -147,10 +147,15 @@ class LabelStudio(DatasetExporter):
         return [{"data": {"video": video}, options.result: [_answer(job, results, options)]}]
 
 
+def _control(attribute: str) -> str:
+    """What the setup calls the choices of an attribute, beside its own parts."""
+    return f"{attribute}_" if attribute in ("box", "image", "label", "video") else attribute
+
+
 def _choices(chosen: ProjectObject) -> list[dict[str, Any]]:
     """An object's attributes, as what was chosen about its region."""
     return [
-        {"type": "choices", "from_name": name, "value": {"choices": [attribute_text(value)]}}
+        {"type": "choices", "from_name": _control(name), "value": {"choices": [attribute_text(value)]}}
         for name, value in chosen.attributes.items()
     ]
 

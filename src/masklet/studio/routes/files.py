@@ -145,6 +145,6 @@ def _kind(schema: dict[str, Any]) -> str:
         return schema["$ref"].rsplit("/", 1)[-1]
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
-    if "anyOf" in schema:
-        return " or ".join(_kind(option) for option in schema["anyOf"])
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(map(_kind, options))
     return str(schema.get("type", ""))
