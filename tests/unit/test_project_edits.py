@@ -285,3 +285,12 @@ def test_tracking_again_keeps_what_was_edited(make_project) -> None:
     edit(project, "delete", start=5, end=7)
     track(project, device="cpu", start=4)
     assert not {5, 6, 7} & set(hand_made(project, BUNNY))
+
+
+def test_an_object_that_is_only_said_to_be_away_stops_no_other(make_project) -> None:
+    project = make_project(settings=TrackSettings(resolution=128, dtype="float32"))
+    edit(project, "delete", ROCK)
+    edit(project, "absent", ROCK, start=2, end=4)
+    report = track(project, device="cpu", end=2)
+    assert report.complete and list(report.objects) == [BUNNY]
+    assert any("rock has no point, box or mask that shows it" in note for note in report.notes)
