@@ -183,6 +183,7 @@ def test_edits_that_make_no_sense_change_nothing(make_project) -> None:
         ("copy", {}, "copy needs frame"),
         ("delete", {"frame": 2}, "delete takes no frame"),
         ("absent", {"start": -1}, "start"),
+        ("paint", {}, "no edit 'paint'; choose one of: delete, copy"),
     ]:
         with pytest.raises(InputError, match=why):
             edit(project, kind, **fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,22 +9,12 @@ import typer
 
 from masklet.cli.options import POSITION, ProjectFile, Source, of_object, of_place
 from masklet.cli.project import object_id
-
-
-class Kind(str, Enum):
-    DELETE = "delete"
-    COPY = "copy"
-    INTERPOLATE = "interpolate"
-    ABSENT = "absent"
-    MERGE = "merge"
-    SWAP = "swap"
-    REASSIGN = "reassign"
-    SPLIT = "split"
+from masklet.project.edits import KINDS, parse_edit
 
 
 def edit(
     project: ProjectFile,
-    kind: Annotated[Kind, typer.Argument(help="What to do.", show_default=False)],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"What to do: {', '.join(KINDS)}.", show_default=False)],
     *,
     wanted: Annotated[
         str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
@@ -64,11 +53,10 @@ def edit(
     """
     from masklet.media import parse_position, read_mask
     from masklet.project import Project
-    from masklet.project.edits import parse_edit
 
     with Project.open(project) as opened:
         reader = opened.open_source(source)
-        given: dict[str, Any] = {"kind": kind.value, "object": object_id(opened, wanted)}
+        given: dict[str, Any] = {"kind": kind, "object": object_id(opened, wanted)}
         given |= {name: object_id(opened, text) for name, text in (("other", other), ("onto", onto)) if text}
         places = (("start", start), ("end", end), ("frame", frame))
         given |= {name: parse_position(text, reader) for name, text in places if text is not None}

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -246,17 +246,21 @@ class Split(RangeEdit):
 Edit = Annotated[
     DeleteMasks | CopyMask | Interpolate | NotHere | Merge | Swap | Reassign | Split, Field(discriminator="kind")
 ]
+#: The kinds of edits by name.
+KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(get_args(Edit)[0]))
 
 
 def parse_edit(given: Mapping[str, Any]) -> RangeEdit:
     """An edit of its `kind` and fields. Raises InputError that names the field which is missing or wrong."""
+    if given.get("kind") not in KINDS:
+        raise InputError(f"There is no edit {given.get('kind')!r:.40}; choose one of: {', '.join(KINDS)}.")
     try:
         found: RangeEdit = TypeAdapter(Edit).validate_python(given)
         return found
     except ValidationError as problem:
         error = problem.errors()[0]
         what = {"missing": "needs", "extra_forbidden": "takes no"}.get(error["type"], f"({error['msg']}) takes another")
-        raise InputError(f"{given.get('kind')} {what} {error['loc'][-1]}.") from None
+        raise InputError(f"{given['kind']} {what} {error['loc'][-1]}.") from None
 
 
 def _masks(project: Project, object_id: int, frames: range) -> dict[int, RLE]:
