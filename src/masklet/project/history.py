@@ -19,7 +19,7 @@ from masklet.project.records import ProjectObject, PromptRecord, dumps, loads, m
 STEPS_KEPT = 200
 
 _KEYS = {"object": ("id",), "prompt": ("id",), "mask": ("object_id", "frame"), "setting": ("key",)}
-COLUMNS = {
+_COLUMNS = {
     "object": ("id", "name", "color", "visible", "locked", "position", "mask_settings", "category", "attributes"),
     "prompt": ("id", "frame", "object_id", "data"),
     "mask": (
@@ -110,12 +110,12 @@ class History:
         )
 
     def _read(self, table: str, key: Sequence[Any]) -> dict[str, Any] | None:
-        columns = COLUMNS[table]
+        columns = _COLUMNS[table]
         rows = self._database.query(f"SELECT {', '.join(columns)} FROM {table} WHERE {_where(table)}", key)
         return dict(zip(columns, rows[0], strict=True)) if rows else None
 
     def _write(self, table: str, row: Mapping[str, Any]) -> None:
-        columns = COLUMNS[table]
+        columns = _COLUMNS[table]
         marks = ", ".join("?" * len(columns))
         self._database.execute(
             f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({marks})",
@@ -133,7 +133,7 @@ class History:
                 row = PromptRecord.from_row(row).row()
             elif table == "mask":
                 row = mask_row(mask_from_row(row, self._size))
-            elif not all(isinstance(row[column], str) for column in COLUMNS[table]):
+            elif not all(isinstance(row[column], str) for column in _COLUMNS[table]):
                 raise InputError("a setting is not text")
         except (InputError, KeyError, TypeError, ValueError) as problem:
             raise ProjectError(f"The history of this project is damaged: {problem}") from problem

@@ -90,7 +90,8 @@ class ProjectObject:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ProjectObject:
         color = _whole(row["color"], "colour", 0, 0xFFFFFF)
-        settings, attributes = row["mask_settings"], row.get("attributes")  # steps of older projects have no attributes
+        row = {"category": None, "attributes": None, **row}  # steps of undo in older projects don't have these
+        settings, attributes = row["mask_settings"], row["attributes"]
         return cls(
             id=row["id"],
             name=row["name"],
@@ -99,7 +100,7 @@ class ProjectObject:
             locked=bool(row["locked"]),
             position=row["position"],
             mask_settings=None if settings is None else loads(settings, dict),
-            category=row.get("category"),
+            category=row["category"],
             attributes={} if attributes is None else loads(attributes, dict),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from masklet.masks import palette, rle
 from masklet.masks.settings import MaskSettings
 from masklet.project.database import Database
 from masklet.project.file import ProjectFile, sound
-from masklet.project.history import COLUMNS, History, Step
+from masklet.project.history import History, Step
 from masklet.project.lock import ProjectLock
 from masklet.project.records import (
     ProjectObject,
@@ -57,7 +57,7 @@ class Project(ProjectFile):
 
     def objects(self) -> list[ProjectObject]:
         """All objects in the order that the user gave them."""
-        columns = COLUMNS["object"]
+        columns = [known.name for known in fields(ProjectObject)]
         rows = self._database.query(f"SELECT {', '.join(columns)} FROM object ORDER BY position, id")
         return [sound(ProjectObject.from_row, dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -99,7 +99,7 @@ class Project(ProjectFile):
 
     def update_object(self, object_id: int, **changes: Any) -> ProjectObject:
         """Changes fields of an object (all but its id, see `ProjectObject`) and returns it."""
-        unknown = set(changes) - set(COLUMNS["object"]) | set(changes) & {"id"}
+        unknown = set(changes) - {known.name for known in fields(ProjectObject)} | set(changes) & {"id"}
         if unknown:
             raise InputError(f"An object has no {', '.join(sorted(unknown))} that could be changed.")
         with self.edit("Change object"):
