@@ -16,7 +16,7 @@ from masklet.results import Scores
 from masklet.runtime import cpu_has_fast_bfloat16
 from masklet.tracking import Engine, FrameSize, SAM2Long
 from masklet.tracking.memory import FrameMemory
-from masklet.tracking.policies.sam2long import Pathway, Step, pack
+from masklet.tracking.policies.sam2long import STATE, Pathway, Step
 from masklet.tracking.track import ObjectTrack
 
 STAGES = ("encode_image", "attend_to_memory", "decode_masks", "encode_memory")
@@ -132,7 +132,7 @@ def steady_pathways(model: SAM2, size: int, count: int) -> tuple[Engine, ObjectT
         track.bank.add(FrameMemory(frame, features, pointers, Scores(5.0, 0.9), is_prompt=frame == 0))
     frames = range(latest, latest - spec.max_pointers + 1, -1)
     steps = [tuple(Step(frame, version, 0.9, 5.0) for frame in frames) for version in range(count)]
-    track.state = pack([Pathway(-0.1 * version, known) for version, known in enumerate(steps)])
+    track.state = STATE.dump_json([Pathway(-0.1 * version, known) for version, known in enumerate(steps)])
     return engine, track
 
 

@@ -13,7 +13,7 @@ from masklet.results import Scores
 from masklet.tracking import DAM4SAM, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import Moment, Offer, PastFrame
-from masklet.tracking.policies.dam4sam import Resolved
+from masklet.tracking.policies.dam4sam import STATE, Resolved
 
 NOTHING = torch.zeros(1, 1, 1, 1)
 POLICY = DAM4SAM()
@@ -45,9 +45,11 @@ def after(
     def never(index: int) -> Any:
         raise AssertionError("nobody needs boxes")
 
-    choice = policy.choose([Offer(ious, 5.0, never, masks.__getitem__)], MemoryBank(), known.pack(), moment(frame))
+    choice = policy.choose(
+        [Offer(ious, 5.0, never, masks.__getitem__)], MemoryBank(), STATE.dump_json(known), moment(frame)
+    )
     assert choice.kept == ((0, int(np.argmax(ious))),)
-    return Resolved.unpack(choice.state)
+    return STATE.validate_json(choice.state)
 
 
 def bank_of(frames: list[int], lost: tuple[int, ...] = (), prompts: tuple[int, ...] = (0,)) -> MemoryBank:
@@ -61,7 +63,7 @@ def bank_of(frames: list[int], lost: tuple[int, ...] = (), prompts: tuple[int, .
 
 def read(bank: MemoryBank, at: Moment, *anchors: int) -> dict[int, int]:
     """Slots by frame, and nothing is read twice."""
-    [selection] = POLICY.select(bank, Resolved(anchors).pack(), at)
+    [selection] = POLICY.select(bank, STATE.dump_json(Resolved(anchors)), at)
     slots = {memory.frame: slot for slot, memory in selection.frames}
     assert len(slots) == len(selection.frames)
     return slots
@@ -148,13 +150,13 @@ def test_frames_that_do_not_show_the_object_are_passed_over() -> None:
 def test_kept_frames_have_no_place_in_time_and_take_the_room_of_recent_ones() -> None:
     bank = bank_of([*range(1, 40)])
     assert read(bank, moment(40), 4, 20, 39) == {0: 6, 4: 6, 20: 6, 39: 6, 38: 0, 35: 1, 30: 2}
-    [selection] = POLICY.select(bank, Resolved((4,)).pack(), moment(40))
+    [selection] = POLICY.select(bank, STATE.dump_json(Resolved((4,))), moment(40))
     assert [(d, m.frame) for d, m in selection.pointers][:3] == [(40, 0), (36, 4), (1, 39)]
 
 
 def test_something_recent_is_always_read() -> None:
     policy = DAM4SAM(distractor_frames=9)
-    [selection] = policy.select(bank_of([*range(1, 40)]), Resolved((1, 2, 3, 4, 5, 6, 7)).pack(), moment(40))
+    [selection] = policy.select(bank_of([*range(1, 40)]), STATE.dump_json(Resolved((1, 2, 3, 4, 5, 6, 7))), moment(40))
     assert [memory.frame for slot, memory in selection.frames if slot < 6] == [39]
 
 
@@ -171,15 +173,15 @@ def test_what_is_out_of_reach_is_never_read_and_memory_is_bounded(step: int) -> 
         at = moment(start + step * passed, step)
         if passed == 150:  # as if a prompt had been passed
             known = Resolved()
-        trimmed.keep(POLICY.reach([start], trimmed.recent_scores, known.pack(), at))
-        assert POLICY.select(whole, known.pack(), at) == POLICY.select(trimmed, known.pack(), at)
+        trimmed.keep(POLICY.reach([start], trimmed.recent_scores, STATE.dump_json(known), at))
+        assert POLICY.select(whole, STATE.dump_json(known), at) == POLICY.select(trimmed, STATE.dump_json(known), at)
         assert len(trimmed.recent) < 16 + 7 + 3
         candidates = [OBJECT, TWIN if rng.random() < 0.2 else EMPTY, EMPTY]
         lost = rng.random() < 0.3
         choice = POLICY.choose(
-            [Offer((0.9, 0.5, 0.4), 5.0, [].__getitem__, candidates.__getitem__)], trimmed, known.pack(), at
+            [Offer((0.9, 0.5, 0.4), 5.0, [].__getitem__, candidates.__getitem__)], trimmed, STATE.dump_json(known), at
         )
-        known = known if lost else Resolved.unpack(choice.state)
+        known = known if lost else STATE.validate_json(choice.state)
         for bank in (whole, trimmed):
             bank.add(FrameMemory(at.frame, NOTHING, NOTHING, Scores(-1.0 if lost else 5.0, 0.9)))
     assert len(known.anchors) == 3
@@ -196,7 +198,7 @@ def test_defaults_and_words() -> None:
     assert "every 5th" in POLICY.why_not_read(PastFrame(3, scores=Scores(2.0, 0.9)))
 
 
-@pytest.mark.parametrize("state", [b"x", b"7", b"[1]", b'[["a"], []]', b"[[], 3]"])
+@pytest.mark.parametrize("state", [b"x", b"7", b'{"anchors": 1}', b'{"anchors": ["a"]}', b'{"sizes": [0.5]}'])
 def test_a_damaged_state_is_refused(state: bytes) -> None:
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="validation error"):
         POLICY.check_state(state)

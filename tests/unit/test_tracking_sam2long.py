@@ -14,7 +14,7 @@ from masklet.results import Scores
 from masklet.tracking import SAM2Long, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import Choice, Moment, Offer, PastFrame
-from masklet.tracking.policies.sam2long import Pathway, Step, pack, unpack
+from masklet.tracking.policies.sam2long import STATE, Pathway, Step
 
 POLICY = SAM2Long()
 
@@ -45,7 +45,7 @@ def offer(*ious: float, score: float = 5.0) -> Offer:
 
 
 def choose(pathways: list[Pathway], *offers: Offer, policy: SAM2Long = POLICY, frame: int = 9) -> Choice:
-    return policy.choose(offers, MemoryBank(), pack(pathways), moment(frame))
+    return policy.choose(offers, MemoryBank(), STATE.dump_json(pathways), moment(frame))
 
 
 def paths(*scores: float, copies: int = 1) -> list[Pathway]:
@@ -54,7 +54,7 @@ def paths(*scores: float, copies: int = 1) -> list[Pathway]:
 
 def read(bank: MemoryBank, pathway: Pathway, at: Moment) -> dict[int, tuple[int, int]]:
     """Slot and version of every frame that a pathway reads."""
-    [selection] = POLICY.select(bank, pack([pathway]), at)
+    [selection] = POLICY.select(bank, STATE.dump_json([pathway]), at)
     return {memory.frame: (slot, int(memory.pointer_bc)) for slot, memory in selection.frames}
 
 
@@ -69,30 +69,30 @@ def test_a_prompt_decides_alone() -> None:
 def test_all_pathways_set_out_from_the_best_mask_of_the_first_frame() -> None:
     choice = POLICY.choose([offer(0.6, 0.9, 0.8)], bank_of(), b"", moment(1))
     assert choice.kept == ((0, 1),)
-    assert unpack(choice.state) == [Pathway(0.0, (Step(1, 0, 0.9, 5.0),), copies=3)]
+    assert STATE.validate_json(choice.state) == [Pathway(0.0, (Step(1, 0, 0.9, 5.0),), copies=3)]
 
 
 def test_scores_are_sums_of_logarithms() -> None:
     choice = choose(paths(-0.1, -0.2, -0.3), offer(0.9, 0.1, 0.1), offer(0.8, 0.1, 0.1), offer(0.7, 0.1, 0.1))
     assert choice.kept == ((0, 0), (1, 0), (2, 0))
     expected = [-0.1 + math.log(0.9), -0.2 + math.log(0.8), -0.3 + math.log(0.7)]
-    assert [p.score for p in unpack(choice.state)] == pytest.approx(expected, abs=1e-4)
+    assert [p.score for p in STATE.validate_json(choice.state)] == pytest.approx(expected, abs=1e-4)
     assert choice.final_scores == pytest.approx([-0.1 + math.log(x) for x in (0.9, 0.1, 0.1)], abs=1e-3)
 
 
 def test_the_best_of_all_candidates_go_on_and_the_best_is_shown() -> None:
     choice = choose(paths(-0.5, -0.6, -3.0), offer(0.5, 0.4, 0.1), offer(0.9, 0.8, 0.2), offer(0.9, 0.9, 0.9))
     assert choice.kept == ((1, 0), (1, 1), (0, 0)), "the third pathway has died out"
-    assert [p.steps[0] for p in unpack(choice.state)] == [
+    assert [p.steps[0] for p in STATE.validate_json(choice.state)] == [
         Step(9, version, iou, 5.0) for version, iou in enumerate((0.9, 0.8, 0.5))
     ]
-    assert [p.steps[1].version for p in unpack(choice.state)] == [1, 1, 0], "a fork copies a reference"
+    assert [p.steps[1].version for p in STATE.validate_json(choice.state)] == [1, 1, 0], "a fork copies a reference"
 
 
 def test_equal_pathways_are_one_and_stay_so_while_all_is_sure() -> None:
     choice = choose(paths(0.0, copies=3), offer(0.9, 0.8, 0.7, score=2.1))
     assert choice.kept == ((0, 0),)
-    [pathway] = unpack(choice.state)
+    [pathway] = STATE.validate_json(choice.state)
     assert pathway.copies == 3
 
 
@@ -100,7 +100,7 @@ def test_two_equal_pathways_beside_another() -> None:
     pathways = [*paths(-0.1, copies=2), Pathway(-0.2, (Step(8, 1, 0.9, 5.0),))]
     choice = choose(pathways, offer(0.9, 0.85, 0.1), offer(0.2, 0.1, 0.1))
     assert choice.kept == ((0, 0), (0, 1))
-    assert [p.copies for p in unpack(choice.state)] == [2, 1]
+    assert [p.copies for p in STATE.validate_json(choice.state)] == [2, 1]
 
 
 @pytest.mark.parametrize("score", [2.0, -2.0, 0.5])
@@ -141,15 +141,15 @@ def test_a_pathway_reads_its_own_versions_by_rank() -> None:
     steps = tuple(Step(t, t % 3, 0.9, 5.0) for t in (11, 10, 8, 7, 5, 4, 3, 1))
     expected = {0: (6, 0)} | {t: (rank, t % 3) for rank, t in enumerate((11, 10, 8, 7, 5, 4))}
     assert read(bank, Pathway(steps=steps), moment(12)) == expected
-    [selection] = POLICY.select(bank, pack([Pathway(steps=steps)]), moment(12))
+    [selection] = POLICY.select(bank, STATE.dump_json([Pathway(steps=steps)]), moment(12))
     assert [(d, m.frame) for d, m in selection.pointers] == [(12, 0), *enumerate((11, 10, 8, 7, 5, 4, 3, 1), 1)]
 
 
 def test_only_good_frames_stay_and_the_one_just_before() -> None:
     steps = (Step(8, 0, 0.9, -1.0), Step(7, 0, 0.9, 5.0), Step(6, 0, 0.9, 0.1))
-    [after] = unpack(choose([Pathway(0.0, steps, 3)], offer(0.3)).state)
+    [after] = STATE.validate_json(choose([Pathway(0.0, steps, 3)], offer(0.3)).state)
     assert [step.frame for step in after.steps] == [9, 7, 6]
-    [after] = unpack(choose([after], offer(0.31), frame=10).state)
+    [after] = STATE.validate_json(choose([after], offer(0.31), frame=10).state)
     assert [step.frame for step in after.steps] == [10, 7, 6], "frame 9's predicted IoU was not above 0.3"
 
 
@@ -158,7 +158,7 @@ def test_a_new_pathway_goes_on_from_what_was_shown() -> None:
     bank = bank_of(*(versions(t, 2, iou=0.2 if t == 5 else 0.9) for t in range(1, 8)))
     [selection] = POLICY.select(bank, b"", moment(8))
     assert {m.frame: int(m.pointer_bc) for _, m in selection.frames} == dict.fromkeys((0, 7, 6, 4, 3, 2, 1), 0)
-    [pathway] = unpack(POLICY.choose([offer(0.9)], bank, b"", moment(8)).state)
+    [pathway] = STATE.validate_json(POLICY.choose([offer(0.9)], bank, b"", moment(8)).state)
     assert [step.frame for step in pathway.steps] == [8, 7, 6, 4, 3, 2, 1]
 
 
@@ -171,7 +171,7 @@ def test_what_was_prompted_or_tracked_anew_since_then_is_read_as_it_is() -> None
 def test_surer_memories_count_more() -> None:
     bank = bank_of(*(versions(t) for t in (1, 2, 3)))
     steps = (Step(3, 0, 0.9, 1.0), Step(2, 0, 0.9, 4.0), Step(1, 0, 0.9, 2.0))
-    [selection] = POLICY.select(bank, pack([Pathway(steps=steps)]), moment(4))
+    [selection] = POLICY.select(bank, STATE.dump_json([Pathway(steps=steps)]), moment(4))
     assert [m.frame for _, m in selection.frames] == [0, 1, 2, 3]
     third = 0.1 / 3
     assert selection.weights[:4] == pytest.approx([1.05, 0.95 + third, 1.05 - third, 0.95])
@@ -217,7 +217,7 @@ def test_what_is_out_of_reach_is_never_read_and_memory_is_bounded(step: int) -> 
         POLICY.check_state(state)
         for bank in (whole, trimmed):
             bank.add(versions(at.frame, len(choice.kept), offers[row].ious[index], offers[row].object_score))
-    assert sum(pathway.copies for pathway in unpack(state)) <= 3
+    assert sum(pathway.copies for pathway in STATE.validate_json(state)) <= 3
 
 
 def test_defaults_and_words() -> None:
@@ -231,7 +231,9 @@ def test_defaults_and_words() -> None:
     assert "did not go through" in POLICY.why_not_read(PastFrame(2, scores=Scores(1.0, 0.9)))
 
 
-@pytest.mark.parametrize("state", [b"x", b"7", b"[]", b"[[0, 3, []]]", b"[[0, 0, [[1, 0, 1, 1]]]]", b"[[0, 3, [[1]]]]"])
+@pytest.mark.parametrize(
+    "state", [b"x", b"7", b"[]", b'[{"copies": 0}]', b'[{"steps": [[1, -1, 0.5, 1]]}]', b'[{"steps": [[1]]}]']
+)
 def test_a_damaged_state_is_refused(state: bytes) -> None:
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="validation error"):
         POLICY.check_state(state)

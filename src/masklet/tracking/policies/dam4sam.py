@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
+from pydantic import TypeAdapter
 
 from masklet.settings import Count, Share, setting
 from masklet.tracking.memory import MemoryBank
@@ -47,19 +47,8 @@ class Resolved:
     anchors: tuple[int, ...] = ()
     sizes: tuple[int, ...] = ()
 
-    def pack(self) -> State:
-        return json.dumps([self.anchors, self.sizes]).encode()
 
-    @classmethod
-    def unpack(cls, state: State) -> Resolved:
-        """The reverse of `pack`; no bytes are no knowledge. Raises ValueError for others."""
-        if not state:
-            return cls()
-        try:
-            anchors, sizes = (tuple(int(number) for number in numbers) for numbers in json.loads(state))
-        except (TypeError, ValueError) as problem:
-            raise ValueError(f"what is known about look-alikes is damaged: {problem}") from problem
-        return cls(anchors, sizes)
+STATE = TypeAdapter(Resolved)
 
 
 class DAM4SAM(Policy):
@@ -105,7 +94,7 @@ class DAM4SAM(Policy):
         best = int(np.argmax(offer.ious))
         if at.step == 0:
             return Choice(((0, best),), b"", offer.ious)
-        known, mask = Resolved.unpack(state), offer.mask_of(best)
+        known, mask = _known(state), offer.mask_of(best)
         anchors, size = known.anchors, int(mask.sum())
         sizes = (*known.sizes, *([size] if size else []))[-_SIZES:]
         if (
@@ -116,7 +105,7 @@ class DAM4SAM(Policy):
             and self._sees_distractor(mask, [offer.mask_of(i) for i in range(len(offer.ious)) if i != best])
         ):
             anchors = (*anchors, at.frame)[1 - self.distractor_frames :]
-        return Choice(((0, best),), Resolved(anchors, sizes).pack(), offer.ious)
+        return Choice(((0, best),), STATE.dump_json(Resolved(anchors, sizes)), offer.ious)
 
     def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
         near = {at.frame - at.step * distance for distance in range(1, max(at.max_pointers, 2))}
@@ -126,11 +115,11 @@ class DAM4SAM(Policy):
         return near | {*anchors, *spread} | reachable_prompts(prompts, at, self.max_prompt_frames)
 
     def check_state(self, state: State) -> None:
-        Resolved.unpack(state)
+        _known(state)
 
     def _anchors(self, state: State, at: Moment, there: Iterable[int]) -> list[int]:
         """The frames to be read like prompts that are still there as tracked ones."""
-        return at.behind({*Resolved.unpack(state).anchors} & {*there})
+        return at.behind({*_known(state).anchors} & {*there})
 
     def _spread(self, prompts: Iterable[int], shown: Iterable[int], at: Moment) -> list[int]:
         """Recent appearances (section 3.2.1), latest first: the latest, then those at a stride from the prompt."""
@@ -165,6 +154,11 @@ class DAM4SAM(Policy):
         if past.crowded_out:
             return super().why_not_read(past)
         return f"Of the frames before the last one, every {self.memory_stride}th is read, counted from the prompt."
+
+
+def _known(state: State) -> Resolved:
+    """What a state says; ValueError for bytes that are none."""
+    return STATE.validate_json(state) if state else Resolved()
 
 
 def _is_visible(scores: Scores) -> bool:

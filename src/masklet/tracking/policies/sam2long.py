@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
 from masklet.settings import Count, Share, setting
 from masklet.tracking.policies.base import (
@@ -39,12 +39,11 @@ _PLACES = 2
 _PROMPT_SCORE = 10.0
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What a pathway believes a frame to show: which of the versions that memory has, and their scores."""
 
     frame: int
-    version: int
+    version: Annotated[int, Field(ge=0)]
     iou: float
     object_score: float
 
@@ -61,27 +60,10 @@ class Pathway:
 
     score: float = 0.0
     steps: tuple[Step, ...] = ()
-    copies: int = 1
+    copies: Count = 1
 
 
-def pack(pathways: Sequence[Pathway]) -> State:
-    """Pathways as bytes."""
-    steps = [[[*vars(step).values()] for step in pathway.steps] for pathway in pathways]
-    return json.dumps([[p.score, p.copies, s] for p, s in zip(pathways, steps, strict=True)]).encode()
-
-
-def unpack(state: State) -> list[Pathway]:
-    """The reverse of `pack`. Raises ValueError for other bytes."""
-    try:
-        found = [
-            Pathway(float(score), tuple(Step(int(a), int(b), float(c), float(d)) for a, b, c, d in steps), int(copies))
-            for score, copies, steps in json.loads(state)
-        ]
-    except (TypeError, ValueError) as problem:
-        raise ValueError(f"the pathways are damaged: {problem}") from problem
-    if not found or any(p.copies < 1 or not p.steps or any(s.version < 0 for s in p.steps) for p in found):
-        raise ValueError("the pathways are damaged")
-    return found
+STATE = TypeAdapter(Annotated[list[Pathway], Field(min_length=1)])
 
 
 class SAM2Long(Policy):
@@ -143,7 +125,9 @@ class SAM2Long(Policy):
             # As published, pathways set out from the best mask of the first frame, whose IoU doesn't count.
             best = int(np.argmax(offers[0].ious))
             start = self._gone_on(pathways[0], offers[0], best, 0, at)
-            return Choice(((0, best),), pack([replace(start, copies=self.pathways, score=0.0)]), offers[0].ious)
+            return Choice(
+                ((0, best),), STATE.dump_json([replace(start, copies=self.pathways, score=0.0)]), offers[0].ious
+            )
         final = [
             tuple(pathway.score + math.log(iou + _LEAST_IOU) for iou in offer.ious)
             for pathway, offer in zip(pathways, offers, strict=True)
@@ -168,7 +152,7 @@ class SAM2Long(Policy):
             )
             for version, (row, index) in enumerate(copies)
         ]
-        return Choice(tuple(copies), pack(after), final[branches[0][0]])
+        return Choice(tuple(copies), STATE.dump_json(after), final[branches[0][0]])
 
     def _diverse(self, ranked: Sequence[tuple[int, int]], offers: Sequence[Offer]) -> list[tuple[int, int]]:
         """Where nothing is sure, masks of different predicted IoU go on (section 3.2, uncertainty handling).
@@ -194,7 +178,7 @@ class SAM2Long(Policy):
     def _pathways(self, tracked: Mapping[int, Scores], state: State, at: Moment) -> list[Pathway]:
         """What is known, or, after a prompt and far away from them, the history that was shown."""
         if state:
-            return unpack(state)
+            return STATE.validate_json(state)
         return [Pathway(steps=tuple(Step(t, 0, *_known(tracked[t])) for t in self._history(tracked, at)))]
 
     def _history(self, tracked: Mapping[int, Scores], at: Moment) -> list[int]:
@@ -208,12 +192,12 @@ class SAM2Long(Policy):
         return iou > self.memory_iou and object_score > 0
 
     def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
-        steps = [step.frame for pathway in (unpack(state) if state else []) for step in pathway.steps]
+        steps = [step.frame for pathway in (STATE.validate_json(state) if state else []) for step in pathway.steps]
         return {*steps, *self._history(tracked, at)} | reachable_prompts(prompts, at, self.max_prompt_frames)
 
     def check_state(self, state: State) -> None:
         if state:
-            unpack(state)
+            STATE.validate_json(state)
 
     def explain_choice(
         self, chosen: int, ious: Sequence[float], motion_scores: Sequence[float] | None, is_prompt: bool
