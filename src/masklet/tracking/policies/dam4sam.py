@@ -59,6 +59,7 @@ class DAM4SAM(Policy):
     """
 
     name: ClassVar[str] = "dam4sam"
+    title: ClassVar[str] = "DAM4SAM (look-alikes)"
     description: ClassVar[str] = "keeps frames with look-alikes for long, and spreads the others out"
 
     distractor_frames: Count = setting(

@@ -74,6 +74,7 @@ class SAM2Long(Policy):
     """
 
     name: ClassVar[str] = "sam2long"
+    title: ClassVar[str] = "SAM2Long (several histories)"
     description: ClassVar[str] = "follows several histories at once, and goes with the one that adds up best"
 
     pathways: Count = setting(3, "Pathways", "Histories that are followed at once.")
