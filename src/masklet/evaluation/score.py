@@ -110,7 +110,7 @@ def score_results(
             boxes += [score_box_sequence(dataset, sequence, read_boxes(path)) for path in files]
         elif not partial or (place / sequence.name).is_dir():
             assert isinstance(sequence, MaskSequence)
-            results = MaskResults(place, sequence.name, merged=dataset.merged)
+            results = MaskResults(place, sequence.name, merged=sequence.merged)
             objects += score_mask_sequence(sequence, by_frame_name(sequence, results))
         if finished:
             finished(sequence.name)

@@ -13,7 +13,7 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.training.footage import coco, projects, sav
 from masklet.training.footage.settings import FootageSettings
-from masklet.training.footage.videos import FootageVideo, LabelMapVideo, ObjectFolderVideo
+from masklet.training.footage.videos import FootageVideo, SequenceVideo
 
 _JSON_HEAD = 1 << 20
 _MASKS_LOOKED_AT = 50  # the first ones may be empty
@@ -174,18 +174,12 @@ def _benchmark(name: str) -> Callable[[Path, str | None, FootageSettings], list[
     """Videos of label maps or of a folder per object, as the benchmark's own reader finds them."""
 
     def load(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
-        from masklet.evaluation.layouts import open_layout
-        from masklet.evaluation.layouts.base import LabelMapSequence
-        from masklet.evaluation.layouts.sav import ObjectFolderSequence
+        from masklet.evaluation import MaskDataset, open_layout
 
         base = _base(path, split)
-        videos: list[FootageVideo] = []
-        for sequence in open_layout(name, base, split if base == path else None).sequences:
-            if isinstance(sequence, LabelMapSequence) and sequence.annotated:
-                videos.append(LabelMapVideo(sequence, base))
-            elif isinstance(sequence, ObjectFolderSequence):
-                videos.append(ObjectFolderVideo(sequence, base))
-        return videos
+        dataset = open_layout(name, base, split if base == path else None)
+        assert isinstance(dataset, MaskDataset)
+        return [SequenceVideo(sequence, base) for sequence in dataset.sequences if sequence.annotated]
 
     return load
 
