@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,22 +86,13 @@ def tuning_stages(frames: int | None = None, objects: int | None = None) -> tupl
     return (Stage(share=1, frames=frames or TUNING_FRAMES, clips=1, objects=objects or TUNING_OBJECTS),)
 
 
-def tuning_settings(
-    *,
-    model: str,
-    start: Path,
-    device: str | None,
-    steps: int | None = None,
-) -> TrainSettings:
+def tuning_settings(*, model: str, start: Path, device: str | None, steps: int | None = None) -> TrainSettings:
     """What a fine-tuning run begins from: short clips one at a time, a low learning rate, no aid for beginners.
 
     On a CPU only the mask decoder learns, so that the image encoder runs without gradients; elsewhere everything but
     the image encoder's trunk.
     """
-    if pick_device(device).type == "cpu":
-        frozen = tuple(part for part in PARTS if part != "mask-decoder")
-    else:
-        frozen = ("trunk",)
+    on_cpu = pick_device(device).type == "cpu"
     length = steps or TUNING_STEPS
     return TrainSettings(
         model=model,
@@ -117,7 +109,7 @@ def tuning_settings(
         ema=0.99,
         aid=0.0,
         echo=1,
-        freeze=frozen,
+        freeze=tuple(part for part in PARTS if part != "mask-decoder") if on_cpu else ("trunk",),
         validate_every=max(1, length // 5),
     )
 
@@ -146,24 +138,20 @@ def train_run(
     Raises:
         InputError: settings that can't be, or the folder is in use. CheckpointError: weights or state don't fit.
     """
-    folder = RunFolder(path)
-    try:
+    with closing(RunFolder(path)) as folder, cpu_threads(threads):
         settings = _settings(folder, defaults, settings_file, changes)
         size = settings.resolution or get_spec(settings.model).image_size
-        with cpu_threads(threads):
-            trainer = Trainer(
-                settings,
-                folder,
-                # Clip n of a seed is the same scene whatever its length: each stage gets scenes of its own.
-                lambda stage: clips.learned(stage, stage.size or size, settings.seed + settings.stages.index(stage)),
-                clips.validated(validation, size) if validation else (),
-                device=device,
-                workers=workers,
-                anew=clips.anew,
-            )
-            return trainer.run(report, stop)
-    finally:
-        folder.close()
+        trainer = Trainer(
+            settings,
+            folder,
+            # Clip n of a seed is the same scene whatever its length: each stage gets scenes of its own.
+            lambda stage: clips.learned(stage, stage.size or size, settings.seed + settings.stages.index(stage)),
+            clips.validated(validation, size) if validation else (),
+            device=device,
+            workers=workers,
+            anew=clips.anew,
+        )
+        return trainer.run(report, stop)
 
 
 def _settings(

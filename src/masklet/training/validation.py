@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from masklet.evaluation.masks import ObjectScorer, ObjectScores, summarize_masks
 from masklet.evaluation.run import prompt_of
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, Recency, VideoTracker
+from masklet.training.synthesis.clips import Clip
 
 PROMPTS = ("mask", "box", "click")
 #: Objects that cover less of the first frame are left out.
@@ -32,13 +32,13 @@ class Validation:
 
 
 def validate(
-    model: SAM2, clips: Sequence[Any], *, resolution: int | None = None, policy: str = Recency.name
+    model: SAM2, clips: Sequence[Clip], *, resolution: int | None = None, policy: str = Recency.name
 ) -> Validation:
     """Track the objects that a clip's first frame shows, told once about each.
 
     Args:
         model: in evaluation mode.
-        clips: with ``frames_thwc`` and ``labels_thw``.
+        clips: not learned from.
     """
     j, f = {}, {}
     for kind in PROMPTS:
@@ -51,7 +51,7 @@ def validate(
 
 
 def track_clip(
-    model: SAM2, clip: Any, kind: str, *, resolution: int | None = None, policy: str = Recency.name, name: str = "clip"
+    model: SAM2, clip: Clip, kind: str, *, resolution: int | None = None, policy: str = Recency.name, name: str = "clip"
 ) -> Iterator[tuple[np.ndarray, FrameMasks]]:
     """Track the objects that the first frame shows, told once about each; give frames and what was found."""
     labels = clip.labels_thw
@@ -66,14 +66,13 @@ def _shown(labels_hw: np.ndarray) -> list[int]:
     return [int(label) for label in np.unique(labels_hw) if label and (labels_hw == label).mean() > _LEAST_AREA]
 
 
-def _score(model: SAM2, clip: Any, number: int, kind: str, resolution: int | None, policy: str) -> list[ObjectScores]:
+def _score(model: SAM2, clip: Clip, number: int, kind: str, resolution: int | None, policy: str) -> list[ObjectScores]:
     labels = clip.labels_thw
-    annotated = getattr(clip, "annotated_t", None)
     scorers = {label: ObjectScorer(str(number), label) for label in _shown(labels[0])}
     tracked = track_clip(model, clip, kind, resolution=resolution, policy=policy, name=str(number))
     for t, (_, masks) in enumerate(tracked):
         # The prompted frame isn't scored, as in DAVIS.
-        if t and (annotated is None or annotated[t]):
+        if t and clip.known_t[t]:
             for label, scorer in scorers.items():
                 scorer.add(str(t), labels[t] == label, masks[label].mask)
     return [scorer.scores() for scorer in scorers.values()]

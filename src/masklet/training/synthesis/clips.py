@@ -75,6 +75,11 @@ class Clip:
     number: int = 0
     annotated_t: np.ndarray | None = None
 
+    @property
+    def known_t(self) -> np.ndarray:
+        """(T,) bool, on which frames the labels say something."""
+        return np.ones(len(self.frames_thwc), bool) if self.annotated_t is None else self.annotated_t
+
     def mask(self, object_id: int) -> np.ndarray:
         """(T, H, W) bool."""
         return self.labels_thw == object_id
