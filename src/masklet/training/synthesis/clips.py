@@ -11,12 +11,13 @@ import numpy as np
 from pydantic import Field
 
 from masklet.settings import CheckedSettings, Count, Share, Span
-from masklet.training.synthesis.actors import Wardrobe, camouflaged, cast, look_alike
+from masklet.training.synthesis.actors import camouflaged, cast, look_alike
 from masklet.training.synthesis.compositor import Canvas, Layer, project, smeared, streak
 from masklet.training.synthesis.geometry import move, scaling, translation
 from masklet.training.synthesis.grading import Grade
 from masklet.training.synthesis.parts import Actor
 from masklet.training.synthesis.paths import Rng, chance
+from masklet.training.synthesis.sources import Wardrobe
 from masklet.training.synthesis.staging import (
     Staged,
     bars,
@@ -194,14 +195,14 @@ class ClipGenerator:
             if behaviour == "stay hidden for a while" and frames > 2:
                 front.append(hiding_occluder(rng, self._cover(rng), staged, frames, size_hw))
         if chance(rng, 0.18):
-            coat = surface(rng, 192, 48, self.wardrobe.photos, self.wardrobe.textures)
+            coat = surface(rng, 192, 48, self.wardrobe)
             front.append(bars(rng, coat, frames, size_hw))
         return objects, front
 
     def _cover(self, rng: Rng) -> Actor:
         if chance(rng, 0.5):
             return cast(rng, self.settings.frames, self.wardrobe)
-        coat = surface(rng, 160, 160, self.wardrobe.photos, self.wardrobe.textures)
+        coat = surface(rng, 160, 160, self.wardrobe)
         return cover_actor(rng, coat, self.settings.frames)
 
     # ------------------------------------------------------------------------------------------ backdrop
@@ -214,7 +215,7 @@ class ClipGenerator:
             picture = wardrobe.photos.read(wardrobe.photos.pick(rng))
             backdrop = piece_of(rng, picture, height, width, least=0.45)
         else:
-            backdrop = surface(rng, height, width, wardrobe.photos, wardrobe.textures)
+            backdrop = surface(rng, height, width, wardrobe)
         if chance(rng, 0.2):
             reach = 2 * int(rng.integers(1, 6)) + 1
             backdrop = cv2.blur(cv2.blur(backdrop, (reach, reach)), (reach, reach))
