@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.training.footage.jsons import packed, read_document, to_mask
+from masklet.training.footage.jsons import expecting, packed, read_document, to_masks
 from masklet.training.footage.videos import PictureFootage
 
 TRACK_KEYS = ("track_id", "instance_id")
@@ -47,14 +47,9 @@ class CocoVideo(PictureFootage):
     def annotated(self) -> Sequence[int]:
         return range(len(self))
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
-        found = {}
-        for object_id, segmentation in self._segmentations.get(index, {}).items():
-            where = f"{self.path}: object {object_id} on frame {index} of {self.name}"
-            mask = to_mask(segmentation, self._size_hw, where)
-            if mask.any():
-                found[object_id] = mask
-        return found
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        where = f"{self.path}: object {{}} on frame {index} of {self.name}"
+        return to_masks(self._segmentations.get(index, {}), self._size_hw, where)
 
     def object_name(self, object_id: int) -> str:
         return self._names.get(object_id, super().object_name(object_id))
@@ -63,7 +58,7 @@ class CocoVideo(PictureFootage):
 def load_videos(path: Path) -> list[CocoVideo]:
     """The annotated videos of a YouTube-VIS file. Raises InputError for another file, or where pictures are missing."""
     document = read_document(path)
-    try:
+    with expecting(path, "COCO video JSON (as of YouTube-VIS)"):
         categories = _categories(document)
         annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in document.get("annotations") or ():
@@ -74,10 +69,6 @@ def load_videos(path: Path) -> list[CocoVideo]:
             return []
         folder = _folder_of(path, [str(video["file_names"][0]) for video in videos])
         return [_video_of(path, folder, video, annotations[video["id"]], categories) for video in videos]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not COCO video JSON (as of YouTube-VIS): {error!r}") from error
 
 
 def _video_of(
@@ -108,7 +99,7 @@ def load_tracks(path: Path) -> list[CocoVideo]:
     Raises InputError for a file that isn't one, or whose pictures are not found.
     """
     document = read_document(path)
-    try:
+    with expecting(path, "COCO instance JSON with tracks"):
         categories = _categories(document)
         key = next(
             (key for key in TRACK_KEYS if any(key in annotation for annotation in document["annotations"])), None
@@ -145,10 +136,6 @@ def load_tracks(path: Path) -> list[CocoVideo]:
                 size_hw = int(images[0]["height"]), int(images[0]["width"])
                 videos.append(CocoVideo(name, path, pictures, size_hw, segmentations, names))
         return videos
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not COCO instance JSON with tracks: {error!r}") from error
 
 
 def _order(image: dict[str, Any]) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.training.footage import coco, projects, sav
+from masklet.training.footage.jsons import read_document
 from masklet.training.footage.settings import FootageSettings
 from masklet.training.footage.videos import FootageVideo, SequenceVideo
 
@@ -153,17 +153,9 @@ def _recognise_json(path: Path) -> str:
         return "coco-video"
     if b'"images"' in head or b'"segmentation"' in head:
         return "coco-tracks"
-    if not whole:  # the telling entries come later
-        keys = coco.read_document(path).keys()
-        if "videos" in keys and "images" not in keys:
-            return "coco-video"
-        if "images" in keys:
-            return "coco-tracks"
-    else:
-        try:
-            json.loads(head)
-        except ValueError as error:
-            raise InputError(f"{path} can't be read as JSON: {error}") from error
+    keys = read_document(path).keys()
+    if not whole and keys & {"videos", "images"}:  # the telling entries come later
+        return "coco-tracks" if "images" in keys else "coco-video"
     raise InputError(
         f"{path} is neither COCO video JSON (videos with file_names), nor COCO JSON with tracks (images, annotations "
         "with track_id), nor an annotation of SA-V (masklet)"

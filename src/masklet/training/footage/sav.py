@@ -14,7 +14,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.training.footage.handles import kept_open
-from masklet.training.footage.jsons import read_document, to_mask
+from masklet.training.footage.jsons import expecting, read_document, to_masks
 from masklet.training.footage.videos import MediaVideo
 
 if TYPE_CHECKING:
@@ -51,14 +51,9 @@ class SavVideo(MediaVideo):
     def annotated(self) -> Sequence[int]:
         return sorted(self._masklets.by_frame)
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
-        found = {}
-        for object_id, segmentation in self._masklets.by_frame[index].items():
-            where = f"{self.path}: masklet {object_id} on frame {index}"
-            mask = to_mask(segmentation, self._masklets.size_hw, where)
-            if mask.any():
-                found[object_id] = mask
-        return found
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        where = f"{self.path}: masklet {{}} on frame {index}"
+        return to_masks(self._masklets.by_frame[index], self._masklets.size_hw, where)
 
     def object_name(self, object_id: int) -> str:
         kind = "automatic" if object_id >= _AUTO_IDS else "manual"
@@ -78,7 +73,7 @@ class SavVideo(MediaVideo):
         count, size_hw = 0, (0, 0)
         for kind, path in self._documents.items():
             document = read_document(path)
-            try:
+            with expecting(path, "an annotation of SA-V"):
                 frames = document["masklet"]
                 count = int(document["video_frame_count"])
                 size_hw = int(document["video_height"]), int(document["video_width"])
@@ -90,8 +85,6 @@ class SavVideo(MediaVideo):
                     if place * every < count:
                         found = {first + ids[n]: run_lengths for n, run_lengths in enumerate(objects) if run_lengths}
                         merged.setdefault(place * every, {}).update(found)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise InputError(f"{path} is not an annotation of SA-V: {error!r}") from error
         return _Masklets(count, size_hw, merged)
 
 

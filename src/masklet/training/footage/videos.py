@@ -55,11 +55,15 @@ class FootageVideo(ABC):
     def annotated(self) -> Sequence[int]:
         """Indices of the annotated frames, rising."""
 
-    @abstractmethod
     def masks(self, index: int) -> dict[int, np.ndarray]:
         """Masks of the objects that are visible on an annotated frame, (H, W) bool by object id. An object without a
         mask isn't visible, unless it is `unknown`.
         """
+        return {object_id: mask for object_id, mask in self.known_masks(index).items() if mask.any()}
+
+    @abstractmethod
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        """All masks of an annotated frame, also empty ones."""
 
     def unknown(self, index: int) -> frozenset[int]:
         """Objects of which it isn't known whether and where they are on this annotated frame."""
@@ -157,9 +161,8 @@ class SequenceVideo(PictureFootage):
     def unknown(self, index: int) -> frozenset[int]:
         return self._sequence.unknown(index)
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
-        found = {number: self._sequence.truth(index, number) for number in self._sequence.object_ids(index)}
-        return {number: mask for number, mask in found.items() if mask.any()}
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        return {number: self._sequence.truth(index, number) for number in self._sequence.object_ids(index)}
 
 
 def _runs(wanted: Sequence[int]) -> list[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Annotated
 
 import cv2
@@ -106,10 +107,7 @@ class ClipGenerator:
         self.seed = seed
 
     def __iter__(self) -> Iterator[Clip]:
-        number = 0
-        while True:
-            yield self.clip(number)
-            number += 1
+        return map(self.clip, count())
 
     def clip(self, number: int) -> Clip:
         """The clip of this number (0 or more). Its first object is visible in its first frame."""
