@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +17,9 @@ from PIL import Image
 
 from masklet.atomic import atomic_path
 from masklet.errors import ExportError, InputError
-from masklet.evaluation.boxes import BoxScores, summarize_boxes
 from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset, MaskSequence
-from masklet.evaluation.masks import ObjectScores, summarize_masks
 from masklet.evaluation.result_files import MaskResults, find_box_files, read_boxes
-from masklet.evaluation.score import (
-    BoxEvaluation,
-    Evaluation,
-    MaskEvaluation,
-    PredictedMask,
-    by_frame_name,
-    score_box_sequence,
-    score_mask_sequence,
-)
+from masklet.evaluation.score import Evaluation, PredictedMask, by_frame_name, score_dataset
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.palette import davis_palette_bytes
@@ -88,51 +79,40 @@ def evaluate_run(
         raise InputError(f"unknown prompt '{run.prompt}'; known are {', '.join(PROMPTS)}")
     if isinstance(dataset, BoxDataset) and run.prompt == "mask":
         raise InputError(f"{dataset.name} has boxes and no masks: use --prompt box or --prompt click")
+    clock = _Clock()
+    predict: Callable[[Any], Iterator[Any]] = partial(_masks, dataset.name, run, clock)
+    if isinstance(dataset, BoxDataset):
+        predict = partial(_boxes, dataset.protocol.average_overlap, run, clock)
     with Sources(*{file.parent for sequence in dataset.sequences for file in sequence.files()}):
-        if isinstance(dataset, BoxDataset):
-            return _evaluate_boxes(dataset, run, finished)
-        return _evaluate_masks(dataset, run, finished)
+        return score_dataset(dataset, run.name, predict, finished, lambda: clock.frames_per_second)
 
 
-def _evaluate_masks(dataset: MaskDataset, run: EvaluationRun, finished: Finished | None) -> MaskEvaluation:
-    objects: list[ObjectScores] = []
-    clock = _Clock()
-    for sequence in dataset.sequences:
-        if not sequence.targets:
-            raise InputError(
-                f"{sequence.name}: the annotations show no object as {dataset.name} numbers them. Is it of another "
-                "layout (--layout davis2016 for masks of 0 and 255)? Or leave it out with --sequences."
-            )
-        if run.keep is not None and run.resume and (run.keep / sequence.name).is_dir():
-            kept = MaskResults(run.keep, sequence.name, merged=sequence.merged)
-            objects += score_mask_sequence(sequence, by_frame_name(sequence, kept))
-        else:
-            predicted = _packed(clock.of(track_masks(sequence, run)))
-            objects += score_mask_sequence(sequence, predicted)
-            if run.keep is not None:
-                _keep_masks(run.keep, sequence, predicted)
-        if finished:
-            finished(sequence.name)
-    return MaskEvaluation(run.name, tuple(objects), summarize_masks(objects), clock.frames_per_second)
+def _masks(dataset: str, run: EvaluationRun, clock: _Clock, sequence: MaskSequence) -> Iterator[PredictedMask]:
+    if not sequence.targets:
+        raise InputError(
+            f"{sequence.name}: the annotations show no object as {dataset} numbers them. Is it of another "
+            "layout (--layout davis2016 for masks of 0 and 255)? Or leave it out with --sequences."
+        )
+    if run.keep is not None and run.resume and (run.keep / sequence.name).is_dir():
+        yield by_frame_name(sequence, MaskResults(run.keep, sequence.name, merged=sequence.merged))
+        return
+    predicted = _packed(clock.of(track_masks(sequence, run)))
+    yield predicted
+    if run.keep is not None:
+        _keep_masks(run.keep, sequence, predicted)
 
 
-def _evaluate_boxes(dataset: BoxDataset, run: EvaluationRun, finished: Finished | None) -> BoxEvaluation:
-    scores: list[BoxScores] = []
-    clock = _Clock()
-    for sequence in dataset.sequences:
-        resumes = run.resume and run.keep is not None and run.keep.is_dir()
-        if run.keep is not None and resumes and (kept := find_box_files(run.keep, [sequence.name])):
-            boxes = read_boxes(kept[0])
-        else:
-            boxes = np.zeros_like(sequence.boxes)
-            for frame, box in clock.of(track_boxes(sequence, run)):
-                boxes[frame] = box
-            if run.keep is not None:
-                _keep_boxes(run.keep, sequence, boxes, numbered=dataset.protocol.average_overlap)
-        scores.append(score_box_sequence(dataset, sequence, boxes))
-        if finished:
-            finished(sequence.name)
-    return BoxEvaluation(run.name, tuple(scores), summarize_boxes(scores, dataset.protocol), clock.frames_per_second)
+def _boxes(numbered: bool, run: EvaluationRun, clock: _Clock, sequence: BoxSequence) -> Iterator[np.ndarray]:
+    resumes = run.resume and run.keep is not None and run.keep.is_dir()
+    if run.keep is not None and resumes and (kept := find_box_files(run.keep, [sequence.name])):
+        yield read_boxes(kept[0])
+        return
+    boxes = np.zeros_like(sequence.boxes)
+    for frame, box in clock.of(track_boxes(sequence, run)):
+        boxes[frame] = box
+    if run.keep is not None:
+        _keep_boxes(run.keep, sequence, boxes, numbered=numbered)
+    yield boxes
 
 
 def track_masks(sequence: MaskSequence, run: EvaluationRun) -> Iterator[tuple[int, dict[int, np.ndarray]]]:

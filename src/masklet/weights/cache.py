@@ -195,12 +195,6 @@ def leftovers() -> list[Path]:
     folder = cache_folder()
     if not folder.is_dir():
         return []
-    known = {checkpoint.filename for checkpoint in RELEASED.values()}
-    suffixes = (".part", ".verified", ".lock")
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and path.name not in known
-        and not (path.suffix in suffixes and path.name.removesuffix(path.suffix) in known)
-    )
+    suffixes = ("", ".part", ".verified", ".lock")
+    known = {checkpoint.filename + suffix for checkpoint in RELEASED.values() for suffix in suffixes}
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name not in known)

@@ -84,7 +84,6 @@ class Footage:
         for path in given:
             self.videos += find_videos(Path(path).expanduser(), self.settings, layout, split)
         _make_names_unique(self.videos)
-        self._by_name = {video.name: video for video in self.videos}
 
     def __repr__(self) -> str:
         return f"<Footage: {len(self.videos)} videos, seed {self.seed}>"
@@ -94,13 +93,11 @@ class Footage:
 
     def video(self, name: str) -> FootageVideo:
         """A video by its name. Raises InputError."""
-        found = self._by_name.get(name)
-        if found is None:
-            some = ", ".join(list(self._by_name)[:8])
-            raise InputError(
-                f"there is no video '{name}' in this footage; there are {some}{' …' * (len(self.videos) > 8)}"
-            )
-        return found
+        for video in self.videos:
+            if video.name == name:
+                return video
+        some = ", ".join(video.name for video in self.videos[:8])
+        raise InputError(f"there is no video '{name}' in this footage; there are {some}{' …' * (len(self.videos) > 8)}")
 
     def divided(self, share: float = 0.1) -> tuple[Footage, Footage]:
         """Videos to learn from, and others (about this share, at least one) to validate on.
@@ -118,11 +115,10 @@ class Footage:
                 "Add another one, or validate on other data."
             )
         ordered = sorted(self.videos, key=lambda video: (zlib.crc32(video.name.encode()), video.name))
-        count = min(max(1, round(share * len(ordered))), len(ordered) - 1)
-        held = {video.name for video in ordered[:count]}
-        return self._of([v for v in self.videos if v.name not in held]), self._of(
-            [self._by_name[n] for n in sorted(held)]
-        )
+        held = ordered[: min(max(1, round(share * len(ordered))), len(ordered) - 1)]
+        names = {video.name for video in held}
+        learned = [video for video in self.videos if video.name not in names]
+        return self._of(learned), self._of(sorted(held, key=lambda video: video.name))
 
     def changed(self, seed: int | None = None, **settings: Any) -> Footage:
         """The same videos as other clips: another seed, or other settings such as `frames=8, height=512, width=512`.
@@ -136,7 +132,7 @@ class Footage:
 
     def _of(self, videos: list[FootageVideo]) -> Footage:
         part = copy.copy(self)
-        part.videos, part._by_name, part.damaged = videos, {video.name: video for video in videos}, {}
+        part.videos, part.damaged = videos, {}
         return part
 
     def check(self, most: int | None = None) -> None:
