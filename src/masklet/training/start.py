@@ -20,7 +20,7 @@ from masklet.training.footage import Footage
 from masklet.training.optimisation import PARTS, frozen_parts
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
-from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe
+from masklet.training.synthesis import Clip, ClipGenerator, Wardrobe
 from masklet.training.trainer import Trainer, TrainReport
 
 #: Validation clips come from a seed of their own, far from any that trains.
@@ -43,22 +43,14 @@ class Clips:
     """
 
     learned: Callable[[Stage, int, int], ClipSource]
-    validated: Callable[[int, int], Sequence[Any]]
+    validated: Callable[[int, int], Sequence[Clip]]
     anew: bool = True
 
 
 def synthetic_clips(wardrobe: Wardrobe) -> Clips:
     """Clips made on the fly from pictures (without any, everything is painted)."""
-
-    def learned(stage: Stage, size: int, seed: int) -> ClipSource:
-        return ClipGenerator(wardrobe, ClipSettings(frames=stage.frames, height=size, width=size), seed)
-
-    def validated(count: int, size: int) -> Sequence[Any]:
-        settings = ClipSettings(frames=_VALIDATION_FRAMES, height=size, width=size)
-        generator = ClipGenerator(wardrobe, settings, _VALIDATION_SEED)
-        return [generator.clip(number) for number in range(count)]
-
-    return Clips(learned, validated)
+    generator = ClipGenerator(wardrobe)
+    return _clips(generator, generator, _VALIDATION_FRAMES, anew=True)
 
 
 def footage_clips(learned: Footage, validated: Footage | None) -> Clips:
@@ -67,18 +59,24 @@ def footage_clips(learned: Footage, validated: Footage | None) -> Clips:
     Args:
         validated: videos that nothing is learned from; None where there are none.
     """
+    if validated is not None:
+        validated = validated.changed(**{**dict(validated.settings.plain()), "between": 0.0})
+    return _clips(learned, validated, _FOOTAGE_VALIDATION_FRAMES, anew=False)
 
+
+def _clips(
+    learned: ClipGenerator | Footage, validated: ClipGenerator | Footage | None, frames: int, *, anew: bool
+) -> Clips:
     def source(stage: Stage, size: int, seed: int) -> ClipSource:
         return learned.changed(seed, frames=stage.frames, height=size, width=size)
 
-    def held(count: int, size: int) -> Sequence[Any]:
+    def held(count: int, size: int) -> Sequence[Clip]:
         if validated is None:
             return ()
-        own = {"frames": _FOOTAGE_VALIDATION_FRAMES, "height": size, "width": size, "between": 0.0}
-        footage = validated.changed(_VALIDATION_SEED, **{**dict(validated.settings.plain()), **own})
-        return [footage.clip(number) for number in range(count)]
+        clips = validated.changed(_VALIDATION_SEED, frames=frames, height=size, width=size)
+        return [clips.clip(number) for number in range(count)]
 
-    return Clips(source, held, anew=False)
+    return Clips(source, held, anew)
 
 
 def tuning_stages(frames: int | None = None, objects: int | None = None) -> tuple[Stage, ...]:

@@ -8,7 +8,7 @@ a "track_id" or "instance_id"), which is what `masklet export coco` writes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,15 @@ class CocoVideo(PictureFootage):
         path: Path,
         pictures: Sequence[Path],
         size_hw: tuple[int, int],
-        segmentations: dict[int, dict[int, Any]],
+        segmentations: Iterable[tuple[int, int, Any]],
         names: dict[int, str],
     ) -> None:
-        """`segmentations` holds run lengths or polygons by frame and object, `names` the objects' categories."""
+        """`segmentations` gives frame, object, and run lengths or polygons; `names` the objects' categories."""
         super().__init__(name, path, pictures)
-        self._size_hw = size_hw
-        self._segmentations = segmentations
-        self._names = names
+        self._size_hw, self._names = size_hw, names
+        self._segmentations: dict[int, dict[int, Any]] = {}
+        for index, number, segmentation in segmentations:
+            self._segmentations.setdefault(index, {})[number] = packed(segmentation)
 
     @property
     def annotated(self) -> Sequence[int]:
@@ -75,22 +76,27 @@ def _video_of(
     path: Path, folder: Path, video: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[Any, str]
 ) -> CocoVideo:
     pictures = [folder / str(name) for name in video["file_names"]]
-    by_frame: dict[int, dict[int, Any]] = defaultdict(dict)
-    names = {}
-    for number, annotation in enumerate(annotations, start=1):
-        segmentations = annotation["segmentations"]
-        if len(segmentations) != len(pictures):
+    for annotation in annotations:
+        if len(annotation["segmentations"]) != len(pictures):
             raise InputError(
-                f"{path}: annotation {annotation.get('id')} has {len(segmentations)} segmentations, but its video "
-                f"{video['id']} has {len(pictures)} frames"
+                f"{path}: annotation {annotation.get('id')} has {len(annotation['segmentations'])} segmentations, but "
+                f"its video {video['id']} has {len(pictures)} frames"
             )
-        names[number] = categories.get(annotation.get("category_id"), f"object {number}")
-        for index, segmentation in enumerate(segmentations):
-            if segmentation:
-                by_frame[index][number] = packed(segmentation)
+    numbered = dict(enumerate(annotations, start=1))
+    names = {number: _category(annotation, number, categories) for number, annotation in numbered.items()}
+    segmentations = (
+        (index, number, segmentation)
+        for number, annotation in numbered.items()
+        for index, segmentation in enumerate(annotation["segmentations"])
+        if segmentation
+    )
     name = str(video.get("name") or Path(str(video["file_names"][0])).parent.as_posix())
     size_hw = int(video["height"]), int(video["width"])
-    return CocoVideo(name if name != "." else str(video["id"]), path, pictures, size_hw, dict(by_frame), names)
+    return CocoVideo(name if name != "." else str(video["id"]), path, pictures, size_hw, segmentations, names)
+
+
+def _category(annotation: dict[str, Any], number: int, categories: dict[Any, str]) -> str:
+    return categories.get(annotation.get("category_id"), f"object {number}")
 
 
 def load_tracks(path: Path) -> list[CocoVideo]:
@@ -124,16 +130,15 @@ def load_tracks(path: Path) -> list[CocoVideo]:
             name = path.parent.name if number is None else called.get(number, str(number))
             images.sort(key=_order)
             pictures = [folder / str(image["file_name"]) for image in images]
-            segmentations: dict[int, dict[int, Any]] = {}
-            names: dict[int, str] = {}
-            for index, image in enumerate(images):
-                segmentations[index] = {}
-                for annotation in by_image[image["id"]]:
-                    track = int(annotation[key])
-                    segmentations[index][track] = packed(annotation["segmentation"])
-                    names[track] = categories.get(annotation.get("category_id"), f"object {track}")
-            if names:
+            found = [
+                (index, int(annotation[key]), annotation)
+                for index, image in enumerate(images)
+                for annotation in by_image[image["id"]]
+            ]
+            if found:
+                names = {track: _category(annotation, track, categories) for _, track, annotation in found}
                 size_hw = int(images[0]["height"]), int(images[0]["width"])
+                segmentations = ((index, track, annotation["segmentation"]) for index, track, annotation in found)
                 videos.append(CocoVideo(name, path, pictures, size_hw, segmentations, names))
         return videos
 

@@ -5,6 +5,7 @@ Files are opened when a clip of them is asked for: there are 50,000 videos.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,22 +102,19 @@ def find_videos(root: Path, masklets: str) -> list[SavVideo]:
 
     Raises InputError where videos are missing.
     """
+    find, name = root.rglob, "*"
     if root.is_file():
-        name = root.stem.removesuffix("_manual").removesuffix("_auto")
-        files = [path for kind in KINDS if (path := root.with_name(f"{name}_{kind}.json")).is_file()]
-    else:
-        files = sorted(path for kind in KINDS for path in root.rglob(f"*_{kind}.json"))
+        find, name = root.parent.glob, glob.escape(root.stem.removesuffix("_manual").removesuffix("_auto"))
+    files = {kind: sorted(find(f"{name}_{kind}.json")) for kind in KINDS}
     kinds = KINDS if masklets == "both" else (masklets,)
     found: dict[Path, dict[str, Path]] = {}
     for kind in kinds:
-        for path in files:
-            if path.stem.endswith(f"_{kind}"):
-                video = path.with_name(path.stem.removesuffix(f"_{kind}") + ".mp4")
-                found.setdefault(video, {})[kind] = path
+        for path in files[kind]:
+            found.setdefault(path.with_name(path.stem.removesuffix(f"_{kind}") + ".mp4"), {})[kind] = path
     if not found:
         raise InputError(
             f"{root} holds no {' or '.join(f'*_{kind}.json' for kind in kinds)} of SA-V"
-            + (f"; it has others: leave masklets={masklets!r} out" if files else "")
+            + (f"; it has others: leave masklets={masklets!r} out" if any(files.values()) else "")
         )
     missing = [video for video in found if not video.is_file()]
     if missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -105,6 +105,10 @@ class ClipGenerator:
         self.wardrobe = wardrobe or Wardrobe()
         self.settings = settings or ClipSettings()
         self.seed = seed
+
+    def changed(self, seed: int, **settings: Any) -> ClipGenerator:
+        """The same pictures as other clips: another seed, other settings such as `frames=8, height=512, width=512`."""
+        return ClipGenerator(self.wardrobe, self.settings.changed(**settings), seed)
 
     def __iter__(self) -> Iterator[Clip]:
         return map(self.clip, count())
