@@ -73,12 +73,15 @@ class ObjectScorer:
     Args:
         skip_before_appearance: frames are left out until the object is in the annotation or in the prediction
             (SA-V, MOSE: a video's later objects are not scored before they exist).
+
+    Attributes:
+        ever_visible: True when the annotation showed the object in one of the frames added.
     """
 
     def __init__(self, sequence: str, object_id: int, group: str = "", *, skip_before_appearance: bool = False):
         self.sequence, self.object_id, self.group = sequence, object_id, group
         self._waiting = skip_before_appearance
-        self._in_truth = False
+        self.ever_visible = False
         self._frames: list[str] = []
         self._region: list[float] = []
         self._boundary: list[float] = []
@@ -86,18 +89,13 @@ class ObjectScorer:
     def add(self, frame: str, truth_hw: np.ndarray, mask_hw: np.ndarray, void_hw: np.ndarray | None = None) -> None:
         """Scores one frame. Masks (H, W) bool."""
         visible = bool(truth_hw.any())
-        self._in_truth |= visible
+        self.ever_visible |= visible
         if self._waiting and not visible and not mask_hw.any():
             return
         self._waiting = False
         self._frames.append(frame)
         self._region.append(region_similarity(truth_hw, mask_hw, void_hw))
         self._boundary.append(boundary_accuracy(truth_hw, mask_hw, void_hw))
-
-    @property
-    def ever_visible(self) -> bool:
-        """True when the annotation showed the object in one of the frames added."""
-        return self._in_truth
 
     def scores(self) -> ObjectScores:
         return ObjectScores(

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from masklet.errors import InputError, MediaError
+from masklet.masks.boxes import mask_slices
 from masklet.training.synthesis.packs import Pack, decode, find_packs
 
 SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -168,11 +169,8 @@ def _cutout(image: np.ndarray, name: str, view: int, views: int) -> np.ndarray:
 
 def crop_to_alpha(image_hwc: np.ndarray, threshold: int = 16) -> np.ndarray | None:
     """The part of an RGBA picture that isn't transparent, or None when there is none."""
-    solid = image_hwc[..., 3] >= threshold
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    if not rows.size:
-        return None
-    return np.ascontiguousarray(image_hwc[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    window = mask_slices(image_hwc[..., 3] >= threshold)
+    return None if window is None else np.ascontiguousarray(image_hwc[window])
 
 
 def shrink(image_hwc: np.ndarray, side: int) -> np.ndarray:
