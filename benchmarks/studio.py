@@ -1,0 +1,262 @@
+"""The studio under the hand, in a real browser: clicking, stepping, jumping and playing on a 720p clip with sound."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parent / "src" / "masklet" / "data"
+FRAMES, RATE, KEY_FRAMES = 750, 25, 250  # a key frame every ten seconds is what x264 does unless told otherwise
+OBJECTS = 3
+PLAYED = 6  # seconds
+# Where the bunny is, and places around; frames are visited in this order, none of them near another.
+PLACES = [(345, 420), (400, 380), (300, 450), (420, 450), (350, 330), (380, 500)]
+FAR = [240, 730, 490, 120, 610, 370]
+CLICKED = [40, 180, 300, 430]
+#: What is promised: median and worst, in milliseconds.
+GOALS = {"click": (150, 400), "step": (60, None), "exact": (None, 300)}
+
+
+def measure_studio(trees: dict[str, Path], rounds: int) -> dict[str, Any]:
+    """Every tree's studio in turn: name → milliseconds by what was done, and how playing went."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        make_clip(clip)
+        results: dict[str, Any] = {name: {} for name in trees}
+        for i in range(rounds):
+            for name, tree in trees.items():
+                place = Path(folder) / f"{name}{i}"
+                place.mkdir()
+                for what, values in _measure(place, tree, clip).items():
+                    results[name].setdefault(what, []).extend(values)
+    return results
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a table in Markdown."""
+    names = list(results)
+    lines = [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+    titles = {
+        "click": "click to mask",
+        "click, tracked": "click to mask, tracked project",
+        "click, saving": "click to mask, tracked project that a script edits and saves meanwhile",
+        "step": "one frame on, masks included",
+        "preview": "distant frame: preview",
+        "exact": "distant frame: exact picture",
+        "seconds": f"{PLAYED} s of video played, in seconds",
+        "pictures": "pictures a second while playing (25 in the clip)",
+        "bare": "pictures without their masks while playing, of a hundred",
+    }
+    for what, title in titles.items():
+        unit = " ms" if what not in ("seconds", "pictures", "bare") else ""
+        cells = [_cell(results[name].get(what, []), unit) for name in names]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: list[float], unit: str) -> str:
+    if not values:
+        return "–"
+    if unit:
+        return f"{statistics.median(values):.0f}{unit}, worst {max(values):.0f}{unit}"
+    return f"{statistics.median(values):.1f}"
+
+
+def make_clip(path: Path) -> None:
+    """The packaged clip there and back again as 30 s of H.264 with few key frames, and with a tone."""
+    with av.open(str(DATA / "bunny.mp4")) as container:
+        pictures = [frame.reformat(format="yuv420p") for frame in container.decode(video=0)]
+    order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
+    options = {"preset": "veryfast", "bf": "3", "sc_threshold": "0", "keyint_min": str(KEY_FRAMES)}
+    with av.open(str(path), "w") as output:
+        video: Any = output.add_stream("libx264", rate=RATE, options=options)
+        video.width, video.height, video.pix_fmt, video.gop_size = 1280, 720, "yuv420p", KEY_FRAMES
+        sound: Any = output.add_stream("aac", rate=48000, layout="mono")
+        for i in range(FRAMES):
+            picture = pictures[order[i % len(order)]]
+            picture.pts, picture.time_base, picture.pict_type = i, Fraction(1, RATE), 0  # type: ignore[assignment]
+            output.mux(video.encode(picture))
+        for i in range(FRAMES * 48000 // RATE // 1024):
+            wave = 0.1 * np.sin(2 * np.pi * 440 / 48000 * (np.arange(1024, dtype=np.float32) + 1024 * i))
+            tone = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
+            tone.sample_rate, tone.pts, tone.time_base = 48000, 1024 * i, Fraction(1, 48000)
+            output.mux(sound.encode(tone))
+        output.mux(video.encode(None))
+        output.mux(sound.encode(None))
+
+
+def fill_project(clip: str) -> None:
+    """Give a clip a project with objects that have a mask on every frame. Runs under the code that is measured."""
+    from PIL import Image
+
+    from masklet.masks import rle
+    from masklet.media import open_media
+    from masklet.project import Project
+    from masklet.results import ObjectMask, Scores
+
+    bunny = np.array(Image.open(DATA / "bunny_frame48.png").convert("L")) > 127
+    with open_media(clip) as reader, Project.create(Path(clip).with_suffix(".masklet"), reader) as project:
+        for number in range(1, OBJECTS + 1):
+            project.add_object(name=f"bunny {number}")
+            shifted = [rle.encode(np.roll(bunny, 60 * number + 4 * (i % 25), axis=1)) for i in range(25)]
+            scores = Scores(object_score=8.0, predicted_iou=0.9, motion_score=0.8)
+            project.put_masks([ObjectMask(number, i, shifted[i % 25], scores=scores) for i in range(FRAMES)])
+
+
+@contextmanager
+def _page_of(folder: Path, tree: Path) -> Iterator[tuple[Any, Page]]:
+    from playwright.sync_api import sync_playwright
+    from tests.e2e.studio_browser import launch, studio_over, wait_for_frame
+
+    with studio_over(folder, (), tree / "src") as studio, sync_playwright() as playwright:
+        browser = launch(playwright)
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
+        context.set_default_timeout(60_000)
+        remembered = "localStorage.setItem('masklet.loop', 'false'); localStorage.setItem('masklet.auto-correct', 'false');"
+        context.add_init_script(remembered + (HERE / "studio_probe.js").read_text())
+        page = studio.let_in(context)
+        page.click(".file:has-text('clip.mp4')")
+        wait_for_frame(page, 0)
+        page.evaluate("() => probe.watch()")
+        page.wait_for_timeout(1500)  # thumbnails
+        yield studio, page
+        browser.close()
+
+
+def _measure(folder: Path, tree: Path, clip: Path) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for part in ("fresh", "tracked"):
+        root = folder / part
+        root.mkdir()
+        (root / "clip.mp4").hardlink_to(clip)
+        if part == "tracked":
+            program = "import sys; from benchmarks.studio import fill_project; fill_project(sys.argv[1])"
+            environment = {**os.environ, "PYTHONPATH": f"{tree / 'src'}:{HERE.parent}"}
+            subprocess.run([sys.executable, "-c", program, str(root / "clip.mp4")], check=True, env=environment)
+        with _page_of(root, tree) as (studio, page):
+            if part == "fresh":
+                found["click"] = _clicks(page)
+                continue
+            found["step"] = _steps(page)
+            found["click, tracked"] = _clicks(page)
+            with _editing(studio):
+                found["click, saving"] = _clicks(page)
+            found |= _jumps(page)
+            found |= _play(page)
+    return found
+
+
+def _clicks(page: Page) -> list[float]:
+    """Every place once on frames that the network has seen; the first click of a frame selects and is left out."""
+    from tests.e2e.studio_browser import Placement
+
+    found = []
+    for frame in CLICKED:
+        _go(page, frame)
+        page.wait_for_timeout(1200)  # the network looks at the frame
+        place = Placement(page)
+        for spot in PLACES[:4]:
+            page.evaluate("() => probe.clear()")
+            page.mouse.click(*place.on_page(*spot))
+            page.wait_for_function("() => probe.click() !== null")
+            found.append(page.evaluate("() => probe.click()"))
+            page.wait_for_timeout(250)
+    return found
+
+
+def _steps(page: Page) -> list[float]:
+    found = []
+    for start, key, step in ((60, "ArrowRight", 1), (420, "ArrowRight", 1), (200, "ArrowLeft", -1)):
+        _go(page, start)
+        page.wait_for_timeout(600)
+        page.focus("#picture")
+        for i in range(1, 13):
+            page.evaluate("() => probe.clear()")
+            page.keyboard.press(key)
+            page.wait_for_function("frame => probe.shown(frame, probe.input) !== null", arg=start + step * i)
+            found.append(page.evaluate("frame => probe.shown(frame, probe.input)", start + step * i))
+            page.wait_for_timeout(60)
+    return found
+
+
+def _jumps(page: Page) -> dict[str, list[float]]:
+    previews, exact = [], []
+    for frame in FAR:
+        _go(page, frame)
+        page.wait_for_timeout(700)
+        since = "probe.since"
+        exact.append(page.evaluate(f"frame => probe.draws.find((entry) => entry.frame === frame).at - {since}", frame))
+        preview = page.evaluate(
+            f"() => {{ const found = probe.draws.find((entry) => entry.preview >= 0); return found ? found.at - {since} : null; }}"
+        )
+        if preview is not None:
+            previews.append(preview)
+    return {"preview": previews, "exact": exact}
+
+
+def _play(page: Page) -> dict[str, list[float]]:
+    first = 100
+    last = first + PLAYED * RATE
+    _go(page, first)
+    page.evaluate(
+        "([first, last]) => { probe.state.markIn.value = first; probe.state.markOut.value = last; probe.clear(); }",
+        [first, last],
+    )
+    page.focus("#picture")
+    page.keyboard.press("Space")
+    page.wait_for_function("() => probe.state.playing.value")
+    page.wait_for_function(
+        "most => !probe.state.playing.value || performance.now() - probe.began > most", arg=3000 * PLAYED
+    )
+    page.evaluate("() => { probe.state.playing.value = false; }")
+    draws, seconds = page.evaluate("() => [probe.draws, (probe.ended - probe.began) / 1000]")
+    shown = {draw["frame"]: draw["complete"] for draw in reversed(draws) if draw["frame"] >= first}
+    bare = sum(not complete for complete in shown.values())
+    if max(shown) < last - RATE:  # it was not waited for: as long as all of it would have taken
+        seconds *= (last - first) / max(1, max(shown) - first)
+    return {"seconds": [seconds], "pictures": [len(shown) / seconds], "bare": [100 * bare / len(shown)]}
+
+
+def _go(page: Page, frame: int) -> None:
+    page.evaluate(
+        "frame => { probe.clear(); probe.since = performance.now(); probe.state.frame.value = frame; }", frame
+    )
+    page.wait_for_function("frame => probe.shown(frame, probe.since) !== null", arg=frame)
+
+
+@contextmanager
+def _editing(studio: Any) -> Iterator[None]:
+    """A script that changes an object, which is saved at once, ten times a second."""
+    project = studio.project()
+    address = f"/projects/{project['id']}/objects/{project['objects'][-1]['id']}"
+    done = threading.Event()
+
+    def edit() -> None:
+        colors = ["#ff8000", "#0080ff"]
+        while not done.wait(0.1):
+            colors.reverse()
+            studio.ask("PATCH", address, color=colors[0])
+
+    thread = threading.Thread(target=edit)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
