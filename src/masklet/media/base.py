@@ -121,6 +121,10 @@ class MediaReader(ABC):
     def __len__(self) -> int:
         return self.info.frame_count
 
+    def entry_near(self, index: int) -> int:
+        """The frame nearest to this one that is decoded without going through others: a key frame, or itself."""
+        return self._checked(index)
+
     @property
     def damaged(self) -> Mapping[int, str]:
         """Frames met so far that could not be decoded, each with what happened.

@@ -41,7 +41,7 @@ class Overlays:
 
     def raw(self, start: int, end: int) -> list[FrameMasksState]:
         """Masks as they were tracked, of frames `start` to `end`, both included."""
-        self._check(start, end)
+        self.check(start, end)
         return [
             FrameMasksState(frame=frame, objects=[mask_state(mask) for mask in masks.values()])
             for frame, masks in self.project.frames(None, start, end + 1)
@@ -58,7 +58,7 @@ class Overlays:
 
         Raises InputError for settings that there are not, UnknownObjectError.
         """
-        self._check(start, end)
+        self.check(start, end)
         objects = self._objects(object_ids)
         settings = self._settings(objects, changes)
         plain = is_plain(settings.values())
@@ -81,7 +81,7 @@ class Overlays:
 
         Raises InputError where it has no mask there.
         """
-        self._check(frame, frame)
+        self.check(frame, frame)
         chosen = self.project.get_object(object_id)
         settings = self._settings([chosen], changes)
         records = dict(next(iter(self.project.frames([object_id], frame, frame + 1)), (frame, {}))[1])
@@ -127,7 +127,8 @@ class Overlays:
         given = changes or {}
         return {chosen.id: self.project.settings_of(chosen.id).changed(**given) for chosen in objects}
 
-    def _check(self, start: int, end: int) -> None:
+    def check(self, start: int, end: int) -> None:
+        """Raises InputError unless these frames are in the source, and not too many."""
         last = self.project.source.frame_count - 1
         if not 0 <= start <= end <= last:
             raise InputError(f"Frames {start} to {end} are not in the source, which has frames 0 to {last}.")

@@ -15,6 +15,7 @@ from masklet.media import MediaReader, open_media
 from masklet.media.patterns import is_pattern
 from masklet.project import Project, TrackSettings
 from masklet.studio import files, schemas
+from masklet.studio.changes import changed_parts
 from masklet.studio.files import PROJECT_SUFFIX, Root
 from masklet.studio.frames import FrameStore, Kept
 from masklet.studio.overlays import Overlays
@@ -103,20 +104,19 @@ class OpenProject:
 
     def changed(self, *what: What, frames: Sequence[int] | None = None, objects: Sequence[int] | None = None) -> int:
         """Tell everybody what changed; returns the new revision."""
-        with self._mutex:
+        with self._mutex:  # so that news come in order, and the last ones say how it is
             self._revision += 1
-            revision = self._revision
-        self._hub.tell(
-            schemas.ProjectChanged(
-                project=self.id,
-                revision=revision,
-                what=list(what),
-                frames=None if frames is None else list(frames),
-                objects=None if objects is None else list(objects),
-            ),
-            self.id,
-        )
-        return revision
+            if self._hub.listeners:
+                news = schemas.ProjectChanged(
+                    project=self.id,
+                    revision=self._revision,
+                    what=list(what),
+                    frames=None if frames is None else list(frames),
+                    objects=None if objects is None else list(objects),
+                    now=changed_parts(self, what, frames, objects),
+                )
+                self._hub.tell(news, self.id)
+            return self._revision
 
     def tell_masks(self, job: str, frame: int, masks: Iterable[ObjectMask]) -> None:
         """Send masks that were just found to everybody who listens."""
