@@ -128,8 +128,8 @@ def _page_of(folder: Path, tree: Path) -> Iterator[tuple[Any, Page]]:
         browser = launch(playwright)
         context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
         context.set_default_timeout(60_000)
-        remembered = "localStorage.setItem('masklet.loop', 'false'); localStorage.setItem('masklet.auto-correct', 'false');"
-        context.add_init_script(remembered + (HERE / "studio_probe.js").read_text())
+        off = "".join(f"localStorage.setItem('masklet.{name}', 'false');" for name in ("loop", "auto-correct"))
+        context.add_init_script(off + (HERE / "studio_probe.js").read_text())
         page = studio.let_in(context)
         page.click(".file:has-text('clip.mp4')")
         wait_for_frame(page, 0)
@@ -200,11 +200,8 @@ def _jumps(page: Page) -> dict[str, list[float]]:
     for frame in FAR:
         _go(page, frame)
         page.wait_for_timeout(700)
-        since = "probe.since"
-        exact.append(page.evaluate(f"frame => probe.draws.find((entry) => entry.frame === frame).at - {since}", frame))
-        preview = page.evaluate(
-            f"() => {{ const found = probe.draws.find((entry) => entry.preview >= 0); return found ? found.at - {since} : null; }}"
-        )
+        exact.append(page.evaluate("frame => probe.first((draw) => draw.frame === frame)", frame))
+        preview = page.evaluate("() => probe.first((draw) => draw.preview >= 0)")
         if preview is not None:
             previews.append(preview)
     return {"preview": previews, "exact": exact}

@@ -33,6 +33,11 @@ window.probe = { draws: [], answers: [], input: 0 };
     const draw = answer && probe.draws.find(({ at }) => at > answer.at);
     return draw ? draw.at - probe.input : null;
   };
+  /** Milliseconds since `probe.since` to the first drawing of a kind. */
+  probe.first = (fits) => {
+    const draw = probe.draws.find(fits);
+    return draw ? draw.at - probe.since : null;
+  };
   /** Milliseconds from a moment to the picture of a frame with its masks. */
   probe.shown = (frame, since) => {
     const draw = probe.draws.find((entry) => entry.at > since && entry.frame === frame && entry.complete);

@@ -128,7 +128,7 @@ export function promptFrames(object = null) {
  * @param {string} name
  * @param {V} initial
  */
-function remembered(name, initial) {
+export function remembered(name, initial) {
   const key = `masklet.${name}`;
   let value = initial;
   try {
