@@ -37,7 +37,7 @@ _EARLIER_ENTRIES = 3  # to be tried before decoding from the start
 _MAX_THREADS = 8  # each one holds a frame
 # Whose decoder knows which pictures no other leans on, so that a jump may leave them out.
 _HURRIED_CODECS = {"h264"}
-_DECODED_BEFORE = 24  # frames before the one that was jumped to, for going backwards from there
+_DECODED_BEFORE = 12  # frames before the one that was jumped to, for a few steps backwards from there
 # FFmpeg shows text files as films of a terminal; nobody means that.
 _TEXT_FORMATS = {"tty", "bin", "adf", "idf", "xbin"}
 
@@ -230,6 +230,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         self._last_good: VideoFrame | None = None
         self._errors: list[str] = []
         self._exact_from = 0
+        self._jumped_to = 0
         self._reopen()
 
     def close(self) -> None:
@@ -309,7 +310,9 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
 
     def _hurry(self, index: int) -> None:
         """On the way to frame `index`, far from the entry point, decode only what it leans on."""
-        first = index - _DECODED_BEFORE
+        goes_back = 0 < self._jumped_to - index <= self._cache_frames
+        self._jumped_to = index
+        first = index - (self._cache_frames - 1 if goes_back else min(self._cache_frames, _DECODED_BEFORE))
         if self._reader.hurries and first > self._next:
             self._exact_from = int(self._index.pts[first])
             self._next = first
