@@ -80,7 +80,9 @@ class StudioProcess(Studio):
     `options` are those of the command; `code` is the source folder to run instead of this one's.
     """
 
-    def __init__(self, root: Path, options: tuple[str, ...] = ("--resolution", "256"), code: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, options: tuple[str, ...] = ("--resolution", "256"), code: Path | None = None
+    ) -> None:
         self.options, self.code = options, code
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -230,7 +230,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         self._last_good: VideoFrame | None = None
         self._errors: list[str] = []
         self._exact_from = 0
-        self._jumped_to = 0
+        self._hurried_to = 0
         self._reopen()
 
     def close(self) -> None:
@@ -282,7 +282,6 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
                 entry = self._index.entries[number - back]
                 for stamp in dict.fromkeys((entry.pts, entry.dts)):
                     if self._seek(stamp, entry.frame):
-                        self._hurry(index)
                         return
         self._reopen()
 
@@ -309,9 +308,9 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         return True
 
     def _hurry(self, index: int) -> None:
-        """On the way to frame `index`, far from the entry point, decode only what it leans on."""
-        goes_back = 0 < self._jumped_to - index <= self._cache_frames
-        self._jumped_to = index
+        """Of what lies far before frame `index`, decode only what others lean on."""
+        goes_back = 0 < self._hurried_to - index <= self._cache_frames
+        self._hurried_to = index
         first = index - (self._cache_frames - 1 if goes_back else min(self._cache_frames, _DECODED_BEFORE))
         if self._reader.hurries and first > self._next:
             self._exact_from = int(self._index.pts[first])
@@ -339,7 +338,6 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
                 index = self._index.frame_of(frame.pts)
                 if index is not None:
                     yield index, frame
-
 
     def _prepare(self, packet: Packet) -> None:
         if self._reader.hurries:
