@@ -25,10 +25,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reas
 
 FIRST, LAST = 8, 92  # frames with a mask
 
-# The clock of the page in the hands of the test, and every frame that was drawn with whether its masks were there.
+# The clock of the page in the hands of the test, who says too how quickly frames come; and every frame that was drawn,
+# with whether its masks were there.
 HOLD = """async () => {
-  const [{ time }, masks, state, player] = await Promise.all(
-    ["/clock.js", "/masks.js", "/state.js", "/player.js"].map((module) => import(module)));
+  const [{ time }, frames, masks, state, player] = await Promise.all(
+    ["/clock.js", "/frames.js", "/masks.js", "/state.js", "/player.js"].map((module) => import(module)));
+  for (const name of ["each", "wait"]) Object.defineProperty(frames.pace(), name, { get: () => 10, set: () => {} });
   let now = 0;
   time.now = () => now;
   const canvas = document.querySelector("#picture");
@@ -37,8 +39,10 @@ HOLD = """async () => {
     const frame = Number(canvas.dataset.frame);
     if (frame >= 0 && state.playing.value) drawn.push([frame, Boolean(masks.entryOf(frame)?.complete)]);
   }).observe(canvas, { attributes: true, attributeFilter: ["data-drawn"] });
-  window.held = { set: (ms) => (now = ms), drawn, state, player };
+  const ready = (frame) => frames.hasPicture(frame, undefined) && Boolean(masks.entryOf(frame)?.complete);
+  window.held = { set: (ms) => (now = ms), drawn, ready, state, player };
 }"""
+TWO_DRAWINGS = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @pytest.fixture
@@ -75,6 +79,13 @@ def at(page: Any, milliseconds: float, frame: int) -> None:
     )
 
 
+def begin(page: Any, key: str, frame: int) -> None:
+    """Play by a key, from a frame: the clock runs once that frame and the next are here."""
+    page.keyboard.press(key)
+    page.wait_for_function("frame => held.ready(frame) && held.ready(frame + 1)", arg=frame)
+    page.evaluate(TWO_DRAWINGS)
+
+
 def test_what_is_shown_follows_the_clock(studio, context) -> None:
     page = opened(studio, context)
     watched = Watched(page)
@@ -82,8 +93,7 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
     page.evaluate("() => { held.state.loop.value = false; held.player.muted.value = true; }")
     page.focus("#picture")
 
-    page.keyboard.press("Space")
-    at(page, 0, 0)
+    begin(page, "Space", 0)
     at(page, 40, 1)
     at(page, 1000, 25)  # frames are left out, not shown late
     at(page, 1030, 25)
@@ -100,11 +110,11 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
     page.keyboard.press("k")
     page.wait_for_selector("button[aria-label='Play']")
     page.evaluate("now => held.set(now)", 9000)
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(TWO_DRAWINGS)
     assert page.evaluate("() => held.state.frame.value") == 10
 
     # At its end it stops, on the last frame, or of a marked range on the last of that.
-    page.keyboard.press("l")
+    begin(page, "l", 10)
     at(page, 9000 + 88 * 40, 98)
     page.evaluate("now => held.set(now)", 9000 + 90 * 40)
     page.wait_for_selector("button[aria-label='Play']")
@@ -112,7 +122,7 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
     page.evaluate(
         "() => { held.state.markIn.value = 40; held.state.markOut.value = 49; held.state.loop.value = true; }"
     )
-    page.keyboard.press("Space")
+    begin(page, "Space", 40)
     at(page, 12600, 40)
     at(page, 12600 + 9 * 40, 49)
     at(page, 12600 + 10 * 40, 40)  # and round again
@@ -127,7 +137,7 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
 def test_a_distant_frame_is_its_key_frame_until_it_is_here(studio, context) -> None:
     page = opened(studio, context)
     held: list[Any] = []
-    page.route(re.compile(r"/frames/83\.jpg"), held.append)
+    page.route(re.compile(r"/frames/83\.jpg"), lambda route: held.append(route))
     page.evaluate("async () => (await import('/actions.js')).seek(83)")
     page.wait_for_selector("text=Key frame 60; frame 83 is coming")
     picture = page.locator("#picture")
