@@ -98,7 +98,8 @@ function start(canvas) {
       const unit = canvas.width / Math.max(1, viewSize.value.width);
       const width = widthFor(zoom.value * unit);
       if (state.playing.value) return; // the player knows what comes next
-      want([index, index + 1, index - 1, index + 2].filter((next) => next >= 0 && next < media.frame_count), width);
+      const ahead = [index, index + 1, index - 1, index + 2];
+      want(ahead.filter((next) => next >= 0 && next < media.frame_count), width);
       void wantPreview(drawnFrame.peek(), width);
     }),
     effect(() => {
