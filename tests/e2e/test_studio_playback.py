@@ -137,7 +137,7 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
 def test_a_distant_frame_is_its_key_frame_until_it_is_here(studio, context) -> None:
     page = opened(studio, context)
     held: list[Any] = []
-    page.route(re.compile(r"/frames/83\.jpg"), lambda route: held.append(route))
+    page.route(re.compile(r"/frames/83\.jpg"), lambda route: held.append(route))  # noqa: PLW0108  (Playwright marks it)
     page.evaluate("async () => (await import('/actions.js')).seek(83)")
     page.wait_for_selector("text=Key frame 60; frame 83 is coming")
     picture = page.locator("#picture")

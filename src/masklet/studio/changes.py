@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from masklet.studio import schemas
@@ -13,14 +12,13 @@ if TYPE_CHECKING:
 _MOST_MASKS = 32
 
 
-def changed_parts(
-    opened: OpenProject, what: Collection[str], frames: Sequence[int] | None, objects: Sequence[int] | None
-) -> schemas.ChangedParts | None:
+def changed_parts(opened: OpenProject, news: schemas.ProjectChanged) -> schemas.ChangedParts | None:
     """The parts named as they are now; None where that is too much for news, or everything may have changed."""
-    if "settings" in what:
-        return None
     from masklet.studio.workspace import prompt_state
 
+    what, frames, objects = news.what, news.frames, news.objects
+    if "settings" in what:
+        return None
     project = opened.project
     parts = schemas.ChangedParts(history=opened.history(), run=opened.run())
     if "objects" in what:

@@ -72,7 +72,9 @@ class Overlays:
 
     def news(self, masks: Iterable[ObjectMask]) -> tuple[list[ObjectMaskState], bool]:
         """Masks that were just found, of objects that are still there, and whether they are shown as they are."""
-        settings = self._settings(self.project.objects(), None)
+        masks = list(masks)
+        found = {mask.object_id for mask in masks}
+        settings = self._settings([known for known in self.project.objects() if known.id in found], None)
         states = [mask_state(mask, settings[mask.object_id]) for mask in masks if mask.object_id in settings]
         return states, is_plain(settings[state.object] for state in states)
 

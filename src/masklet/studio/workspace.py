@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from masklet.errors import CheckpointError, InputError, MediaError, ProjectError
+from masklet.errors import CheckpointError, InputError, MaskletError, MediaError, ProjectError
 from masklet.masks.palette import hex_color
 from masklet.media import MediaReader, open_media
 from masklet.media.patterns import is_pattern
@@ -47,6 +49,7 @@ class OpenProject:
         self._revision = 0
         self._mutex = threading.Lock()
         self._prompter: Prompter | None = None
+        self._news = ThreadPoolExecutor(1, "masklet-news")  # one thread, so that news come in order
         self.closed = False
 
     def unlocked(self, object_id: int) -> ProjectObject:
@@ -58,6 +61,7 @@ class OpenProject:
 
     def close(self) -> None:
         self.closed = True
+        self._news.shutdown()
         self.frames.close()
         self._prompter = None
         self.project.close()
@@ -104,19 +108,25 @@ class OpenProject:
 
     def changed(self, *what: What, frames: Sequence[int] | None = None, objects: Sequence[int] | None = None) -> int:
         """Tell everybody what changed; returns the new revision."""
-        with self._mutex:  # so that news come in order, and the last ones say how it is
+        with self._mutex:
             self._revision += 1
-            if self._hub.listeners:
-                news = schemas.ProjectChanged(
-                    project=self.id,
-                    revision=self._revision,
-                    what=list(what),
-                    frames=None if frames is None else list(frames),
-                    objects=None if objects is None else list(objects),
-                    now=changed_parts(self, what, frames, objects),
-                )
-                self._hub.tell(news, self.id)
-            return self._revision
+            news = schemas.ProjectChanged(
+                project=self.id,
+                revision=self._revision,
+                what=list(what),
+                frames=None if frames is None else list(frames),
+                objects=None if objects is None else list(objects),
+            )
+            if not self.closed:
+                self._news.submit(self._tell_change, news)  # whoever made the change has its answer first
+            return news.revision
+
+    def _tell_change(self, news: schemas.ProjectChanged) -> None:
+        if not self._hub.listeners:
+            return
+        with suppress(MaskletError):  # something went meanwhile: whoever listens asks
+            news.now = changed_parts(self, news)
+        self._hub.tell(news, self.id)
 
     def tell_masks(self, job: str, frame: int, masks: Iterable[ObjectMask]) -> None:
         """Send masks that were just found to everybody who listens."""
@@ -177,6 +187,8 @@ class OpenProject:
             position=object_.position,
             mask_settings=object_.mask_settings,
             effective_settings=self.project.settings_of(object_.id).model_dump(),
+            category=object_.category,
+            attributes=object_.attributes,
         )
 
     def lane(self, object_id: int) -> schemas.Lane:

@@ -80,17 +80,23 @@ export async function wantMasks(index) {
   if (!now || kept.peek(index)?.complete || going.get(index)?.signal.aborted === false) return;
   for (const [other, controller] of going) if (other !== index) controller.abort();
   const controller = new AbortController();
-  const asked = changes;
   going.set(index, controller);
+  await fetchMasks(index, controller.signal);
+  if (going.get(index) === controller) going.delete(index);
+}
+
+/** Fetches a frame's masks, whatever else is asked for. @param {number} index @param {AbortSignal} signal */
+export async function fetchMasks(index, signal) {
+  const id = project.peek()?.id;
+  if (!id) return;
+  const asked = changes;
   try {
-    const answer = await getMasks(now.id, index, {}, controller.signal);
-    if (project.peek()?.id === now.id) putFrame(answer, asked);
+    const answer = await getMasks(id, index, {}, signal);
+    if (project.peek()?.id === id) putFrame(answer, asked);
   } catch (problem) {
     if (!wasAborted(problem)) console.warn(problem);
-  } finally {
-    if (going.get(index) === controller) going.delete(index);
-    if (isOld(index, asked)) masksChanged.value++; // whoever still looks at this frame asks again
   }
+  if (isOld(index, asked)) masksChanged.value++; // whoever still looks at this frame asks again
 }
 
 /**
