@@ -33,6 +33,16 @@ window.probe = { draws: [], answers: [], input: 0 };
     const draw = answer && probe.draws.find(({ at }) => at > answer.at);
     return draw ? draw.at - probe.input : null;
   };
+  probe.count = () => {
+    performance.setResourceTimingBufferSize(10_000);
+    performance.clearResourceTimings();
+  };
+  /** Kilobytes that came since then, but for pictures and answers to clicks. */
+  probe.fetched = () =>
+    performance
+      .getEntriesByType("resource")
+      .filter(({ name }) => name.includes("/api/") && !/\.jpg|\/prompts$|\/encode$/.test(name))
+      .reduce((sum, { transferSize }) => sum + transferSize / 1000, 0);
   /** Milliseconds since `probe.since` to the first drawing of a kind. */
   probe.first = (fits) => {
     const draw = probe.draws.find(fits);
