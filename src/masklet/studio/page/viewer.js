@@ -375,6 +375,7 @@ export function Viewer() {
     <${OnionOptions} />
     <${Correction} />
     <${Candidates} />
+    <${StandIn} />
     <${Problem} />
     <${Zoom} />
   </main>`;
@@ -431,14 +432,19 @@ export function Busy() {
   return html`<span class="busy row" role="status"><span class="spinner"></span>${model} is looking at the frame…</span>`;
 }
 
+/** Marks the picture as that of another frame, while it is. */
+function StandIn() {
+  if (!preview.value) return null;
+  return html`<div class="float stand-in" role="status">Key frame ${preview.value.near}; frame ${state.frame.value} is coming…</div>`;
+}
+
 function Problem() {
   const problem = frameProblem.value;
   return problem && html`<div class="nothing"><p role="alert">${problem}</p></div>`;
 }
 
 effect(() => {
-  if (preview.value) hint.value = `Key frame ${preview.value.near}; frame ${state.frame.value} is coming…`;
-  else if (hintShown.value) hint.value = "Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.";
+  if (hintShown.value) hint.value = "Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.";
   else if (state.project.value && !state.prompts.value.length) hint.value = "Click on what you want to cut out, or drag a box around it.";
   else hint.value = "";
 });
