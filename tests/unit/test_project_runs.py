@@ -24,7 +24,7 @@ from masklet.masks import rle
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
 from masklet.runs import engine, sessions
-from masklet.runs.actions import correct, resume, track, track_steps
+from masklet.runs.actions import correct, resume, track
 from masklet.runs.engine import RunReport
 from masklet.runs.request import TrackProgress
 
@@ -458,7 +458,7 @@ def test_painted_masks_can_be_tracked_on_from(make) -> None:
 
 def test_frames_are_handed_on_as_they_come(make, whole: list[ObjectMask]) -> None:
     project = make()
-    steps = track_steps(project, None, 2, None, "both", "cpu")
+    steps = track.steps(project, None, 2, None, "both", "cpu")
     seen = [step for step in itertools.islice(steps, 12) if step.masks]
     steps.close()  # stops the run, which can go on
     for step in seen:

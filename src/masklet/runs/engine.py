@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Container, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 import numpy as np
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from masklet.project.store import Project
     from masklet.tracking import FrameMasks, Session
 
+P = ParamSpec("P")
 Progress = Callable[[TrackProgress], None]
 Stopped = Callable[[], bool]
 
@@ -32,29 +34,82 @@ _STATE_BYTES_PER_SECOND = 4 << 20
 class RunStep:
     """One frame of a run: its masks (none on frames that only lead to what is kept), and how far the run is.
 
-    `total` is 0 while the run is still being prepared. `image_hwc` is the frame's picture where there are masks, uint8
-    RGB (height, width, 3).
+    `total` is 0 while the run is still being prepared; `done` is 0 once it is about to begin. `lost` are the names of
+    objects that can't be seen here. `image_hwc` is the frame's picture where there are masks, uint8 RGB (height, width,
+    3).
     """
 
     frame: int
     masks: tuple[ObjectMask, ...]
     done: int
     total: int
+    lost: tuple[str, ...] = ()
     image_hwc: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
-#: A run, frame by frame; its value is the report, which says what ended it. To close it stops the run, which can be
-#: gone on with later.
-RunSteps = Generator[RunStep, None, RunReport]
+#: A run, frame by frame; its value is the report, which says what ended it. To send True or to close it stops the run,
+#: which can be gone on with later.
+RunSteps = Generator[RunStep, bool | None, RunReport]
+
+
+def drive(
+    steps: RunSteps,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+    see: Callable[[RunStep], None] = lambda step: None,
+) -> RunReport:
+    """Carry out a run, whose report says what ended it.
+
+    Args:
+        progress: told before the first frame, when everything is loaded, and after every one.
+        stopped: asked after every frame; once it says yes, what is done is kept and the run ends.
+        see: gets every step.
+    """
+    stop: bool | None = None
+    try:
+        while True:
+            step = steps.send(stop)
+            try:
+                see(step)
+                if progress is not None and step.total:
+                    progress(TrackProgress("track", step.done, step.total, step.lost))
+                stop = step.done > 0 and stopped is not None and stopped()
+            except BaseException as error:  # the run ends as if it had failed by itself
+                steps.throw(error)
+    except StopIteration as end:
+        report: RunReport = end.value
+        return report
+
+
+class Action(Generic[P]):
+    """What starts a run. To call it carries the run out and raises what ended it early; `steps` gives its frames.
+
+    A call takes `progress` and `stopped` besides (see `drive`).
+    """
+
+    def __init__(self, steps: Callable[P, RunSteps]) -> None:
+        self.steps = steps
+        update_wrapper(self, steps)
+
+    def __call__(
+        self, *given: Any, progress: Progress | None = None, stopped: Stopped | None = None, **more: Any
+    ) -> RunReport:
+        return carry_out(self.steps(*given, **more), progress, stopped)
+
+
+def carry_out(steps: RunSteps, progress: Progress | None = None, stopped: Stopped | None = None) -> RunReport:
+    """`drive`, but raises what ended the run early."""
+    report = drive(steps, progress, stopped)
+    if report.problem is not None:
+        raise report.problem
+    return report
 
 
 class Runner:
     """Carries out a run: tracks, writes masks as they come, and keeps the tracker's state now and then."""
 
-    def __init__(self, project: Project, session: Session, progress: Progress | None, stopped: Stopped | None) -> None:
+    def __init__(self, project: Project, session: Session) -> None:
         self.project, self.session = project, session
-        self.tell = progress or (lambda state: None)
-        self.stopped = stopped or (lambda: False)
         self._state_due = 0.0
 
     def go(self, run: TrackingRun, step: int | None = None) -> RunSteps:
@@ -73,12 +128,12 @@ class Runner:
         total = run.frames_left
         run = project.begin_run(run, self._state(run), step)
         step = run.undo_step
-        self.tell(TrackProgress("track", 0, total))
         began = time.perf_counter()
         project.recording = True
         recorder = ThreadPoolExecutor(1, "masklet-recorder")
         frames = self._frames(run, names)
         try:
+            yield RunStep(run.place.frame, (), 0, total)
             entry, problem = next(frames, None), None
             while entry is not None:
                 leg, masks, place = entry
@@ -108,16 +163,16 @@ class Runner:
                     known.add_lost(masks.index)
                 report.frames += 1
                 report.seconds = time.perf_counter() - began
-                self.tell(TrackProgress("track", report.frames, total, tuple(known.name for known in lost)))
+                names_lost = tuple(known.name for known in lost)
                 try:
-                    yield RunStep(masks.index, tuple(kept), report.frames, total, image_hwc)
+                    stop = yield RunStep(masks.index, tuple(kept), report.frames, total, names_lost, image_hwc)
                 except GeneratorExit:
                     if place is None:
                         project.finish_run(run)
                     else:
                         project.record_run(run, step, state=self._state(run))
                     raise
-                if place is not None and self.stopped():
+                if place is not None and stop:
                     project.record_run(run, step, state=self._state(run))
                     return report
                 if problem is not None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError, MediaError, PromptError
 from masklet.media import MediaReader, parse_position, read_mask
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import ObjectMask
 from masklet.runs.prompt_text import PromptText
+
+if TYPE_CHECKING:
+    from masklet.project.store import Project
 
 _LARGEST_ID = 2**31 - 1
 _PLAIN = re.compile(r"(?:object )?([0-9]+)")
@@ -54,11 +57,21 @@ class TrackedObject:
     id: int
     name: str
     prompts: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
+    locked: bool = False
 
     @property
     def starts(self) -> list[int]:
         """Frames from which it can be tracked, rising: not those where clicks wait for a mask to take away from."""
         return sorted(frame for frame, prompts in self.prompts.items() if not waits(prompts))
+
+
+def objects_of(project: Project) -> list[TrackedObject]:
+    """The objects of a project, with what is said about them."""
+    said = project.said()
+    return [
+        TrackedObject(found.id, found.name, {t: said[t, i] for t, i in said if i == found.id}, found.locked)
+        for found in project.objects()
+    ]
 
 
 def collect_objects(
@@ -81,8 +94,8 @@ def collect_objects(
         PromptError: a prompt that can't be used on this video, or an object without anything that shows it.
         InputError: a position outside of the video.
     """
-    found = {thing.id: thing for thing in known}
-    ids: dict[str | None, int] = {thing.name: thing.id for thing in found.values()}
+    found = {tracked.id: tracked for tracked in known}
+    ids: dict[str | None, int] = {tracked.name: tracked.id for tracked in found.values()}
     # Numbers first, so that a name does not take the id that somebody wrote down.
     for text in texts:
         number = _number(text.object)
