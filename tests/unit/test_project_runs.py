@@ -431,7 +431,7 @@ def test_what_can_not_be_tracked_is_said_and_changes_nothing(make) -> None:
         correct(project, 7, 1, points=[(500, 1)])
     with pytest.raises(InputError, match="no direction"):
         correct(project, 7, 1, points=[(50, 40)], direction="sideways")
-    with pytest.raises(InputError, match="not in the video"):
+    with pytest.raises(InputError, match="no frame 99"):
         correct(project, 99, 1, points=[(50, 40)])
     with pytest.raises(InputError, match="can't be tracked"):
         track(project, start=5, end=99)

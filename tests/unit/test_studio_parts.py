@@ -230,7 +230,7 @@ def test_a_prompt_that_fails_changes_nothing(project: Project) -> None:
 def test_features_are_bounded(project: Project) -> None:
     prompter = Prompter(project, feature_bytes=1)
     for frame in range(4):
-        prompter.encode(frame)
+        prompter.session.encode(frame)
     assert list(prompter.session._features) == [2, 3]
 
 

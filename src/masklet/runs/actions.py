@@ -21,7 +21,7 @@ from masklet.media import MediaReader, open_media, parse_position
 from masklet.models import get_spec
 from masklet.project.records import TrackSettings
 from masklet.project.run import Asked, Leg, RunPlace, TrackingRun
-from masklet.prompts import Prompt, prompts_after, waits
+from masklet.prompts import Prompt, waits
 from masklet.runs.engine import Action, Progress, Runner, RunStep, RunSteps, Stopped, carry_out
 from masklet.runs.objects import TrackedObject, collect_objects, objects_of
 from masklet.runs.plan import legs_left, make_legs, moved_to
@@ -110,13 +110,13 @@ def new_project(path: Path, plan: Plan, reader: MediaReader, request: TrackReque
 
     with Project.create(path, reader, settings=plan.settings, overwrite=request.overwrite, hidden=True) as project:
         with project.edit("Prompts"):
-            say(project, plan.objects)
+            keep_objects(project, plan.objects)
             if request.finish:
                 project.set_mask_settings(request.finish)
         yield project
 
 
-def say(project: Project, objects: Iterable[TrackedObject]) -> None:
+def keep_objects(project: Project, objects: Iterable[TrackedObject]) -> None:
     """Keeps objects and what is said about them."""
     there = {known.id for known in project.objects()}
     for known in objects:
@@ -272,7 +272,7 @@ def track_again(
             _note(project, session, asked)
             for known in objects:
                 _forget(project, known, asked, again)
-            say(project, objects)
+            keep_objects(project, objects)
         tracked = {known.id: set(project.tracked_frames(known.id)) for known in objects}
         left = legs_left(legs, tracked)
         if not left:
@@ -329,7 +329,7 @@ def correct(
     prompted = _prompted_frames(project, object_id)
     steps = _ways(direction, frame, prompted)
     new = Prompt.make(points, labels, box, mask, width=project.source.width, height=project.source.height)
-    prompts = prompts_after(project.said(object_id).get((frame, object_id), ()), project.mask(frame, object_id), new)
+    prompts = project.prompts_after(frame, object_id, new)
     name = project.get_object(object_id).name
     if waits(prompts):
         raise PromptError(f"frame {frame} shows nothing of {name} that could be taken away: click on it first")
@@ -343,9 +343,7 @@ def correct(
         yield from lead_in(session, project, object_id, frame - steps[0], steps[0])
         label = f"Correct {name} on frame {frame}"[:100]
         step = project.begin_step(label)
-        with project.edit(label, step):
-            project.set_prompts(frame, object_id, prompts)
-            project.put_masks([answer[object_id]])
+        project.say(label, prompts, answer[object_id], step)
         legs = _legs_from(project, object_id, frame, steps, prompted)
         if unfinished is not None:
             here = unfinished.legs[unfinished.place.leg]
@@ -381,9 +379,7 @@ def follow(
 
 def _prompted_frames(project: Project, object_id: int) -> list[int]:
     """The frames on which an object is prompted, rising. Raises UnknownObjectError, or InputError: it is locked."""
-    known = project.get_object(object_id)
-    if known.locked:
-        raise InputError(f"{known.name} is locked: unlock it to change its masks")
+    project.unlocked(object_id)
     return sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import update_wrapper
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 import numpy as np
 
-from masklet.project.run import Leg, RunPlace, TrackingRun
-from masklet.prompts import waits
+from masklet.project.run import RunPlace, TrackingRun
+from masklet.prompts import Prompt, waits
 from masklet.results import ObjectMask
 from masklet.runs.request import ObjectReport, RunReport, TrackProgress
 from masklet.tracking.state import export_state
@@ -25,6 +27,8 @@ P = ParamSpec("P")
 Progress = Callable[[TrackProgress], None]
 Stopped = Callable[[], bool]
 
+#: Frames that the network looks at before one is written, where the disk is slow.
+_AHEAD = 2
 _STATE_SECONDS = 0.5
 _STATE_SHARE = 10  # a state may cost a tenth of the time
 _STATE_BYTES_PER_SECOND = 4 << 20
@@ -105,6 +109,20 @@ def carry_out(steps: RunSteps, progress: Progress | None = None, stopped: Stoppe
     return report
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A frame that the network has looked at: its masks, of those the ones to keep, and the place of the run after it.
+
+    `resolved` are the prompts, by object, that had waited for the mask of this frame.
+    """
+
+    masks: FrameMasks
+    kept: tuple[ObjectMask, ...]
+    resolved: dict[int, tuple[Prompt, ...]]
+    image_hwc: np.ndarray | None
+    place: RunPlace | None
+
+
 class Runner:
     """Carries out a run: tracks, writes masks as they come, and keeps the tracker's state now and then."""
 
@@ -131,52 +149,54 @@ class Runner:
         began = time.perf_counter()
         project.recording = True
         recorder = ThreadPoolExecutor(1, "masklet-recorder")
-        frames = self._frames(run, names)
+        frames, ahead, problem = self._frames(run, names, waiting), deque[_Found](), None
         try:
             yield RunStep(run.place.frame, (), 0, total)
-            entry, problem = next(frames, None), None
-            while entry is not None:
-                leg, masks, place = entry
-                kept = list(masks) if leg.keeps(masks.index) else []
-                resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ()) if kept}
-                image_hwc = session.frame.image_hwc if session.frame and kept else None
-                if place is not None:
-                    run = run.model_copy(update={"place": place})
-                due = place is not None and time.monotonic() >= self._state_due
+            ahead.extend(islice(frames, 1))
+            while ahead:
+                found = ahead.popleft()
+                if found.place is not None:
+                    run = run.model_copy(update={"place": found.place})
+                due = found.place is not None and time.monotonic() >= self._state_due
                 state = self._state(run) if due else None
-                recording = recorder.submit(project.record_run, run, step, kept, resolved, state)
+                recording = recorder.submit(project.record_run, run, step, found.kept, found.resolved, state)
                 try:  # the network looks at the next frame meanwhile; a run that stops here will find it again
-                    entry = next(frames, None)
+                    while problem is None and (not ahead or (len(ahead) < _AHEAD and not recording.done())):
+                        ahead.append(next(frames))
+                except StopIteration:
+                    pass
                 except Exception as error:
-                    entry, problem = None, error
+                    problem = error
                 recorded = recording.result()
                 if recorded is None:
                     report.notes.append(
-                        f"Something was changed meanwhile, so this run ended before frame {masks.index}."
+                        f"Something was changed meanwhile, so this run ended before frame {found.masks.index}."
                     )
                     return report
                 step = recorded
-                if kept:
+                if found.kept:
                     project.show()
-                lost = [report.objects[found.object_id] for found in masks if found.lost]
+                lost = [report.objects[mask.object_id] for mask in found.masks if mask.lost]
                 for known in lost:
-                    known.add_lost(masks.index)
+                    known.add_lost(found.masks.index)
                 report.frames += 1
                 report.seconds = time.perf_counter() - began
-                names_lost = tuple(known.name for known in lost)
+                lost_names = tuple(known.name for known in lost)
                 try:
-                    stop = yield RunStep(masks.index, tuple(kept), report.frames, total, names_lost, image_hwc)
+                    stop = yield RunStep(
+                        found.masks.index, found.kept, report.frames, total, lost_names, found.image_hwc
+                    )
                 except GeneratorExit:
-                    if place is None:
+                    if found.place is None:
                         project.finish_run(run)
                     else:
                         project.record_run(run, step, state=self._state(run))
                     raise
-                if place is not None and stop:
+                if found.place is not None and stop:
                     project.record_run(run, step, state=self._state(run))
                     return report
-                if problem is not None:
-                    raise problem
+            if problem is not None:
+                raise problem
             project.finish_run(run)
             report.complete = True
             return report
@@ -190,17 +210,21 @@ class Runner:
             project.end_step(step)
             project.flush()
 
-    def _frames(self, run: TrackingRun, ids: Container[int]) -> Iterator[tuple[Leg, FrameMasks, RunPlace | None]]:
-        """The frames from the run's place on, each with its leg and the place after it."""
+    def _frames(self, run: TrackingRun, ids: Container[int], waiting: Mapping[int, Sequence[int]]) -> Iterator[_Found]:
+        """The frames from the run's place on; `waiting` are the objects whose prompts wait for the mask of a frame."""
+        session = self.session
         for number in range(run.place.leg, len(run.legs)):
             leg = run.legs[number]
-            for masks in self.session.propagate(
+            for masks in session.propagate(
                 run.place.frame if number == run.place.leg else leg.first,
                 leg.last,
                 direction="forward" if leg.step > 0 else "backward",
                 objects=[i for i in leg.object_ids if i in ids],
             ):
-                yield leg, masks, run.after(RunPlace(number, masks.index))
+                kept = tuple(masks) if leg.keeps(masks.index) else ()
+                resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ()) if kept}
+                image_hwc = session.frame.image_hwc if session.frame and kept else None
+                yield _Found(masks, kept, resolved, image_hwc, run.after(RunPlace(number, masks.index)))
 
     def _state(self, run: TrackingRun) -> dict[int, bytes]:
         """The tracker's state at the run's place."""

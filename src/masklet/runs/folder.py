@@ -69,7 +69,7 @@ def track(
         earlier = _earlier_names(folder)
         request = replace(request, finish={**_FINISH, **request.finish})
         with _made(folder / _PROJECT.parent), actions.new_project(folder / _PROJECT, plan, reader, request) as project:
-            files = _Files(folder, project, request, progress, True, earlier)
+            files = _FolderRun(folder, project, request, progress, True, earlier)
             return files.follow(actions.plan_steps(project, plan, request), stopped)
 
 
@@ -124,11 +124,11 @@ def resume(
             steps = actions.track_again.steps(project, objects, asked, settings, start, request.device)
         if request.finish:
             project.set_mask_settings({**project.mask_settings, **request.finish})
-        files = _Files(folder, project, request, progress, False, _earlier_names(folder))
+        files = _FolderRun(folder, project, request, progress, False, _earlier_names(folder))
         return files.follow(steps, stopped)
 
 
-class _Files:
+class _FolderRun:
     """The files of a folder: written while a run goes on where that can be, and completed out of its project."""
 
     def __init__(

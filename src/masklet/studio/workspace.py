@@ -48,13 +48,6 @@ class OpenProject:
         self._prompter: Prompter | None = None
         self.closed = False
 
-    def unlocked(self, object_id: int) -> ProjectObject:
-        """An object that may be changed. Raises UnknownObjectError, and InputError for one that is locked."""
-        found = self.project.get_object(object_id)
-        if found.locked:
-            raise InputError(f"{found.name} is locked: unlock it first.")
-        return found
-
     def close(self) -> None:
         self.closed = True
         self.frames.close()

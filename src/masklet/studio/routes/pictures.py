@@ -99,7 +99,7 @@ def delete_masks(
 ) -> schemas.Done:
     """Removes an object's masks and prompts from frames `start` to `end`, both included."""
     opened = project.project
-    project.unlocked(object)
+    project.project.unlocked(object)
     last = opened.source.frame_count - 1
     stop = min(last if end is None else end, last) + 1
     with opened.edit("Clear masks"):

@@ -45,7 +45,7 @@ def correct(studio: StudioOf, project: ProjectOf, given: schemas.Correct) -> sch
     """Tracks an object again from a frame that was just prompted, up to its next prompt."""
     project.require_model()
     opened, device = project.project, studio.options.device
-    chosen = project.unlocked(given.object)
+    chosen = project.project.unlocked(given.object)
     if not opened.prompts(given.frame, given.object):
         raise InputError(f"{chosen.name} has no prompt on frame {given.frame}: click, box or paint it there first.")
     job = studio.board.track(
