@@ -132,7 +132,7 @@ def correct(
     with Project.open(project) as opened:
         reader = opened.open_source(source)
         place = parse_position(frame, reader)
-        chosen = _object(opened, wanted)
+        chosen = find_object(opened, wanted)
         given = prompt_arguments(said, chosen.name, f" on frame {place}")
         with RunDisplay() as display:
             how = {"direction": direction, "device": device, **display.watching}
@@ -140,7 +140,8 @@ def correct(
     _summarise(report, project)
 
 
-def _object(project: Project, wanted: str | None) -> ProjectObject:
+def find_object(project: Project, wanted: str | None) -> ProjectObject:
+    """The object that `--object` means, which may be left out where there is only one. Raises InputError."""
     there = project.objects()
     if wanted is None:
         if len(there) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ class Project(ProjectFile):
             return made
 
     def update_object(self, object_id: int, **changes: Any) -> ProjectObject:
-        """Changes name, color, visible, locked, position or mask_settings of an object and returns it."""
-        unknown = set(changes) - {"name", "color", "visible", "locked", "position", "mask_settings"}
+        """Changes fields of an object (all but its id, see `ProjectObject`) and returns it."""
+        unknown = set(changes) - {known.name for known in fields(ProjectObject)} | set(changes) & {"id"}
         if unknown:
             raise InputError(f"An object has no {', '.join(sorted(unknown))} that could be changed.")
         with self.edit("Change object"):

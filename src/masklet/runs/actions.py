@@ -409,7 +409,7 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
             continue
         if known.locked:
             notes.append(f"{known.name} is locked and was left as it is.")
-        elif known.starts:
+        elif any(prompt.shows for prompts in known.prompts.values() for prompt in prompts):
             found.append(known)
         else:
             notes.append(f"{known.name} has no point, box or mask that shows it on any frame, so it was not tracked.")

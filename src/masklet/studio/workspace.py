@@ -170,6 +170,8 @@ class OpenProject:
             position=object_.position,
             mask_settings=object_.mask_settings,
             effective_settings=self.project.settings_of(object_.id).model_dump(),
+            category=object_.category,
+            attributes=object_.attributes,
         )
 
     def lane(self, object_id: int) -> schemas.Lane:

@@ -83,11 +83,13 @@ class Policy(CheckedSettings, ABC):
 
     Attributes:
         name: what the policy is called by.
+        title: what people call it.
         description: what it does, for people, in a few words.
         presence_threshold: object-score logit above which a frame's mask and pointer count as showing the object.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     description: ClassVar[str]
 
     @classmethod

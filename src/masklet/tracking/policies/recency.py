@@ -31,6 +31,7 @@ class Recency(Policy):
     """Candidate of highest predicted IoU; prompt frames (all, or the ``max_prompt_frames`` nearest), latest frames."""
 
     name: ClassVar[str] = "recency"
+    title: ClassVar[str] = "SAM 2 (latest frames)"
     description: ClassVar[str] = "is plain SAM 2: it trusts predicted IoU, and remembers the latest frames"
 
     max_prompt_frames: Count | None = PROMPT_FRAMES

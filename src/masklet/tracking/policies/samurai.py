@@ -32,6 +32,7 @@ class Samurai(Policy):
     """The published policy with the published defaults."""
 
     name: ClassVar[str] = "samurai"
+    title: ClassVar[str] = "SAMURAI (motion-aware)"
     description: ClassVar[str] = "weighs motion, and remembers good frames only"
 
     kf_score_weight: Share = setting(
