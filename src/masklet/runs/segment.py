@@ -26,7 +26,7 @@ from masklet.media import natural_key, open_media, read_image, write_image
 from masklet.naming import unique_names
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
 from masklet.prompts import Prompt
-from masklet.runs.objects import prompt_arguments
+from masklet.runs.objects import number_objects, object_name, prompt_arguments
 from masklet.runs.prompt_text import PromptText
 from masklet.sources import IMAGE_SUFFIXES, Sources, refuse_source
 
@@ -281,17 +281,8 @@ def _refuse_video(path: Path) -> None:
 
 
 def _collect(texts: Sequence[PromptText]) -> list[_WantedObject]:
-    """Objects with their prompts, in the order in which they first appear.
-
-    Without a name it is object 1; a number names an object by its id; names get the first free ids.
-    """
-    numbers = {text.object: int(text.object or 1) for text in texts if not text.object or text.object.isdecimal()}
-    if min(numbers.values(), default=1) < 1:
-        raise PromptError("objects are numbered from 1")
-    for text in texts:
-        if text.object not in numbers:
-            taken = set(numbers.values())
-            numbers[text.object] = next(i for i in range(1, len(taken) + 2) if i not in taken)
+    """Objects with their prompts, in the order in which they first appear."""
+    numbers = number_objects(texts)
     typed: dict[int, list[PromptText]] = {}
     for text in texts:
         if text.frame is not None:
@@ -299,8 +290,7 @@ def _collect(texts: Sequence[PromptText]) -> list[_WantedObject]:
         typed.setdefault(numbers[text.object], []).append(text)
     found = []
     for number, together in typed.items():
-        name = together[0].object
-        name = f"object {number}" if name is None or name.isdecimal() else name
+        name = object_name(together[0], number)
         prompt = prompt_arguments(together, name)
         if 1 not in prompt.get("labels", ()) and "box" not in prompt and "mask" not in prompt:
             raise PromptError(f"{name} has only points that are not on it; add a --point or a --box that shows it")
