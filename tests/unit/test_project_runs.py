@@ -254,6 +254,27 @@ def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
     monkeypatch.setattr(engine, "_STATE_BYTES_PER_SECOND", 1e12)
 
 
+def test_a_slow_disk_changes_nothing(make, whole: list[ObjectMask], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is ahead of what is written then: what is told is written all the same, and no more than that."""
+    record_run = Project.record_run
+
+    def slowly(*given: Any, **more: Any) -> int | None:
+        time.sleep(0.03)
+        return record_run(*given, **more)
+
+    monkeypatch.setattr(Project, "record_run", slowly)
+    how_often(monkeypatch, "often")
+    project = make()
+    for told in track.steps(project, direction="both", start=2, device="cpu"):
+        assert len({mask.frame for mask in masks_of(project)}) == told.done
+        if told.done == 13:
+            break
+    project.close()
+    with Project.open(project.path) as again:
+        resume(again, device="cpu")
+        assert masks_of(again) == whole
+
+
 def test_a_run_of_an_older_project_begins_again(make, whole: list[ObjectMask]) -> None:
     """Projects of version 3 kept states that could belong to another place; those are dropped when it is opened."""
     project = interrupted(make(), partial(track, direction="both", start=2), "stop", 5)
