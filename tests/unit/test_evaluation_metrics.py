@@ -268,7 +268,7 @@ def test_one_pass_evaluation_against_loops(annotated, random, center_hit, normal
     protocol = BoxProtocol(absent_center_hit=center_hit, absent_normalised_hit=normalised_hit)
     scores = score_boxes("s", np.array(truth), np.array(predicted), visible=np.array(visible), protocol=protocol)
     expected = slow_one_pass(truth, predicted, visible, center_hit, normalised_hit)
-    got = scores.success_auc, scores.precision_20, scores.normalised_precision_20
+    got = scores.success_auc, scores.precision, scores.normalised_precision
     assert got == pytest.approx(expected, abs=1e-9)
 
 
