@@ -22,7 +22,7 @@ from masklet.errors import InputError, PromptError
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project, TrackSettings
-from masklet.results import ObjectMask
+from masklet.results import ObjectMask, stretches
 from masklet.runs import actions, explain, prompting
 from masklet.runs.prompting import Prompter
 from masklet.runs.sessions import add_prompts, open_session
@@ -32,7 +32,6 @@ from masklet.studio.problems import describe
 from masklet.studio.schemas import Missed
 from masklet.studio.server import _bind
 from masklet.studio.sockets import _WAITING, _Client
-from masklet.studio.workspace import _spans
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 2})
 BOX = (40.0, 15.0, 80.0, 60.0)
@@ -164,7 +163,7 @@ def test_a_listing_puts_sequences_together_and_hides_the_rest(tmp_path: Path) ->
 
 @given(frames=st.sets(st.integers(0, 60)))
 def test_spans_hold_every_frame_once(frames: set[int]) -> None:
-    spans = _spans(sorted(frames))
+    spans = stretches(sorted(frames))
     assert [n for first, last in spans for n in range(first, last + 1)] == sorted(frames)
     assert all(b > a + 1 for (_, a), (b, _) in itertools.pairwise(spans))
 
@@ -228,7 +227,7 @@ def test_a_prompt_that_fails_changes_nothing(project: Project) -> None:
 def test_features_are_bounded(project: Project) -> None:
     prompter = Prompter(project, feature_bytes=1)
     for frame in range(4):
-        prompter.encode(frame)
+        prompter.session.encode(frame)
     assert list(prompter.session._features) == [2, 3]
 
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +15,7 @@ from masklet.masks.palette import hex_color
 from masklet.media import MediaReader, open_media
 from masklet.media.patterns import is_pattern
 from masklet.project import Project, TrackSettings
+from masklet.results import stretches
 from masklet.studio import files, schemas
 from masklet.studio.changes import changed_parts
 from masklet.studio.files import PROJECT_SUFFIX, Root
@@ -51,13 +51,6 @@ class OpenProject:
         self._prompter: Prompter | None = None
         self._news = ThreadPoolExecutor(1, "masklet-news")  # one thread, so that news come in order
         self.closed = False
-
-    def unlocked(self, object_id: int) -> ProjectObject:
-        """An object that may be changed. Raises UnknownObjectError, and InputError for one that is locked."""
-        found = self.project.get_object(object_id)
-        if found.locked:
-            raise InputError(f"{found.name} is locked: unlock it first.")
-        return found
 
     def close(self) -> None:
         self.closed = True
@@ -195,7 +188,7 @@ class OpenProject:
         rows = self.project.scores(object_id)
         return schemas.Lane(
             object=object_id,
-            spans=_spans([row["frame"] for row in rows]),
+            spans=stretches([row["frame"] for row in rows]),
             object_score=[_rounded(row["object_score"], 2) for row in rows],
             predicted_iou=[_rounded(row["predicted_iou"], 3) for row in rows],
             motion_score=[_rounded(row["motion_score"], 3) for row in rows],
@@ -396,15 +389,6 @@ def _is_about(project: Path, reader: MediaReader) -> bool:
             return opened.source.fingerprint == reader.fingerprint()
     except (ProjectError, InputError):
         return False
-
-
-def _spans(frames: Sequence[int]) -> list[tuple[int, int]]:
-    if not frames:
-        return []
-    breaks = [i for i, (a, b) in enumerate(pairwise(frames)) if b != a + 1]
-    begins = [0, *(i + 1 for i in breaks)]
-    ends = [*breaks, len(frames) - 1]
-    return [(frames[a], frames[b]) for a, b in zip(begins, ends, strict=True)]
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -17,7 +17,7 @@ from masklet.errors import DeviceMemoryError
 from masklet.masks import rle
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
-from masklet.models.prompt_encoder import input_points
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
 from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, upsample
 from masklet.prompts import Prompt, asked
 from masklet.results import Box, Explanation, Scores
@@ -27,9 +27,6 @@ from masklet.tracking.policies import Choice, Moment, Offer, Policy, Selection
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 T = TypeVar("T")
-
-#: Earlier masks are fed back with their logits inside this range, as in the reference.
-FEEDBACK_LIMIT = 32.0
 
 
 @dataclass(frozen=True)
