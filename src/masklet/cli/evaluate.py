@@ -138,9 +138,8 @@ def evaluate(
     if details:
         console.print(table(evaluations, details=True))
     if output is not None:
-        paths = write_reports(output, evaluations, differences) + (
-            _draw(output / "plots", evaluations) if plots else []
-        )
+        paths = write_reports(output, evaluations, differences)
+        paths += _draw(output / "plots", evaluations) if plots else []
         console.print(f"{len(paths)} files written to {output}", markup=False, soft_wrap=True)
 
 
