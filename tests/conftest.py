@@ -25,6 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 BITS = 8
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow modules first: they are shared out whole, and no process shall wait for a long one in the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def bunny_clip() -> Path:
     """The packaged demo clip: 100 frames of 1280×720 at 25 frames/s with sound; see its README for prompts."""

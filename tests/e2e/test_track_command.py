@@ -20,6 +20,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from masklet.cli import main
@@ -41,28 +42,25 @@ OUTLINES = {
 }
 
 
-def run(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
-
-
 def said_by(*arguments: str | Path, folder: Path) -> str:
     """What the command prints when it does its work in this process, in a folder."""
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.chdir(folder)
+        patch.setenv("MASKLET_OFFLINE", "1")
         assert call(*arguments) == 0
     return printed.getvalue()
 
 
 def command(*arguments: str | Path) -> list[str]:
+    """The same for a process of its own."""
     return [sys.executable, "-m", "masklet", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "MASKLET_OFFLINE": "1"}
+    threads = str(torch.get_num_threads())  # as many as here give the same bits
+    own = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "MASKLET_OFFLINE": "1", "OMP_NUM_THREADS": threads}
+    return {**os.environ, **own}
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -339,7 +337,8 @@ def test_wrong_input_is_said_in_one_line_and_leaves_nothing(
 
 
 def test_wrong_input_ends_a_process_with_exit_code_2(tmp_path: Path, bunny_clip: Path) -> None:
-    done = run("track", bunny_clip, "--point", "5000,3", "-o", "out", folder=tmp_path)
+    wrong = command("track", bunny_clip, "--point", "5000,3", "-o", "out")
+    done = subprocess.run(wrong, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "lies outside the frame" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -456,8 +455,7 @@ TRACK = ("--box", "bunny:153,219,571,558", "--point", "rock@4:1000,380", "--end"
 def whole(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path) -> Path:
     """A run that nobody stops, with soft, grown masks."""
     folder = tmp_path_factory.mktemp("whole")
-    done = run("track", bunny_clip, *TRACK, "-o", "out", folder=folder)
-    assert done.returncode == 0, done.stderr
+    said_by("track", bunny_clip, *TRACK, "-o", "out", folder=folder)
     return folder / "out"
 
 
@@ -481,8 +479,7 @@ def test_resuming_gives_the_same_masks_to_the_bit(
         time.sleep(0.02)
     process.send_signal(how)
     process.wait(120)
-    rest = run("track", bunny_clip, "-o", "out", "--resume", folder=tmp_path)
-    assert rest.returncode == 0, rest.stderr
+    said_by("track", bunny_clip, "-o", "out", "--resume", folder=tmp_path)
     content, wanted = read(tmp_path / "out"), read(whole)
     for part in ("frames", "objects", "settings", "complete"):
         assert content[part] == wanted[part], part

@@ -27,6 +27,8 @@ from masklet.training.trainer import Trainer, TrainReport
 from masklet.weights.checkpoints import read_checkpoint
 from masklet.weights.loading import load_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _speck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from masklet import __version__
 from masklet.export.base import DatasetExporter, DatasetOptions, nothing_left
+from masklet.export.classes import by_class
 from masklet.export.job import Job, Picture
 from masklet.masks import polygons, rle
 from masklet.project.finishing import Layer
-from masklet.project.records import ProjectObject, dumps
+from masklet.project.records import dumps
 
 
 class CocoOptions(DatasetOptions):
@@ -32,7 +33,7 @@ class Coco(DatasetExporter):
     options: ClassVar[type[CocoOptions]] = CocoOptions
 
     def write(self, job: Job, options: CocoOptions) -> None:
-        categories = category_ids(job.objects)
+        categories = {name: number for number, name in enumerate(by_class(job.objects), start=1)}
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for picture in self.pictures(job, options, tracked_only=True):
@@ -51,7 +52,7 @@ class Coco(DatasetExporter):
             for layer in picture.layers.values():
                 found = self._annotation(picture, layer, options)
                 if found is not None:
-                    category = categories[layer.object.name]
+                    category = categories[layer.object.label]
                     annotations.append(
                         {"id": len(annotations) + 1, "image_id": len(images), "category_id": category, **found}
                     )
@@ -83,11 +84,6 @@ class Coco(DatasetExporter):
             "iscrowd": 0,
             "track_id": layer.object.id,
             "score": layer.record.scores.predicted_iou,
-            "attributes": {"lost": layer.record.lost, "painted": layer.record.painted},
+            "name": layer.object.name,
+            "attributes": {"lost": layer.record.lost, "painted": layer.record.painted, **layer.object.attributes},
         }
-
-
-def category_ids(objects: list[ProjectObject]) -> dict[str, int]:
-    """A category for every name, from 1; objects of one name are instances of one category."""
-    names = dict.fromkeys(chosen.name for chosen in objects)
-    return {name: number for number, name in enumerate(names, start=1)}

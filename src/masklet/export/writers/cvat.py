@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from masklet.export.base import DatasetExporter, DatasetOptions, nothing_seen
+from masklet.export.classes import attribute_text, attribute_values, by_class
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
 from masklet.masks.boxes import mask_slices
@@ -64,10 +65,10 @@ class Cvat(DatasetExporter):
                 if where is None:
                     continue
                 rows, columns = where
-                _element(
+                mask = _element(
                     "mask",
                     image,
-                    label=layer.object.name,
+                    label=layer.object.label,
                     source="semi-auto",
                     occluded=0,
                     rle=", ".join(str(run) for run in runs_by_row(layer.mask_hw[where])),
@@ -78,12 +79,13 @@ class Cvat(DatasetExporter):
                     z_order=0,
                     group_id=layer.object.id,
                 )
+                _attributes(mask, layer.object)
             images.append(image)
         return images
 
     def _tracks(self, job: Job, options: CvatOptions) -> list[ElementTree.Element]:
         tracks = {
-            chosen.id: _element("track", id=number, label=chosen.name, source="semi-auto")
+            chosen.id: _element("track", id=number, label=chosen.label, source="semi-auto")
             for number, chosen in enumerate(job.objects)
         }
         shape = "polygon" if options.kind == "polygons" else "box"
@@ -95,7 +97,8 @@ class Cvat(DatasetExporter):
                 where = None if layer is None else rle.box(layer.rle)
                 if layer is not None and where is not None:
                     shown[number] = _shape(layer, where, options)
-                    _element(shape, track, **_state(picture.index, outside=False), **shown[number])
+                    drawn = _element(shape, track, **_state(picture.index, outside=False), **shown[number])
+                    _attributes(drawn, layer.object)
                 elif number in shown:
                     # "Outside" ends the track here; without it CVAT would draw the last shape on.
                     _element(shape, track, **_state(picture.index, outside=True), **shown.pop(number))
@@ -136,14 +139,26 @@ def _meta(job: Job, mode: str, size: int, kind: str) -> ElementTree.Element:
     ):
         ElementTree.SubElement(task, name).text = str(value)
     labels = ElementTree.SubElement(task, "labels")
-    for name, chosen in _by_name(job.objects).items():
+    for name, together in by_class(job.objects).items():
         label = ElementTree.SubElement(labels, "label")
         ElementTree.SubElement(label, "name").text = _plain(name)
-        ElementTree.SubElement(label, "color").text = "#{:02x}{:02x}{:02x}".format(*chosen.color)
+        ElementTree.SubElement(label, "color").text = "#{:02x}{:02x}{:02x}".format(*together[0].color)
         ElementTree.SubElement(label, "type").text = {"masks": "mask", "polygons": "polygon", "boxes": "rectangle"}[
             kind
         ]
-        ElementTree.SubElement(label, "attributes")
+        specifications = ElementTree.SubElement(label, "attributes")
+        for attribute, values in attribute_values(together).items():
+            specification = ElementTree.SubElement(specifications, "attribute")
+            # What CVAT would fill in for shapes that don't say it stands first.
+            choices = "\n".join(dict.fromkeys(["", *values])) if len(together) > 1 else "\n".join(values)
+            for part, text in (
+                ("name", attribute),
+                ("mutable", "False"),
+                ("input_type", "select"),
+                ("default_value", choices.partition("\n")[0]),
+                ("values", choices),
+            ):
+                ElementTree.SubElement(specification, part).text = _plain(text, "\n")
     if mode == "interpolation":
         original = ElementTree.SubElement(task, "original_size")
         ElementTree.SubElement(original, "width").text = str(job.source.width)
@@ -151,11 +166,9 @@ def _meta(job: Job, mode: str, size: int, kind: str) -> ElementTree.Element:
     return meta
 
 
-def _by_name(objects: list[ProjectObject]) -> dict[str, ProjectObject]:
-    first: dict[str, ProjectObject] = {}
-    for chosen in objects:
-        first.setdefault(chosen.name, chosen)
-    return first
+def _attributes(shape: ElementTree.Element, chosen: ProjectObject) -> None:
+    for name, value in chosen.attributes.items():
+        _element("attribute", shape, name=name).text = _plain(attribute_text(value))
 
 
 def _element(tag: str, parent: ElementTree.Element | None = None, **attributes: Any) -> ElementTree.Element:
@@ -163,6 +176,6 @@ def _element(tag: str, parent: ElementTree.Element | None = None, **attributes: 
     return ElementTree.Element(tag, texts) if parent is None else ElementTree.SubElement(parent, tag, texts)
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, kept: str = "") -> str:
     # Control characters can't be in XML at all.
-    return "".join(c if c.isprintable() else " " for c in text)
+    return "".join(c if c.isprintable() or c in kept else " " for c in text)

@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from masklet.export.base import DatasetExporter, DatasetOptions, nothing_seen
+from masklet.export.classes import attribute_text, attribute_values, by_class
 from masklet.export.job import Job, Picture
 from masklet.masks import rle
-from masklet.project.records import dumps
+from masklet.project.records import ProjectObject, dumps
 
 _RUN_BITS = (4, 8, 12, 16)  # the lengths of run lengths that one mask may use
 
@@ -31,6 +32,11 @@ class LabelStudioOptions(DatasetOptions):
         description="What Label Studio finds the files by, before the file's relative name",
     )
 
+    @property
+    def shows(self) -> str:
+        """What a task is about, as its setup calls it."""
+        return "video" if self.kind == "boxes" else "image"
+
 
 class LabelStudio(DatasetExporter):
     name = "label-studio"
@@ -43,19 +49,25 @@ class LabelStudio(DatasetExporter):
         tasks = self._boxes(job, options) if options.kind == "boxes" else self._masks(job, options)
         job.output.text("tasks.json", dumps(tasks))
         labels = "".join(
-            f'    <Label value={quoteattr(name)} background="#{"{:02x}{:02x}{:02x}".format(*color)}"/>\n'
-            for name, color in {chosen.name: chosen.color for chosen in job.objects}.items()
+            f'    <Label value={quoteattr(name)} background="#{"{:02x}{:02x}{:02x}".format(*chosen.color)}"/>\n'
+            for name, (chosen, *_) in by_class(job.objects).items()
+        )
+        said = "".join(
+            f'  <Choices name={quoteattr(_control(name))} toName="{options.shows}" perRegion="true">\n'
+            + "".join(f"    <Choice value={quoteattr(value)}/>\n" for value in values)
+            + "  </Choices>\n"
+            for name, values in attribute_values(job.objects).items()
         )
         if options.kind == "boxes":
             setup = (
                 f'<View>\n  <Labels name="label" toName="video">\n{labels}  </Labels>\n'
                 f'  <Video name="video" value="$video" framerate="{float(job.source.rate):g}"/>\n'
-                '  <VideoRectangle name="box" toName="video"/>\n</View>\n'
+                f'  <VideoRectangle name="box" toName="video"/>\n{said}</View>\n'
             )
         else:
             setup = (
                 '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
-                f'  <BrushLabels name="label" toName="image">\n{labels}  </BrushLabels>\n</View>\n'
+                f'  <BrushLabels name="label" toName="image">\n{labels}  </BrushLabels>\n{said}</View>\n'
             )
         job.output.text("config.xml", setup)
 
@@ -75,21 +87,22 @@ class LabelStudio(DatasetExporter):
 
     @staticmethod
     def _regions(job: Job, picture: Picture) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": f"object{layer.object.id}_{picture.index}",
-                "type": "brushlabels",
-                "from_name": "label",
-                "to_name": "image",
-                "original_width": job.source.width,
-                "original_height": job.source.height,
-                "image_rotation": 0,
-                "score": layer.record.scores.predicted_iou,
-                "value": {"format": "rle", "rle": pack_brush(layer.mask_hw), "brushlabels": [layer.object.name]},
-            }
-            for layer in picture.layers.values()
-            if layer.mask_hw.any()
-        ]
+        picture_size = {
+            "to_name": "image",
+            "original_width": job.source.width,
+            "original_height": job.source.height,
+            "image_rotation": 0,
+        }
+        regions = []
+        for layer in picture.layers.values():
+            if not layer.mask_hw.any():
+                continue
+            region = {"id": f"object{layer.object.id}_{picture.index}", **picture_size}
+            value = {"format": "rle", "rle": pack_brush(layer.mask_hw), "brushlabels": [layer.object.label]}
+            score = layer.record.scores.predicted_iou
+            regions.append({**region, "type": "brushlabels", "from_name": "label", "score": score, "value": value})
+            regions += [region | said for said in _choices(layer.object)]
+        return regions
 
     def _boxes(self, job: Job, options: LabelStudioOptions) -> list[dict[str, Any]]:
         source = job.source
@@ -115,26 +128,36 @@ class LabelStudio(DatasetExporter):
                         "enabled": True,
                     }
                 )
-        results = [
-            {
-                "id": f"object{chosen.id}",
-                "type": "videorectangle",
-                "from_name": "box",
-                "to_name": "video",
-                "value": {
-                    "framesCount": source.frame_count,
-                    "duration": float(source.frame_count / source.rate),
-                    "sequence": sequences[chosen.id],
-                    "labels": [chosen.name],
-                },
+        results = []
+        for chosen in job.objects:
+            if not sequences[chosen.id]:
+                continue
+            region = {"id": f"object{chosen.id}", "to_name": "video"}
+            value = {
+                "framesCount": source.frame_count,
+                "duration": float(source.frame_count / source.rate),
+                "sequence": sequences[chosen.id],
+                "labels": [chosen.label],
             }
-            for chosen in job.objects
-            if sequences[chosen.id]
-        ]
+            results.append({**region, "type": "videorectangle", "from_name": "box", "value": value})
+            results += [region | said for said in _choices(chosen)]
         if not results:
             raise nothing_seen()
         video = options.url + quote(PurePosixPath(source.path.replace("\\", "/")).name)
         return [{"data": {"video": video}, options.result: [_answer(job, results, options)]}]
+
+
+def _control(attribute: str) -> str:
+    """What the setup calls the choices of an attribute, beside its own parts."""
+    return f"{attribute}_" if attribute in ("box", "image", "label", "video") else attribute
+
+
+def _choices(chosen: ProjectObject) -> list[dict[str, Any]]:
+    """An object's attributes, as what was chosen about its region."""
+    return [
+        {"type": "choices", "from_name": _control(name), "value": {"choices": [attribute_text(value)]}}
+        for name, value in chosen.attributes.items()
+    ]
 
 
 def _answer(job: Job, results: list[dict[str, Any]], options: LabelStudioOptions) -> dict[str, Any]:

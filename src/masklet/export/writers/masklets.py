@@ -102,6 +102,8 @@ def _header(job: Job, options: MaskletsOptions) -> dict[str, Any]:
                 "id": chosen.id,
                 "name": chosen.name,
                 "color": "#{:02x}{:02x}{:02x}".format(*chosen.color),
+                **({"category": chosen.category} if chosen.category else {}),
+                **({"attributes": chosen.attributes} if chosen.attributes else {}),
                 **({} if options.folder is None else {"folder": f"{options.folder}/{job.object_names[chosen.id]}"}),
                 "prompts": [
                     {"frame": frame, **prompt.to_json()}

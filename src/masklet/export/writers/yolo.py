@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from masklet.export.base import DatasetExporter, DatasetOptions, nothing_left
+from masklet.export.classes import by_class
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
 from masklet.project.finishing import Layer
@@ -34,7 +35,7 @@ class _Yolo(DatasetExporter):
     template = "{clip}_{frame:05d}"
 
     def write(self, job: Job, options: Any) -> None:
-        classes = {name: number for number, name in enumerate(dict.fromkeys(o.name for o in job.objects))}
+        classes = {name: number for number, name in enumerate(by_class(job.objects))}
         indices = job.indices(options.every, tracked_only=True)
         # Neighbouring frames look alike: frames picked at random would put the training set into validation.
         held_back = round(len(indices) * options.val_fraction)
@@ -46,7 +47,7 @@ class _Yolo(DatasetExporter):
             part = "train" if picture.number < train else "val"
             name = job.path(picture)
             lines = [
-                f"{classes[layer.object.name]} {line}"
+                f"{classes[layer.object.label]} {line}"
                 for layer in picture.layers.values()
                 if rle.area(layer.rle) >= max(options.min_area, 1)
                 for line in [self._line(job, layer, options)]

@@ -38,7 +38,7 @@ class YouTubeVos(DatasetExporter):
             write_indexed_png(place, labels)
             self.write_frame(job, options, picture, PurePosixPath("JPEGImages", f"{name}{options.suffix}"))
         objects: dict[str, Any] = {
-            str(numbers[chosen.id]): {"category": chosen.name, "frames": seen[numbers[chosen.id]]}
+            str(numbers[chosen.id]): {"category": chosen.label, "frames": seen[numbers[chosen.id]]}
             for chosen in job.objects
             if seen[numbers[chosen.id]]
         }

@@ -1,7 +1,7 @@
 /** Keeps the state like the server's: takes whole states, and the news that come through the socket. */
 import * as api from "./api.js";
 import { LaneData } from "./lanes.js";
-import { masksChanged, putMasks, staleMasks } from "./masks.js";
+import { dropMask, masksChanged, putMasks, staleMasks } from "./masks.js";
 import { announce, attempt, complain, notify } from "./notices.js";
 import { Socket } from "./socket.js";
 import * as state from "./state.js";
@@ -139,6 +139,46 @@ function takeMasks(news) {
 
 /** @param {import("./api-types.js").ProjectChanged} news */
 function takeChange(news) {
+  if (news.now) batch(() => takeParts(news, /** @type {Parts} */ (news.now)));
+  else askForParts(news);
+}
+
+/** @typedef {import("./api-types.js").ChangedParts} Parts */
+
+/**
+ * News that say all: nothing has to be asked for.
+ * @param {import("./api-types.js").ProjectChanged} news
+ * @param {Parts} parts
+ */
+function takeParts({ frames, objects, revision }, parts) {
+  for (const { frame, objects: masks } of parts.masks ?? []) {
+    for (const object of objects ?? []) {
+      if (masks.some((mask) => mask.object === object)) continue;
+      state.laneOf(object).clear(frame);
+      dropMask(frame, object);
+    }
+    for (const mask of masks) state.laneOf(mask.object).putMask(frame, mask);
+    if (parts.plain) putMasks(frame, masks);
+    else staleMasks([frame]);
+    state.lanesChanged.value++;
+  }
+  const now = /** @type {state.ProjectState} */ (state.project.peek());
+  if (revision <= now.revision) return; // it was asked for in the meantime
+  if (revision > now.revision + 1) return void refreshProject();
+  const named = (/** @type {state.PromptState} */ { frame, object }) => frames?.includes(frame) && objects?.includes(object);
+  const prompts = parts.prompts && [...now.prompts.filter((prompt) => !named(prompt)), ...parts.prompts];
+  takeBrief({
+    ...now,
+    revision,
+    objects: parts.objects ?? now.objects,
+    prompts: prompts ?? now.prompts,
+    history: parts.history,
+    run: parts.run,
+  });
+}
+
+/** @param {import("./api-types.js").ProjectChanged} news */
+function askForParts(news) {
   const what = new Set(news.what);
   const tracking = state.trackJob.peek()?.state === "running";
   if (what.has("masks")) {
@@ -161,8 +201,10 @@ function takeJob(job) {
   state.jobs.value = { ...state.jobs.peek(), [job.id]: job };
   const ended = !state.isActive(job) && (!before || state.isActive(before));
   if (!ended) return;
-  if (job.state === "failed") notify(job.error?.message ?? `${job.title} failed.`, { kind: "error" });
-  for (const note of job.notes) if (job.state === "done") notify(note, { seconds: 8 });
+  // The export dialog shows its jobs itself.
+  const shown = job.kind === "export" && state.dialog.peek() === "export";
+  if (job.state === "failed" && !shown) notify(job.error?.message ?? `${job.title} failed.`, { kind: "error" });
+  if (job.state === "done" && !shown) for (const note of job.notes) notify(note, { seconds: 8 });
   if (job.kind === "track" && job.project === state.project.peek()?.id) {
     batch(() => {
       state.following.value = false;
@@ -173,8 +215,8 @@ function takeJob(job) {
     if (job.state === "done") announce("Tracking is done");
   }
   if (job.kind === "export" && job.state === "done") {
-    announce(`${job.title} is done`);
-    if (state.dialog.peek() !== "export") notify(`${job.title} is done.`, { action: { label: "Download", run: () => download(job.id) } });
+    if (shown) announce(`${job.title} is done`);
+    else notify(`${job.title} is done.`, { action: { label: "Download", run: () => download(job.id) } });
   }
   if (job.kind === "download" && job.state === "done") notify(`${job.title} is done.`);
 }

@@ -3,12 +3,15 @@ import * as actions from "./actions.js";
 import { getAlpha, wasAborted } from "./api.js";
 import { camera, fit, placement, setZoom, toView, viewSize, zoom, zoomBy } from "./camera.js";
 import { alphaFromGrey, compose, drawOutline } from "./compositor.js";
-import { frameProblem, framesArrived, pictureOf, want, widthFor } from "./frames.js";
+import { Beside, OnionOptions, beside, drawOnion, onion, onionStep, pinned } from "./compare.js";
+import { endPreview, frameProblem, framesArrived, pictureOf, preview, want, wantPreview, widthFor } from "./frames.js";
 import { entryOf, masksChanged, wantMasks } from "./masks.js";
+import { hint } from "./notices.js";
 import { previewAlphaSettings, previewed } from "./preview.js";
+import * as shape from "./shape.js";
 import * as state from "./state.js";
 import { crosshair, draftBox, hovered, listenTo, painting, panning, pointer } from "./tools.js";
-import { Icon, IconButton, effect, html, signal, useEffect, useRef } from "./ui.js";
+import { Icon, IconButton, classes, effect, html, signal, useEffect, useRef } from "./ui.js";
 
 /** Opacities with soft edges of the frame in view: key, and pictures by object. */
 const alphas = signal(/** @type {{key: string, pictures: Map<number, ImageBitmap>}} */ ({ key: "", pictures: new Map() }));
@@ -46,30 +49,35 @@ function start(canvas) {
       lastPicture = picture;
       if (drawnFrame.peek() !== index) drawnFrame.value = index;
     }
+    if (picture) endPreview();
+    const standIn = preview.peek();
     // A picture that was thrown away in the meantime has no width.
-    const best = picture ?? (lastPicture && lastPicture.width > 0 ? lastPicture : null);
+    const best = picture ?? standIn?.picture ?? (lastPicture && lastPicture.width > 0 ? lastPicture : null);
     const view = { x: place.x * unit, y: place.y * unit, zoom: place.zoom * unit, zoomX: place.zoomX * unit };
     /** @type {import("./compositor.js").Scene} */
     const scene = {
       width: media.width,
       height: media.height,
       picture: best,
-      layers: layersOf(index),
+      layers: standIn ? [] : layersOf(index), // masks of this frame don't fit the picture of another
       view: state.view.peek(),
       opacity: state.opacity.peek(),
       camera: view,
       unit: unit * size,
     };
     compose(context, scene);
-    const preview = hovered.peek();
-    if (preview && state.view.peek() !== "matte") {
-      drawOutline(context, preview, { color: "#ffffff", selected: true }, { ...scene, view: "outline" }, [4, 4]);
+    if (!standIn) drawOnion(context, index, scene);
+    const hover = hovered.peek();
+    if (hover && state.view.peek() !== "matte") {
+      drawOutline(context, hover, { color: "#ffffff", selected: true }, { ...scene, view: "outline" }, [4, 4]);
     }
     context.setTransform(unit, 0, 0, unit, 0, 0);
-    if (state.view.peek() === "overlay" || state.view.peek() === "outline") drawPrompts(context, index);
+    if (!standIn && (state.view.peek() === "overlay" || state.view.peek() === "outline")) drawPrompts(context, index);
     if (state.tab.peek() === "why" && state.panelOpen.peek()) drawWhy(context, index);
+    drawShape(context);
     drawPointer(context);
     canvas.dataset.frame = String(picture ? index : -1);
+    canvas.dataset.preview = String(standIn?.near ?? -1);
     canvas.dataset.drawn = String(Number(canvas.dataset.drawn ?? 0) + 1);
   };
 
@@ -83,21 +91,23 @@ function start(canvas) {
       for (const source of [
         state.frame, state.view, state.opacity, state.prompts, state.shown, state.currentObject, state.tab,
         state.panelOpen, state.explanation, state.brushSize, state.tool, framesArrived, masksChanged, placement,
-        viewSize, alphas, previewed, crosshair, draftBox, hovered, painting, pointer,
+        viewSize, alphas, previewed, preview, crosshair, draftBox, hovered, painting, pointer,
+        shape.corners, shape.tip, onion, onionStep,
       ]) source.value;
       ask();
     }),
-    // What has to be fetched: this frame first, then its neighbours, or what comes next while playing.
+    // What has to be fetched: this frame first, then its neighbours.
     effect(() => {
       const media = state.media.value;
       if (!media) return;
       const index = state.frame.value;
       const unit = canvas.width / Math.max(1, viewSize.value.width);
       const width = widthFor(zoom.value * unit);
-      const ahead = state.playing.value
-        ? Array.from({ length: 16 }, (_, i) => index + i)
-        : [index, index + 1, index - 1, index + 2];
-      want(ahead.map((next) => (state.playing.value && state.loop.value ? next % media.frame_count : next)).filter((next) => next >= 0 && next < media.frame_count), width);
+      const ahead = [index, index + 1, index - 1, index + 2];
+      if (pinned.value !== null) ahead.push(pinned.value);
+      if (state.playing.value) return; // the player knows what comes next
+      want(ahead.filter((next) => next >= 0 && next < media.frame_count), width);
+      void wantPreview(drawnFrame.peek(), width);
     }),
     effect(() => {
       masksChanged.value;
@@ -131,12 +141,12 @@ function start(canvas) {
 /** @param {number} index @returns {import("./compositor.js").Layer[]} */
 function layersOf(index) {
   const entry = entryOf(index);
-  const preview = previewed.peek();
+  const trial = previewed.peek();
   const drawn = painting.peek();
   const soft = alphas.peek();
   return state.shown.peek().map((object) => {
     const paint = drawn?.frame === index && drawn.object === object.id ? drawn.canvas : null;
-    const shown = (preview?.frame === index && preview.masks.get(object.id)) || entry?.masks.get(object.id) || null;
+    const shown = (trial?.frame === index && trial.masks.get(object.id)) || entry?.masks.get(object.id) || null;
     return {
       shown,
       color: object.color,
@@ -283,6 +293,28 @@ function drawWhy(context, index) {
   if (why.motion_box) drawBox(context, why.motion_box, "#ff5cf4", [8, 4], "expected (Kalman)", true);
 }
 
+/** The polygon or lasso that is being drawn. @param {CanvasRenderingContext2D} context */
+function drawShape(context) {
+  const corners = shape.corners.peek();
+  if (!corners.length) return;
+  const way = [...corners, shape.tip.peek() ?? corners[0]].map((at) => toView(...at));
+  for (const [style, line] of /** @type {[string, number][]} */ ([["#000b", 3.5], ["#ffffff", 1.5]])) {
+    context.strokeStyle = style;
+    context.lineWidth = line * size;
+    context.beginPath();
+    for (const at of way) context.lineTo(...at);
+    context.stroke();
+  }
+  if (state.tool.peek() !== "polygon") return;
+  for (const [x, y] of way.slice(0, -1)) {
+    context.fillStyle = "#ffffff";
+    context.fillRect(x - 3 * size, y - 3 * size, 6 * size, 6 * size);
+    context.lineWidth = size;
+    context.strokeStyle = "#000b";
+    context.strokeRect(x - 3 * size, y - 3 * size, 6 * size, 6 * size);
+  }
+}
+
 /** @param {CanvasRenderingContext2D} context */
 function drawPointer(context) {
   const cross = crosshair.peek();
@@ -327,7 +359,7 @@ export function Viewer() {
   const tool = state.tool.value;
   const cursor = panning.value ? "grabbing" : tool === "hand" ? "grab" : tool === "brush" || tool === "eraser" ? "none" : "crosshair";
   const media = state.media.value;
-  return html`<main class="view" aria-label="Picture">
+  return html`<main class=${classes("view", beside.value && "split")} aria-label="Picture">
     <canvas
       ref=${canvas}
       id="picture"
@@ -338,11 +370,13 @@ export function Viewer() {
       style=${{ cursor }}
       onFocus=${() => tabbing.contains("tabbing") && crosshair.peek() === null && showHint()}
     ></canvas>
+    ${beside.value && html`<${Beside} layersOf=${layersOf} />`}
     <${ToolOptions} />
-    <${Busy} />
+    <${OnionOptions} />
     <${Correction} />
     <${Candidates} />
-    <${Hint} />
+    <${StandIn} />
+    <${Problem} />
     <${Zoom} />
   </main>`;
 }
@@ -358,6 +392,13 @@ function showHint() {
 
 function ToolOptions() {
   const tool = state.tool.value;
+  if (tool === "lasso" || tool === "polygon") {
+    return html`<div class="float options segments" role="group" aria-label="What the shape does">
+      ${/** @type {const} */ ([["add", "Add"], ["remove", "Subtract"], ["replace", "Replace"], ["split", "Split off"]]).map(
+        ([name, label]) => html`<button type="button" class="icon-button" aria-pressed=${String(shape.does.value === name)} onClick=${() => (shape.does.value = name)}>${label}</button>`,
+      )}
+    </div>`;
+  }
   if (tool !== "brush" && tool !== "eraser") return null;
   return html`<div class="float options">
     <label class="row">
@@ -385,21 +426,28 @@ effect(() => {
   return () => clearTimeout(timer);
 });
 
-function Busy() {
+export function Busy() {
   if (!slow.value) return null;
   const model = state.project.value?.settings.track.model;
-  return html`<div class="float busy" role="status"><span class="spinner"></span>${model} is looking at the frame…</div>`;
+  return html`<span class="busy row" role="status"><span class="spinner"></span>${model} is looking at the frame…</span>`;
 }
 
-function Hint() {
-  const problem = frameProblem.value;
-  if (problem) return html`<div class="nothing"><p role="alert">${problem}</p></div>`;
-  if (hintShown.value) {
-    return html`<div class="nothing"><p>Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.</p></div>`;
-  }
-  if (state.prompts.value.length || painting.value || state.working.value.length) return null;
-  return html`<div class="nothing"><p>Click on what you want to cut out, or drag a box around it.</p></div>`;
+/** Marks the picture as that of another frame, while it is. */
+function StandIn() {
+  if (!preview.value) return null;
+  return html`<div class="float stand-in" role="status">Key frame ${preview.value.near}; frame ${state.frame.value} is coming…</div>`;
 }
+
+function Problem() {
+  const problem = frameProblem.value;
+  return problem && html`<div class="nothing"><p role="alert">${problem}</p></div>`;
+}
+
+effect(() => {
+  if (hintShown.value) hint.value = "Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.";
+  else if (state.project.value && !state.prompts.value.length) hint.value = "Click on what you want to cut out, or drag a box around it.";
+  else hint.value = "";
+});
 
 function Correction() {
   const pending = state.pendingCorrection.value;
