@@ -68,7 +68,7 @@ def test_a_correction_keeps_following_the_object(kind: str, tracked: Path, bunny
         assert iou(answer, at_once) > 0.99
         for masks in session.propagate(CORRECTED, JUDGED):
             last = masks[1].mask
-    assert iou(last, after) > 0.95
+    assert iou(last, after) > 0.9
 
 
 def test_a_negative_click_that_was_typed_ahead_means_the_same(tracked: Path, bunny_clip: Path, tmp_path: Path) -> None:
