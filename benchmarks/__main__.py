@@ -19,7 +19,9 @@ def main(
     parts: Annotated[list[str] | None, typer.Argument(help=f"What to measure: {', '.join(PARTS)} (all).")] = None,
     clips: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder in DAVIS layout, for agreement (besides the packaged clip) and review. May be repeated."),
+        typer.Option(
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip) and review. May be repeated."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,

@@ -1,8 +1,8 @@
 """How much corrections help where the review queue asks for them, against the same number elsewhere.
 
-A simulated person gives the first frame's mask to nano, tracks, and then corrects frame after frame: looks at it, clicks
-into the largest wrong region up to three times until the mask is good (IoU 0.9), and tracks again to both sides up to
-what was decided there. Which frames: those that the queue asks for ("correct here next"), random ones (the mean of two
+A simulated person gives the first frame's mask to nano, tracks, and then corrects frame after frame: looks at it,
+clicks into the largest wrong region up to three times until the mask is good (IoU 0.9), and tracks again to both sides
+up to what was decided there. Which frames: those that the queue asks for ("correct here next"), random ones (the mean of two
 draws), or equally spaced ones, placed for the number of corrections that there will be. A frame that turns out to be
 good counts as a correction too.
 
@@ -42,11 +42,10 @@ def measure_review(places: Sequence[Path], kept: Path) -> list[dict[str, Any]]:
     corrections. `kept` is the CSV with a row for every sequence and chooser."""
     done = _read(kept)
     for place in places:
-        for annotations in sorted(place.glob("Annotations/480p/*/")):
-            if {row["chooser"] for row in done if row["sequence"] == annotations.name} >= {"queue", "random", "spaced"}:
+        for masks in sorted(place.glob("Annotations/480p/*/")):
+            if any(row["sequence"] == masks.name for row in done):
                 continue
-            pictures = place / "JPEGImages" / "480p" / annotations.name
-            for row in measure_sequence(pictures, annotations):
+            for row in measure_sequence(place / "JPEGImages" / "480p" / masks.name, masks):
                 done.append(row)
                 _append(kept, row)
     choosers = dict.fromkeys(row["chooser"] for row in done)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from masklet.runs.prompting import Prompter
     from masklet.studio.sockets import Hub
 
-What = Literal["objects", "prompts", "masks", "settings", "history", "run"]
+What = Literal["objects", "prompts", "masks", "settings", "history", "run", "review"]
 _LOST, _PROMPT, _PAINTED, _EMPTY = 1, 2, 4, 8
 
 

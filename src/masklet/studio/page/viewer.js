@@ -8,6 +8,7 @@ import { frameProblem, framesArrived, pictureOf, want, widthFor } from "./frames
 import { entryOf, masksChanged, wantMasks } from "./masks.js";
 import { hint } from "./notices.js";
 import { previewAlphaSettings, previewed } from "./preview.js";
+import { drawHeat, heat } from "./review.js";
 import * as shape from "./shape.js";
 import * as state from "./state.js";
 import { crosshair, draftBox, hovered, listenTo, painting, panning, pointer } from "./tools.js";
@@ -64,6 +65,7 @@ function start(canvas) {
       unit: unit * size,
     };
     compose(context, scene);
+    drawHeat(context, index, scene);
     drawOnion(context, index, scene);
     const preview = hovered.peek();
     if (preview && state.view.peek() !== "matte") {
@@ -89,7 +91,7 @@ function start(canvas) {
         state.frame, state.view, state.opacity, state.prompts, state.shown, state.currentObject, state.tab,
         state.panelOpen, state.explanation, state.brushSize, state.tool, framesArrived, masksChanged, placement,
         viewSize, alphas, previewed, crosshair, draftBox, hovered, painting, pointer,
-        shape.corners, shape.tip, onion, onionStep,
+        shape.corners, shape.tip, onion, onionStep, heat,
       ]) source.value;
       ask();
     }),
