@@ -1,10 +1,10 @@
 """How much corrections help where the review queue asks for them, against the same number elsewhere.
 
 A simulated person gives the first frame's mask to nano, tracks, and then corrects frame after frame: looks at it,
-clicks into the largest wrong region up to three times until the mask is good (IoU 0.9), and tracks again to both sides
-up to what was decided there. Which frames: those that the queue asks for ("correct here next"), random ones (the mean of two
-draws), or equally spaced ones, placed for the number of corrections that there will be. A frame that turns out to be
-good counts as a correction too.
+clicks into the largest wrong region, up to five times, until the mask is good (IoU 0.9) or the next click would make
+it worse, and tracks again to both sides up to what was decided there. Which frames: those that the queue asks for
+("correct here next"), random ones (the mean of two draws), or equally spaced ones, placed for the number of corrections
+that there will be. A frame where no click helps counts as a correction too.
 
 Every row is kept in a CSV at once, so a measurement that was stopped goes on where it was.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from masklet.runs import actions
 from masklet.runs.prompting import Prompter
 
 COUNTS = (3, 5, 10)
-MOST_FRAMES, MOST_CLICKS, GOOD = 40, 3, 0.9
+CHOOSERS = {"queue", "random", "spaced"}
+MOST_FRAMES, MOST_CLICKS, GOOD = 40, 5, 0.9
 _FIELDS = ("sequence", "frames", "chooser", *(f"J{count}" for count in (0, *COUNTS)))
 
 #: The frame to correct next, of a project and how many were corrected; None where there is nothing left to do.
@@ -43,24 +44,22 @@ def measure_review(places: Sequence[Path], kept: Path) -> list[dict[str, Any]]:
     done = _read(kept)
     for place in places:
         for masks in sorted(place.glob("Annotations/480p/*/")):
-            if any(row["sequence"] == masks.name for row in done):
-                continue
-            for row in measure_sequence(place / "JPEGImages" / "480p" / masks.name, masks):
+            missing = CHOOSERS - {row["chooser"] for row in done if row["sequence"] == masks.name}
+            for row in measure_sequence(place / "JPEGImages" / "480p" / masks.name, masks, missing) if missing else ():
                 done.append(row)
                 _append(kept, row)
-    choosers = dict.fromkeys(row["chooser"] for row in done)
     return [
         {
             "chooser": chooser,
             "sequences": len({row["sequence"] for row in done}),
             **{name: float(np.mean([float(r[name]) for r in done if r["chooser"] == chooser])) for name in _FIELDS[3:]},
         }
-        for chooser in choosers
+        for chooser in sorted(CHOOSERS & {row["chooser"] for row in done})
     ]
 
 
-def measure_sequence(pictures: Path, annotations: Path) -> Iterator[dict[str, Any]]:
-    """A row for every chooser."""
+def measure_sequence(pictures: Path, annotations: Path, choosers: Set[str]) -> Iterator[dict[str, Any]]:
+    """A row for each of these choosers."""
     paths = sorted(pictures.glob("*.jpg"))
     paths = paths[:: -(-len(paths) // MOST_FRAMES)]
     truth = [np.asarray(Image.open(annotations / f"{path.stem}.png")) > 0 for path in paths]
@@ -75,19 +74,19 @@ def measure_sequence(pictures: Path, annotations: Path) -> Iterator[dict[str, An
             actions.track(project)
             before = _accuracy(project, truth)
 
-        def corrected(choose: Chooser, counts: Sequence[int]) -> list[float]:
+        def corrected(choose: Chooser, counts: Sequence[int] = COUNTS) -> list[float]:
             mine = Path(shutil.copy(tracked, Path(folder, "corrected.masklet")))
             with Project.open(mine) as project:
                 return _correct(project, truth, choose, counts)
 
-        found = {
-            "queue": corrected(_queue, COUNTS),
-            "random": np.mean([corrected(_random(len(paths), seed), COUNTS) for seed in (1, 2)], axis=0).tolist(),
-            "spaced": [corrected(_spaced(len(paths), count), [count])[0] for count in COUNTS],
+        measures: dict[str, Callable[[], list[float]]] = {
+            "queue": lambda: corrected(_queue),
+            "random": lambda: np.mean([corrected(_random(len(paths), seed)) for seed in (1, 2)], axis=0).tolist(),
+            "spaced": lambda: [corrected(_spaced(len(paths), count), [count])[0] for count in COUNTS],
         }
-    for chooser, scores in found.items():
-        numbers = [f"{100 * value:.2f}" for value in (before, *scores)]
-        yield dict(zip(_FIELDS, [annotations.name, len(paths), chooser, *numbers], strict=True))
+        for chooser in sorted(choosers):
+            numbers = [f"{100 * value:.2f}" for value in (before, *measures[chooser]())]
+            yield dict(zip(_FIELDS, [annotations.name, len(paths), chooser, *numbers], strict=True))
 
 
 def _correct(project: Project, truth: Sequence[np.ndarray], choose: Chooser, counts: Sequence[int]) -> list[float]:
@@ -106,16 +105,21 @@ def _correct(project: Project, truth: Sequence[np.ndarray], choose: Chooser, cou
 def _correct_frame(project: Project, prompter: Prompter, frame: int, truth_hw: np.ndarray) -> None:
     kept = project.mask(frame, 1)
     mask = np.zeros_like(truth_hw) if kept is None or kept.lost else kept.mask
-    if region_similarity(truth_hw, mask) >= GOOD:
-        judge(project, 1, frame, frame, "accepted")
-        return
+    accuracy, clicked = region_similarity(truth_hw, mask), False
     for _ in range(MOST_CLICKS):
-        point, label = next_click(truth_hw, mask)
-        answer = prompter.add(frame, 1, points=[point], labels=[label])
-        mask = answer.mask.mask if answer.mask is not None else np.zeros_like(truth_hw)
-        if region_similarity(truth_hw, mask) >= GOOD:
+        if accuracy >= GOOD:
             break
-    actions.finish(actions.follow_steps(project, frame, 1, "both"))
+        point, label = next_click(truth_hw, mask)
+        offered = prompter.preview(frame, 1, points=[point], labels=[label]).mask
+        better = region_similarity(truth_hw, offered)
+        if better <= accuracy:
+            break
+        prompter.add(frame, 1, points=[point], labels=[label])
+        mask, accuracy, clicked = offered, better, True
+    if clicked:
+        actions.finish(actions.follow_steps(project, frame, 1, "both"))
+    else:
+        judge(project, 1, frame, frame, "accepted")
 
 
 def _queue(project: Project, _: int) -> int | None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from pydantic import TypeAdapter
 
 from masklet.errors import InputError
 from masklet.project.file import sound
@@ -378,12 +379,14 @@ def _objects(project: Project, wanted: Iterable[int] | None) -> list[int]:
 
 # --- verdicts
 
+_VERDICTS = TypeAdapter(list[Reviewed])
+
 
 def reviewed(project: Project, object_id: int, verdict: Verdict | None = None) -> list[Reviewed]:
     """The verdicts about an object that still hold: its masks there are those that were looked at."""
     return [
         kept
-        for kept in (sound(lambda given: Reviewed(**given), row) for row in project.verdicts)
+        for kept in sound(lambda row: _VERDICTS.validate_python(row["all"]), {"all": project.verdicts})
         if kept.object_id == object_id
         and verdict in (None, kept.verdict)
         and kept.masks == _digest(project, object_id, kept.first, kept.last)
