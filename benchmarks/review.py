@@ -1,10 +1,10 @@
 """How much corrections help where the review queue asks for them, against the same number elsewhere.
 
-A simulated person gives the first frame's mask to nano, tracks, and then corrects frame after frame: looks at it,
-clicks into the largest wrong region, up to five times, until the mask is good (IoU 0.9) or the next click would make
-it worse, and tracks again to both sides up to what was decided there. Which frames: those that the queue asks for
-("correct here next"), random ones (the mean of two draws), or equally spaced ones, placed for the number of corrections
-that there will be. A frame where no click helps counts as a correction too.
+A simulated person gives the first frame's mask to nano, tracks, and then corrects frame after frame, and tracks again
+to both sides up to what was decided there. A correction is up to eight clicks, each into the region that is most wrong
+then, of which those are kept that gave the best mask ("clicks"), or the true mask ("paint"), which leaves out how well
+the network takes clicks. Which frames: those that the queue asks for ("correct here next"), random ones, or equally
+spaced ones, placed for the number of corrections that there will be. A frame where no click helps counts too.
 
 Every row is kept in a CSV at once, so a measurement that was stopped goes on where it was.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,39 +30,39 @@ from masklet.runs import actions
 from masklet.runs.prompting import Prompter
 
 COUNTS = (3, 5, 10)
-CHOOSERS = {"queue", "random", "spaced"}
-MOST_FRAMES, MOST_CLICKS, GOOD = 40, 5, 0.9
-_FIELDS = ("sequence", "frames", "chooser", *(f"J{count}" for count in (0, *COUNTS)))
+WAYS = [(by, chooser) for by in ("clicks", "paint") for chooser in ("queue", "random", "spaced")]
+MOST_FRAMES, MOST_CLICKS, GOOD = 40, 8, 0.9
+_FIELDS = ("sequence", "frames", "by", "chooser", *(f"J{count}" for count in (0, *COUNTS)))
 
 #: The frame to correct next, of a project and how many were corrected; None where there is nothing left to do.
 Chooser = Callable[[Project, int], int | None]
 
 
 def measure_review(places: Sequence[Path], kept: Path) -> list[dict[str, Any]]:
-    """Mean J (0 to 100) of every chooser over the sequences of data sets in DAVIS layout, after 0, 3, 5, 10
-    corrections. `kept` is the CSV with a row for every sequence and chooser."""
+    """Mean J (0 to 100) of every way to correct over the sequences of data sets in DAVIS layout, after 0, 3, 5, 10
+    corrections. `kept` is the CSV with a row for every sequence and way."""
     done = _read(kept)
     for place in places:
         for masks in sorted(place.glob("Annotations/480p/*/")):
-            missing = CHOOSERS - {row["chooser"] for row in done if row["sequence"] == masks.name}
+            there = [(row["by"], row["chooser"]) for row in done if row["sequence"] == masks.name]
+            missing = [way for way in WAYS if way not in there]
             for row in measure_sequence(place / "JPEGImages" / "480p" / masks.name, masks, missing) if missing else ():
                 done.append(row)
                 _append(kept, row)
+    ways = {way: [row for row in done if (row["by"], row["chooser"]) == way] for way in WAYS}
     return [
-        {
-            "chooser": chooser,
-            "sequences": len({row["sequence"] for row in done}),
-            **{name: float(np.mean([float(r[name]) for r in done if r["chooser"] == chooser])) for name in _FIELDS[3:]},
-        }
-        for chooser in sorted(CHOOSERS & {row["chooser"] for row in done})
+        {"by": by, "chooser": chooser, "sequences": len(rows)}
+        | {name: float(np.mean([float(row[name]) for row in rows])) for name in _FIELDS[4:]}
+        for (by, chooser), rows in ways.items()
+        if rows
     ]
 
 
-def measure_sequence(pictures: Path, annotations: Path, choosers: Set[str]) -> Iterator[dict[str, Any]]:
-    """A row for each of these choosers."""
+def measure_sequence(pictures: Path, masks: Path, ways: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """A row for each of these ways."""
     paths = sorted(pictures.glob("*.jpg"))
     paths = paths[:: -(-len(paths) // MOST_FRAMES)]
-    truth = [np.asarray(Image.open(annotations / f"{path.stem}.png")) > 0 for path in paths]
+    truth = [np.asarray(Image.open(masks / f"{path.stem}.png")) > 0 for path in paths]
     with tempfile.TemporaryDirectory(prefix="masklet-review-") as folder:
         clip = Path(folder, "clip")
         clip.mkdir()
@@ -73,53 +73,59 @@ def measure_sequence(pictures: Path, annotations: Path, choosers: Set[str]) -> I
             project.add_prompt(0, 1, mask=truth[0])
             actions.track(project)
             before = _accuracy(project, truth)
+        for by, chooser in ways:
+            scores = []
+            # Equally spaced frames depend on how many there will be.
+            for counts in [(count,) for count in COUNTS] if chooser == "spaced" else [COUNTS]:
+                mine = Path(shutil.copy(tracked, Path(folder, "corrected.masklet")))
+                choose = {
+                    "queue": _queue,
+                    "random": _random(len(paths), masks.name),
+                    "spaced": _spaced(len(paths), counts[-1]),
+                }[chooser]
+                with Project.open(mine) as project:
+                    scores += _correct(project, truth, choose, counts, by)
+            numbers = [f"{100 * value:.2f}" for value in (before, *scores)]
+            yield dict(zip(_FIELDS, [masks.name, len(paths), by, chooser, *numbers], strict=True))
 
-        def corrected(choose: Chooser, counts: Sequence[int] = COUNTS) -> list[float]:
-            mine = Path(shutil.copy(tracked, Path(folder, "corrected.masklet")))
-            with Project.open(mine) as project:
-                return _correct(project, truth, choose, counts)
 
-        measures: dict[str, Callable[[], list[float]]] = {
-            "queue": lambda: corrected(_queue),
-            "random": lambda: np.mean([corrected(_random(len(paths), seed)) for seed in (1, 2)], axis=0).tolist(),
-            "spaced": lambda: [corrected(_spaced(len(paths), count), [count])[0] for count in COUNTS],
-        }
-        for chooser in sorted(choosers):
-            numbers = [f"{100 * value:.2f}" for value in (before, *measures[chooser]())]
-            yield dict(zip(_FIELDS, [annotations.name, len(paths), chooser, *numbers], strict=True))
-
-
-def _correct(project: Project, truth: Sequence[np.ndarray], choose: Chooser, counts: Sequence[int]) -> list[float]:
+def _correct(
+    project: Project, truth: Sequence[np.ndarray], choose: Chooser, counts: Sequence[int], by: str
+) -> list[float]:
     """J after each number of corrections."""
     prompter = Prompter(project)
     scores = []
     for count in range(1, max(counts) + 1):
         frame = choose(project, count - 1)
         if frame is not None:
-            _correct_frame(project, prompter, frame, truth[frame])
+            if by == "paint":
+                prompter.paint(frame, 1, truth[frame])
+            if by == "paint" or _click(project, prompter, frame, truth[frame]):
+                actions.finish(actions.follow_steps(project, frame, 1, "both"))
+            else:
+                judge(project, 1, frame, frame, "accepted")
         if count in counts:
             scores.append(_accuracy(project, truth))
     return scores
 
 
-def _correct_frame(project: Project, prompter: Prompter, frame: int, truth_hw: np.ndarray) -> None:
+def _click(project: Project, prompter: Prompter, frame: int, truth_hw: np.ndarray) -> bool:
+    """Corrects a mask with clicks; whether they made it better."""
     kept = project.mask(frame, 1)
     mask = np.zeros_like(truth_hw) if kept is None or kept.lost else kept.mask
-    accuracy, clicked = region_similarity(truth_hw, mask), False
-    for _ in range(MOST_CLICKS):
-        if accuracy >= GOOD:
-            break
+    best, clicks = region_similarity(truth_hw, mask), 0
+    points, labels = [], []
+    while len(points) < MOST_CLICKS and best < GOOD:
         point, label = next_click(truth_hw, mask)
-        offered = prompter.preview(frame, 1, points=[point], labels=[label]).mask
-        better = region_similarity(truth_hw, offered)
-        if better <= accuracy:
-            break
-        prompter.add(frame, 1, points=[point], labels=[label])
-        mask, accuracy, clicked = offered, better, True
-    if clicked:
-        actions.finish(actions.follow_steps(project, frame, 1, "both"))
-    else:
-        judge(project, 1, frame, frame, "accepted")
+        points.append(point)
+        labels.append(label)
+        mask = prompter.preview(frame, 1, points=points, labels=labels).mask
+        accuracy = region_similarity(truth_hw, mask)
+        if accuracy > best:
+            best, clicks = accuracy, len(points)
+    if clicks:
+        prompter.add(frame, 1, points=points[:clicks], labels=labels[:clicks])
+    return bool(clicks)
 
 
 def _queue(project: Project, _: int) -> int | None:
@@ -127,8 +133,8 @@ def _queue(project: Project, _: int) -> int | None:
     return None if asked is None else asked.frame
 
 
-def _random(frames: int, seed: int) -> Chooser:
-    drawn = np.random.default_rng(seed).permutation(np.arange(1, frames))
+def _random(frames: int, name: str) -> Chooser:
+    drawn = np.random.default_rng(list(name.encode())).permutation(np.arange(1, frames))
     return lambda _, done: int(drawn[done])
 
 

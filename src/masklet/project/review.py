@@ -24,6 +24,8 @@ from masklet.results import Box, Explanation, ObjectMask, Scores
 Reason = Literal["rejected", "lost", "low score", "score drop", "motion", "area jump", "two near candidates", "edge"]
 Verdict = Literal["accepted", "rejected"]
 
+# The first three are what the studio's timeline marks as doubtful too, while masks still arrive (page/lanes.js); a test
+# holds the two together.
 #: An object score (a logit) this close to zero means that the model is not sure the object is there.
 DOUBT_SCORE = 1.0
 #: A predicted IoU below this share of what is usual for the object is doubtful, up to a bound that is fine for all.
@@ -154,11 +156,6 @@ def _touches(box: Box, size: tuple[int, int]) -> bool:
     return box[0] <= 0 or box[1] <= 0 or box[2] >= width or box[3] >= height
 
 
-def is_doubtful(reasons: Iterable[Reason]) -> bool:
-    """Whether the timeline marks a frame with these reasons."""
-    return bool({"low score", "score drop", "motion"} & set(reasons))
-
-
 def expected_errors(facts: Sequence[FrameFacts], reasons: Sequence[Mapping[Reason, str]]) -> np.ndarray:
     """How much of every frame's mask is expected to be wrong: float64 (frames,), 0 to 1; none of what was decided.
 
@@ -247,6 +244,15 @@ def heat_map(mask_hw: np.ndarray, neighbours: Sequence[np.ndarray], explanation:
     heat = cv2.GaussianBlur(heat, (0, 0), min(sigma, 24.0))
     most = float(heat.max())
     return heat / most if most > 1e-3 else np.zeros_like(heat)
+
+
+def hottest(heat_hw: np.ndarray) -> tuple[float, float] | None:
+    """The place (x, y) deepest inside the hot part of a heat map; None where nothing is hot."""
+    if not heat_hw.any():
+        return None
+    hot = np.pad((heat_hw > 0.6).view(np.uint8), 1)
+    _, _, _, (x, y) = cv2.minMaxLoc(cv2.distanceTransform(hot, cv2.DIST_L2, 5))
+    return x - 0.5, y - 0.5
 
 
 def _moved_onto(mask_hw: np.ndarray, onto_hw: np.ndarray) -> np.ndarray | None:
@@ -357,9 +363,7 @@ def next_click(project: Project, objects: Iterable[int] | None = None) -> NextCl
         best = NextClick(known, seen.facts[at].frame, None, round(float(gained[at]), 2), words)
     if best is None:
         return None
-    heat = heat_of(project, best.object_id, best.frame)
-    y, x = np.unravel_index(int(heat.argmax()), heat.shape)
-    point = (float(x) + 0.5, float(y) + 0.5) if heat.any() else None
+    point = hottest(heat_of(project, best.object_id, best.frame))
     return NextClick(**{**asdict(best), "point": point})
 
 

@@ -183,7 +183,7 @@ function Panel() {
           onClick=${() => (state.tab.value = entry.name)}
           onKeyDown=${keys}
         >
-          <${Icon} name=${entry.icon} />${entry.label}
+          ${entry.label}
         </button>`,
       )}
     </div>
