@@ -9,10 +9,22 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, network, report, review, roofline, video
+from benchmarks import agreement, network, report, review, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
-PARTS = ("roofline", "ways", "resolutions", "objects", "track", "agreement", "start-up", "long", "review")
+PARTS = (
+    "roofline",
+    "ways",
+    "resolutions",
+    "objects",
+    "pathways",
+    "track",
+    "agreement",
+    "start-up",
+    "long",
+    "review",
+    "studio",
+)
 
 
 def main(
@@ -26,6 +38,9 @@ def main(
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
     rounds: Annotated[int, typer.Option(help="Timed runs of each candidate.")] = 5,
+    against: Annotated[
+        Path | None, typer.Option(help="Another checkout, whose studio is measured in turn with this one's.")
+    ] = None,
     frames: Annotated[int, typer.Option(help="Frames of the long video.")] = 2000,
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON to write.")] = Path(
         "benchmarks/results/latest.json"
@@ -45,6 +60,8 @@ def main(
         python -m benchmarks agreement --clips DAVIS
 
         python -m benchmarks review --clips DAVIS
+
+        python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
     unknown = set(parts or ()) - set(PARTS)
     if unknown:
@@ -65,11 +82,18 @@ def main(
             network.measure_objects("nano", 256, fast, 3 * rounds),
             network.measure_objects(model, 512, fast, max(1, rounds // 2)),
         ],
+        "pathways": lambda: [
+            network.measure_pathways("nano", 512, fast, 2 * rounds),
+            network.measure_pathways(model, 512, fast, max(1, rounds // 2)),
+        ],
         "track": lambda: [video.measure_track_command(dtype, min(3, rounds)) for dtype in dtypes],
         "agreement": lambda: agreement.measure_agreement("nano", clips or ()),
         "start-up": lambda: video.measure_start_up(rounds),
         "long": lambda: [video.measure_long_video(frames)],
         "review": lambda: review.measure_review(clips or (), output.with_name(f"{output.stem}_review.csv")),
+        "studio": lambda: studio.measure_studio(
+            ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
+        ),
     }
     for part in PARTS:
         if part in wanted:
@@ -78,6 +102,10 @@ def main(
             report.show({part: results[part]}, console)
             report.write_json(output, results)
     console.print(f"written: {output}")
+    if "studio" in wanted:
+        words = output.with_suffix(".md")
+        words.write_text(studio.table(results["studio"]))
+        console.print(f"written: {words}")
     if picture is not None:
         report.plot(results, picture)
         console.print(f"written: {picture}")

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import studio
 from masklet.runtime import cpu_has_fast_bfloat16
 
 
@@ -71,6 +72,11 @@ def show(results: dict[str, Any], console: Console) -> None:
         for n, seconds in part["seconds"].items():
             table.add_row(n, f"{seconds:.3f}", f"{part['share of n times one'][n]:.0%}")
         console.print(table)
+    for part in results.get("pathways", []):
+        console.print(
+            f"{part['model']} at {part['size']}², {part['dtype']}: "
+            f"three pathways cost {part['three cost']:.2f}× as much as one"
+        )
     for part in results.get("track", []):
         console.print(f"masklet track, nano, 720p, {part['dtype']}: {part['fps']:.1f} frames/s")
     if results.get("review"):
@@ -91,6 +97,8 @@ def show(results: dict[str, Any], console: Console) -> None:
     if "start-up" in results:
         for name, seconds in results["start-up"].items():
             console.print(f"start-up, {name}: {seconds:.2f} s")
+    if "studio" in results:
+        console.print(studio.table(results["studio"]), soft_wrap=True)
     for part in results.get("long", []):
         console.print(
             f"{part['objects']} object(s): resident memory at frame {part['late']} against {part['early']}: "

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -275,6 +276,28 @@ class FrameMasks:
         logits = torch.from_numpy(np.stack([mask.logits for mask in self])[:, None])
         low_res = next(iter(self)).low_res_logits_hw
         return logits if low_res is None else logits.to(low_res.device)
+
+
+def found_again(lost: Mapping[int, bool]) -> set[int]:
+    """The frames on which an object is seen again that was lost on the frames just before, and seen before those.
+
+    Args:
+        lost: by frame, in any order, for all frames that were looked at.
+    """
+    found = set()
+    before, seen = -2, False
+    for frame in sorted(lost):
+        seen = seen and frame == before + 1
+        if seen and lost[before] and not lost[frame]:
+            found.add(frame)
+        before, seen = frame, seen or not lost[frame]
+    return found
+
+
+def stretches(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of every stretch of frames that follow each other; frames rise."""
+    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(frames), 1) if b != a + 1), len(frames)]
+    return [(frames[a], frames[b - 1]) for a, b in pairwise(breaks) if a < b]
 
 
 def _finite(value: Any) -> float | None:

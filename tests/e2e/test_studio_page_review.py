@@ -92,7 +92,7 @@ def test_stretches_are_looked_at_accepted_and_rejected(studio: Studio, page) -> 
     # What is rejected comes first, and says so.
     page.click(".review-entry:has-text('frame 44')")
     wait_for_frame(page, 44)
-    page.keyboard.press("Shift+D")
+    page.keyboard.press("Shift+M")
     page.wait_for_selector("li:first-child .review-entry:has-text('rejected by you')")
     assert queue(studio)[0] == (44, 44)
     assert watched.problems == []

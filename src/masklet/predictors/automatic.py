@@ -16,11 +16,10 @@ from masklet.masks import rle as run_lengths
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
-from masklet.models.prompt_encoder import POSITIVE
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT, POSITIVE
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.image import ImagePredictor
 from masklet.predictors.pictures import ImageArray, as_rgb
-from masklet.predictors.results import FEEDBACK_LIMIT
 from masklet.predictors.windows import Upsampler
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.models import SAM2, Candidates, ImageFeatures
 from masklet.models.pixels import image_to_input
-from masklet.models.prompt_encoder import input_points
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
 from masklet.models.sam2 import MASK_PROMPT_LOGIT
 from masklet.predictors.pictures import as_rgb
-from masklet.predictors.results import FEEDBACK_LIMIT, ImageMasks
+from masklet.predictors.results import ImageMasks
 from masklet.prompts import Prompt
 from masklet.weights.loading import resolve_model
 

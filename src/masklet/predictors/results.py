@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
-
-#: Masks are fed back to the decoder with their logits inside this range, as in the reference.
-FEEDBACK_LIMIT = 32.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,6 +80,7 @@ def make_app(studio: Studio) -> ASGIApp:
         files,
         models,
         pictures,
+        playback,
         projects,
         prompts,
         review,
@@ -104,7 +105,7 @@ def make_app(studio: Studio) -> ASGIApp:
     )
     app.state.studio = studio
     problems.install(app)
-    for module in (files, projects, pictures, prompts, edits, review, tracking, exports, models, socket):
+    for module in (files, projects, pictures, playback, prompts, edits, review, tracking, exports, models, socket):
         app.include_router(module.router)
     app.mount("/", _Page(directory=PAGE, html=True, check_dir=False))
     return Guard(app, studio.access, studio.root.upload_limit)

@@ -83,8 +83,8 @@ def build_sam2_video_predictor(
 
     Args:
         vos_optimized: nothing to do: masklet compiles nothing.
-        policy: ``samurai`` or ``recency`` (plain SAM 2), or a policy object. By default a model type tracks with
-            SAMURAI, ``configs/samurai/…`` too, and other configs with recency.
+        policy: the name of one (``recency`` is plain SAM 2; see docs/policies.md), or a policy object. By default a
+            model type tracks with SAMURAI, ``configs/samurai/…`` too, and other configs with recency.
         policy_settings: settings of a policy given by name: ``kf_score_weight=0.15`` …
 
     The other arguments, and what is raised, are those of :func:`build_sam2`; ``apply_postprocessing`` also makes the

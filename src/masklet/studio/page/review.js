@@ -105,7 +105,7 @@ export const REVIEWING = [
   { group: "Review", keys: ["f"], label: "Next stretch to review", run: () => lookAtNext(1) },
   { group: "Review", keys: ["Shift+f"], label: "Previous one", run: () => lookAtNext(-1) },
   { group: "Review", keys: ["Shift+a"], label: "Accept it", run: () => judge("accepted") },
-  { group: "Review", keys: ["Shift+d"], label: "Reject it", run: () => judge("rejected") },
+  { group: "Review", keys: ["Shift+m"], label: "Reject it", run: () => judge("rejected") },
   { group: "Review", keys: ["Shift+w"], label: "Correct here next: where one click helps most", run: correctNext },
 ];
 
@@ -159,7 +159,7 @@ export function Review() {
       <${IconButton} icon="chevron-left" label="Previous stretch" keys="Shift+F" disabled=${!found.queue.length} onClick=${() => lookAtNext(-1)} />
       <${IconButton} icon="chevron-right" label="Next stretch" keys="F" disabled=${!found.queue.length} onClick=${() => lookAtNext(1)} />
       <${IconButton} icon="check" label="Accept: these masks are right" keys="Shift+A" disabled=${at < 0} onClick=${() => judge("accepted")} />
-      <${IconButton} icon="close" label="Reject: these masks are wrong" keys="Shift+D" disabled=${at < 0} onClick=${() => judge("rejected")} />
+      <${IconButton} icon="close" label="Reject: these masks are wrong" keys="Shift+M" disabled=${at < 0} onClick=${() => judge("rejected")} />
     </div>
     <ol class="review-list" aria-label="Stretches to review, worst first">
       ${found.queue.map((stretch) => html`<${Entry} key=${keyOf(stretch)} stretch=${stretch} />`)}
