@@ -101,7 +101,7 @@ def _correct(
             if by == "paint":
                 prompter.paint(frame, 1, truth[frame])
             if by == "paint" or _click(project, prompter, frame, truth[frame]):
-                actions.finish(actions.follow_steps(project, frame, 1, "both"))
+                actions.follow(project, frame, 1, "both")
             else:
                 judge(project, 1, frame, frame, "accepted")
         if count in counts:
