@@ -26,13 +26,9 @@ export function startReview() {
   effect(() => {
     const project = state.project.value;
     state.lanes.value;
-    if (!project || state.tab.value !== "review" || !state.panelOpen.value) {
-      batch(() => {
-        heat.value = null;
-        if (!project) review.value = null;
-      });
-      return undefined;
-    }
+    heat.value = null; // what it showed may have been put right
+    if (!project) review.value = null;
+    if (!project || state.tab.value !== "review" || !state.panelOpen.value) return undefined;
     const controller = new AbortController();
     const timer = setTimeout(async () => {
       try {
@@ -92,6 +88,8 @@ async function correctNext() {
   if (!next) return notify("Nothing is left to correct: track something first, or you have decided all of it.");
   batch(() => {
     showTabOnly("review");
+    const around = answer.queue.find(({ object_id: id, first, last }) => id === next.object_id && first <= next.frame && next.frame <= last);
+    chosen.value = around ? keyOf(around) : "";
     state.currentObject.value = next.object_id;
     state.tool.value = "point";
     actions.seek(next.frame);
@@ -186,7 +184,7 @@ function Entry({ stretch }) {
     >
       <img src=${api.thumbnailAddress(project.id, stretch.worst, project.media.fingerprint)} alt="" loading="lazy" />
       <span class="stack">
-        <b class="ellipsis">${nameOf(stretch.object_id)}, ${frames}</b>
+        <b>${nameOf(stretch.object_id)}, ${frames}</b>
         <span class="small dim">${stretch.words}</span>
       </span>
     </button>
