@@ -7,10 +7,10 @@
 | module | what it does |
 | --- | --- |
 | `registry` | which formats there are; `write` |
-| `base` | what a format is: name, options, one way of writing |
+| `base` | what a format is: options, and one way of writing |
 | `job` | what a format writes from: frames with finished masks, names, progress, cancel |
 | `output` | files that appear complete or not at all |
-| `labels`, `imaging` | label pictures, picture files |
+| `labels`, `imaging`, `xml` | label pictures, picture files, XML |
 | `writers/` | one module per idea |
 """
 

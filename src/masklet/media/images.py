@@ -328,7 +328,7 @@ def write_image(
     *,
     quality: int = 95,
     overwrite: bool = True,
-    palette: Sequence[tuple[int, int, int]] | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
     format: Literal["png", "jpg", "tif", "webp", "bmp", "exr"] | None = None,
 ) -> None:
     """Write a picture; the file is complete or not there at all.
@@ -381,7 +381,7 @@ def write_image(
         temporary.write_bytes(data)
 
 
-def _encode(kind: str, array: npt.NDArray[Any], quality: int, palette: Sequence[tuple[int, int, int]] | None) -> bytes:
+def _encode(kind: str, array: npt.NDArray[Any], quality: int, palette: Sequence[Sequence[int]] | None) -> bytes:
     from PIL import Image
 
     if palette is not None:

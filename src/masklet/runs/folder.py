@@ -243,9 +243,8 @@ class _Files:
             report.files.insert(-1, self.folder / OVERLAY)
 
     def _export(self, name: str, format_name: str, frames: list[int], **options: Any) -> None:
-        exporter = registry.get(format_name)
         job = self._job(format_name, InPlace(self.folder / name), frames[0], frames[-1])
-        exporter.write(job, exporter.parse(options))
+        registry.get(format_name).parse(options).write(job)
         self._notes += job.notes
 
     def _complete_masks(self, frames: list[int]) -> None:
@@ -284,7 +283,7 @@ class _Files:
             objects=[known.id for known in self.project.objects()],
             start=first,
             end=last,
-            finishing=finishing or self._finishing(registry.get(format_name).soft),
+            finishing=finishing or self._finishing(registry.get(format_name).soft_edges),
             template=template,
             output=output,
             progress=lambda done, total: self._tell(TrackProgress(format_name, done, total)),
@@ -314,9 +313,9 @@ class _Files:
 
 
 def _stream(job: Job, **options: Any) -> AbstractContextManager[Put]:
-    exporter = registry.get(job.format_name)
+    exporter = registry.get(job.format_name).parse(options)
     assert isinstance(exporter, StreamExporter)
-    return exporter.stream(job, exporter.parse(options))
+    return exporter.stream(job)
 
 
 def _names(project: Project) -> dict[int, str]:
