@@ -25,6 +25,7 @@ from masklet.media.types import ImageArray
 # Cineon film density (Kodak; 10-bit code values): black, white, density per code, gamma of the negative.
 _CINEON_BLACK, _CINEON_WHITE, _CINEON_STEP, _CINEON_GAMMA = 95, 685, 0.002, 0.6
 _TIFF_BITS_PER_SAMPLE = 258
+_EXR, _DPX = b"\x76\x2f\x31\x01", (b"SDPX", b"XPDS")
 _DPX_TRANSFER_OFFSET = 801
 _DPX_LOGARITHMIC = {1, 3}
 
@@ -67,11 +68,9 @@ def read_image(path: str | os.PathLike[str]) -> ImageArray:
     """
     file = Path(path)
     head = _head(file)
-    if head[:4] == b"\x76\x2f\x31\x01":
+    if head.startswith(_EXR):
         return exr_to_rgb(read_exr(file))
-    if head[:4] in {b"SDPX", b"XPDS"}:
-        return _read_dpx(file, head)
-    array = _read_plain(file)
+    array = _read_plain(file, head)
     return over_black(array) if array.shape[2] == 4 else array
 
 
@@ -83,12 +82,12 @@ def read_rgba(path: str | os.PathLike[str]) -> ImageArray:
     """
     file = Path(path)
     head = _head(file)
-    if head[:4] == b"\x76\x2f\x31\x01":
+    if head.startswith(_EXR):
         linear = read_exr(file)
         alpha = np.clip(np.nan_to_num(linear[..., 3:]), 0, 1) if linear.shape[2] == 4 else np.ones_like(linear[..., :1])
         straight = np.concatenate([linear[..., :3] / np.maximum(alpha, 1e-6), alpha], axis=-1)
         return np.dstack([exr_to_rgb(straight), np.rint(alpha[..., 0] * 255).astype(np.uint8)])
-    array = _read_dpx(file, head) if head[:4] in {b"SDPX", b"XPDS"} else _read_plain(file)
+    array = _read_plain(file, head)
     if array.shape[2] == 4:
         return array
     return np.dstack([array, np.full(array.shape[:2], 255, np.uint8)])
@@ -134,7 +133,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     file = Path(path)
     head = _head(file)
-    if head[:4] not in {b"\x76\x2f\x31\x01", b"SDPX", b"XPDS"}:
+    if not head.startswith((_EXR, *_DPX)):
         try:
             with open_picture(file) as image:
                 width, height = image.size
@@ -163,14 +162,18 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _read_plain(path: Path) -> ImageArray:
+def _read_plain(path: Path, head: bytes) -> ImageArray:
     """uint8, height × width × 3 or 4 (straight alpha): Pillow, then OpenCV, then FFmpeg."""
     from PIL import UnidentifiedImageError
 
+    if head.startswith(_DPX):
+        return _read_dpx(path, head)
+    # Pillow would cut the low byte off instead of rounding.
+    is_deep_png = head.startswith(b"\x89PNG") and len(head) > 25 and head[24] == 16 and head[25] in {2, 6}
     try:
         with open_picture(path) as image:
-            if _is_deep_png(path) or _is_deep_tiff(image):
-                raise UnidentifiedImageError  # Pillow would cut the low byte off instead of rounding
+            if is_deep_png or _is_deep_tiff(image):
+                raise UnidentifiedImageError
             return _from_pillow(image)
     except MediaError:
         raise
@@ -188,11 +191,6 @@ def _read_plain(path: Path) -> ImageArray:
     if array is None:
         raise MediaError(f"{path} is not a picture that can be read, or it is damaged.")
     return array
-
-
-def _is_deep_png(path: Path) -> bool:
-    head = _head(path)
-    return head[:4] == b"\x89PNG" and len(head) > 25 and head[24] == 16 and head[25] in {2, 6}
 
 
 def _is_deep_tiff(image: Any) -> bool:
