@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from masklet.results import Scores
-from masklet.settings import CheckedSettings, setting
+from masklet.settings import CheckedSettings, Count, setting
 from masklet.tracking.motion import Box, BoxFilter
 
 if TYPE_CHECKING:
@@ -75,9 +75,6 @@ class PastFrame:
     crowded_out: bool = False
 
 
-PROMPT_FRAMES = setting(None, "Prompt frames", "Read only so many of the nearest prompt frames.")
-
-
 class Policy(CheckedSettings, ABC):
     """How a track goes on from frame to frame. Its fields are its settings; nobody else knows what they mean.
 
@@ -89,6 +86,8 @@ class Policy(CheckedSettings, ABC):
 
     name: ClassVar[str]
     description: ClassVar[str]
+
+    max_prompt_frames: Count | None = setting(None, "Prompt frames", "Read only so many of the nearest prompt frames.")
 
     @classmethod
     def noun(cls) -> str:
@@ -115,10 +114,30 @@ class Policy(CheckedSettings, ABC):
         """
 
     @abstractmethod
-    def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
-        """Select what ``frame`` reads when time runs in direction ``step`` (+1 or -1)."""
+    def recent(
+        self, prompts: Sequence[int], tracked: Mapping[int, Scores], frame: int, step: int, count: int
+    ) -> list[int]:
+        """The frames that ``frame`` reads beside those of prompts, the one of slot 0 first, at most ``count``.
 
-    @abstractmethod
+        What is left out here must be left out on every later frame as well: nobody keeps it.
+
+        Args:
+            prompts: prompted frames in the order in which they were first prompted.
+            tracked: scores of the tracked ones.
+            step: the direction of time (+1 or -1).
+        """
+
+    def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
+        """Select what ``frame`` reads when time runs in direction ``step``."""
+        prompts = select_prompts(bank, frame, self.max_prompt_frames)
+        frames = [(spec.num_memories - 1, memory) for memory in prompts.values()]
+        recent = self.recent([*bank.prompts], bank.recent_scores, frame, step, spec.num_memories - 1)
+        for slot, t in reversed([*enumerate(recent)]):
+            memory = latest(bank, prompts, t)
+            if memory is not None:
+                frames.append((slot, memory))
+        return Selection(frames, select_pointers(bank, prompts, frame, step, max_pointers))
+
     def reach(
         self,
         prompts: Sequence[int],
@@ -128,12 +147,10 @@ class Policy(CheckedSettings, ABC):
         spec: ModelSpec,
         max_pointers: int,
     ) -> set[int]:
-        """The frames whose memories ``frame`` or a frame after it (in direction ``step``) may still read.
-
-        Args:
-            prompts: prompted frames in the order in which they were first prompted.
-            tracked: scores of the tracked ones.
-        """
+        """The frames whose memories ``frame`` or a frame after it (in direction ``step``) may still read."""
+        near = {frame - step * distance for distance in range(1, max_pointers)}
+        recent = self.recent(prompts, tracked, frame, step, spec.num_memories - 1)
+        return near | {*recent} | reachable_prompts(prompts, frame, step, self.max_prompt_frames)
 
     def explain_choice(
         self, chosen: int, ious: Sequence[float], motion_scores: Sequence[float] | None, is_prompt: bool

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from masklet.settings import Count, Share, setting
 from masklet.tracking.motion import Box, BoxFilter, box_overlap
-from masklet.tracking.policies.base import (
-    PROMPT_FRAMES,
-    Choice,
-    MotionState,
-    PastFrame,
-    Policy,
-    Selection,
-    latest,
-    reachable_prompts,
-    select_pointers,
-    select_prompts,
-)
+from masklet.tracking.policies.base import Choice, MotionState, PastFrame, Policy
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
     from masklet.results import Scores
-    from masklet.tracking.memory import MemoryBank
 
 
 class Samurai(Policy):
@@ -47,7 +35,6 @@ class Samurai(Policy):
     memory_bank_kf_score_threshold: Share = setting(
         0.0, "Memory motion score", "Motion score above which a frame is remembered."
     )
-    max_prompt_frames: Count | None = PROMPT_FRAMES
 
     @classmethod
     def defaults(cls, spec: ModelSpec) -> dict[str, Any]:
@@ -86,40 +73,18 @@ class Samurai(Policy):
         count = motion.stable_frames if settled else motion.stable_frames + 1
         return Choice(best, MotionState(expected.update(box), count), scores, final)
 
-    def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
-        prompts = select_prompts(bank, frame, self.max_prompt_frames)
-        frames = [(spec.num_memories - 1, memory) for memory in prompts.values()]
-        ranked = self._good_frames(bank.prompts, bank.recent_scores, frame, step)[: spec.num_memories - 1]
-        if frame - step not in ranked:
-            # The frame just before is always read, whatever its scores; it has its slot even if it is a prompt frame.
-            ranked = [frame - step, *ranked][: spec.num_memories - 1]
-        for slot in range(len(ranked) - 1, -1, -1):
-            memory = latest(bank, prompts, ranked[slot])
-            if memory is not None:
-                frames.append((slot, memory))
-        return Selection(frames, select_pointers(bank, prompts, frame, step, max_pointers))
+    def recent(
+        self, prompts: Sequence[int], tracked: Mapping[int, Scores], frame: int, step: int, count: int
+    ) -> list[int]:
+        """The latest good frames.
 
-    def reach(
-        self,
-        prompts: Sequence[int],
-        tracked: Mapping[int, Scores],
-        frame: int,
-        step: int,
-        spec: ModelSpec,
-        max_pointers: int,
-    ) -> set[int]:
-        near = {frame - step * distance for distance in range(1, max(max_pointers, 2))}
-        good = self._good_frames(prompts, tracked, frame, step)[: spec.num_memories - 1]
-        return near | set(good) | reachable_prompts(prompts, frame, step, self.max_prompt_frames)
-
-    def _good_frames(self, prompts: Iterable[int], tracked: Mapping[int, Scores], frame: int, step: int) -> list[int]:
-        """Tracked frames behind ``frame`` that are good enough to be read, latest first.
-
-        The frame next to the first prompt is passed over, as published (its scan ends at frame 2).
+        The frame just before is always read, whatever its scores, and even if it is a prompt frame. The frame next to
+        the first prompt is passed over, as published (its scan ends at frame 2).
         """
         first = next(iter(prompts), None)
         behind = sorted((t for t in tracked if (frame - t) * step > 0), key=lambda t: -t * step)
-        return [t for t in behind if (first is None or abs(t - first) > 1) and self._is_good(tracked[t])]
+        good = [t for t in behind if (first is None or abs(t - first) > 1) and self._is_good(tracked[t])]
+        return (good if frame - step in good[:count] else [frame - step, *good])[:count]
 
     def _is_good(self, scores: Scores) -> bool:
         return (
@@ -156,11 +121,7 @@ class Samurai(Policy):
         for value, least, words in (
             (seen.predicted_iou, self.memory_bank_iou_threshold, "Its predicted IoU"),
             (seen.object_score, self.memory_bank_obj_score_threshold, "Its object score"),
-            (
-                past.scores.motion_score,
-                self.memory_bank_kf_score_threshold,
-                "Its overlap with where motion expected it",
-            ),
+            (seen.motion_score, self.memory_bank_kf_score_threshold, "Its overlap with where motion expected it"),
         ):
             if value is not None and not value > least:
                 return f"{words}, {value:.2f}, is not above {least:g}."
