@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masklet.errors import DeviceMemoryError
 from masklet.models.fpn import ImageEncoder
 from masklet.models.layers import MLP
 from masklet.models.mask_decoder import Candidates, MaskDecoder
@@ -18,11 +19,14 @@ from masklet.models.positions import sine_of_distance, sine_table
 from masklet.models.products import Linear
 from masklet.models.prompt_encoder import PADDING, PromptEncoder
 from masklet.models.specs import ModelSpec
+from masklet.settings import RESOLUTION_MIN, RESOLUTION_STEP
 
 #: Mask logits of a frame in which the object isn't visible.
 ABSENT = -1024.0
 #: A mask prompt becomes logits of plus and minus this.
 MASK_PROMPT_LOGIT = 10.0
+#: Masks are fed back to the decoder with their logits inside this range, as in the reference.
+FEEDBACK_LIMIT = 32.0
 #: Masks enter the memory encoder as ``sigmoid(logits) * MEMORY_SCALE + MEMORY_BIAS``.
 MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0
 #: These parts compute in float32 whatever the format of the rest: they are a hundredth of the work, and rounding in
@@ -233,6 +237,21 @@ class SAM2(nn.Module):
             absent = 1 - visible_b1.to(memory.dtype)
             memory = memory + absent[..., None, None] * self.no_obj_embed_spatial[..., None, None]
         return memory
+
+
+def too_small(model: SAM2, image_size: int) -> DeviceMemoryError:
+    """What to tell where a device has no room for a network at this resolution."""
+    smaller = max(RESOLUTION_MIN, image_size // 2 // RESOLUTION_STEP * RESOLUTION_STEP)
+    return DeviceMemoryError(
+        f"{model.device} has too little memory for {model.spec.name} at {image_size}x{image_size}: "
+        f"try a lower resolution (--resolution {smaller}), a smaller model (--model tiny or nano), "
+        "or the CPU (--device cpu)"
+    )
+
+
+def as_feedback(logits: Tensor) -> Tensor:
+    """Mask logits as the decoder takes them back."""
+    return logits.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
 
 
 def upsample(logits_bnhw: Tensor, height: int, width: int) -> Tensor:

@@ -10,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masklet.models.sam2 import upsample
-
-#: Masks are fed back to the decoder with their logits inside this range, as in the reference.
-FEEDBACK_LIMIT = 32.0
+from masklet.models.sam2 import as_feedback, upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +63,7 @@ class ImageMasks:
     @property
     def low_res_logits_nhw(self) -> Tensor:
         """Float32 logits at a quarter of the input's side, within ±32: what ``predict(mask=…)`` takes back."""
-        return self.decoder_logits_nhw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+        return as_feedback(self.decoder_logits_nhw)
 
     @property
     def logits_nhw(self) -> np.ndarray:
