@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks import agreement, network, report, roofline, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
-PARTS = ("roofline", "ways", "resolutions", "objects", "track", "agreement", "start-up", "long")
+PARTS = ("roofline", "ways", "resolutions", "objects", "pathways", "track", "agreement", "start-up", "long")
 
 
 def main(
@@ -60,6 +60,10 @@ def main(
         "objects": lambda: [
             network.measure_objects("nano", 256, fast, 3 * rounds),
             network.measure_objects(model, 512, fast, max(1, rounds // 2)),
+        ],
+        "pathways": lambda: [
+            network.measure_pathways("nano", 512, fast, 2 * rounds),
+            network.measure_pathways(model, 512, fast, max(1, rounds // 2)),
         ],
         "track": lambda: [video.measure_track_command(dtype, min(3, rounds)) for dtype in dtypes],
         "agreement": lambda: agreement.measure_agreement("nano", clips or ()),

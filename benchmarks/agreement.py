@@ -66,14 +66,8 @@ class _Tracker:
         self.track = ObjectTrack(1)
 
     def keep(self, record: FrameRecord) -> None:
-        assert record.memory is not None
-        self.track.bank.add(record.memory)
-        self.track.motion = record.motion
-        bank, engine = self.track.bank, self.engine
-        reach = engine.policy.reach(
-            list(bank.prompts), bank.recent_scores, record.frame + 1, 1, engine.model.spec, engine.max_pointers
-        )
-        bank.keep(reach)
+        self.track.take(record)
+        self.engine.forget(self.track, record.frame + 1, 1)
 
 
 def compare(clip: Clip, exact: SAM2, quick: SAM2, frames: int | None = None) -> Iterator[tuple[float, float]]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.straightforward import Straightforward
 from benchmarks.timing import take_turns
 from masklet.models import SAM2, ImageFeatures, Memories, get_spec
 from masklet.models.sam2 import ABSENT
+from masklet.results import Scores
 from masklet.runtime import cpu_has_fast_bfloat16
+from masklet.tracking import Engine, FrameSize, SAM2Long
+from masklet.tracking.memory import FrameMemory
+from masklet.tracking.policies.sam2long import STATE, Pathway, Step
+from masklet.tracking.track import ObjectTrack
 
 STAGES = ("encode_image", "attend_to_memory", "decode_masks", "encode_memory")
 
@@ -112,4 +118,40 @@ def measure_objects(name: str, size: int, dtype: torch.dtype, rounds: int) -> di
         "dtype": str(dtype),
         "seconds": {n: timing.median for n, timing in timings.items()},
         "share of n times one": {n: timing.median / (int(n) * one) for n, timing in timings.items()},
+    }
+
+
+def steady_pathways(model: SAM2, size: int, count: int) -> tuple[Engine, ObjectTrack]:
+    """An object with so many different histories, each of as many frames as it can read."""
+    engine, track = Engine(model, SAM2Long(), image_size=size), ObjectTrack(1)
+    spec, side, latest = model.spec, size // model.spec.stride, 100
+    for frame in (0, *range(latest - spec.max_pointers + 1, latest + 1)):
+        versions = count if frame else 1
+        features = torch.randn(versions, spec.memory_width, side, side).to(torch.bfloat16)
+        pointers = torch.randn(versions, spec.width).to(model.dtype)
+        track.bank.add(FrameMemory(frame, features, pointers, Scores(5.0, 0.9), is_prompt=frame == 0))
+    frames = range(latest, latest - spec.max_pointers + 1, -1)
+    steps = [tuple(Step(frame, version, 0.9, 5.0) for frame in frames) for version in range(count)]
+    track.state = STATE.dump_json([Pathway(-0.1 * version, known) for version, known in enumerate(steps)])
+    return engine, track
+
+
+@torch.inference_mode()
+def measure_pathways(name: str, size: int, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
+    """Cost of a whole frame, picture to memory, for an object with one history and with three."""
+    model, image = random_model(name, dtype), np.zeros((size, size, 3), np.uint8)
+
+    def frame(count: int) -> Callable[[], object]:
+        engine, track = steady_pathways(model, size, count)
+        place = FrameSize(size, size)
+        return lambda: engine.track(engine.encode(image), place, 101, 1, [track])
+
+    timings = take_turns({str(count): frame(count) for count in (1, 3)}, rounds)
+    seconds = {count: timing.median for count, timing in timings.items()}
+    return {
+        "model": name,
+        "size": size,
+        "dtype": str(dtype),
+        "seconds": seconds,
+        "three cost": timings["3"].median / timings["1"].median,
     }

@@ -71,6 +71,11 @@ def show(results: dict[str, Any], console: Console) -> None:
         for n, seconds in part["seconds"].items():
             table.add_row(n, f"{seconds:.3f}", f"{part['share of n times one'][n]:.0%}")
         console.print(table)
+    for part in results.get("pathways", []):
+        console.print(
+            f"{part['model']} at {part['size']}², {part['dtype']}: "
+            f"three pathways cost {part['three cost']:.2f}× as much as one"
+        )
     for part in results.get("track", []):
         console.print(f"masklet track, nano, 720p, {part['dtype']}: {part['fps']:.1f} frames/s")
     if "agreement" in results:

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/how-it-works.md and README.md from the packaged clip, with the packaged model.
+"""Make pictures for README.md and docs/ (how-it-works, policies) from the packaged clip, with the packaged model.
 
     python docs/make_pictures.py [FOLDER]
 
@@ -28,12 +28,12 @@ from masklet import Session
 from masklet.masks.palette import hex_color
 from masklet.masks.render import overlay
 from masklet.media import read_mask
-from masklet.tracking import FrameMasks
+from masklet.tracking import POLICIES, FrameMasks
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "src" / "masklet" / "data" / "bunny.mp4"
 MASK = ROOT / "src" / "masklet" / "data" / "bunny_frame48.png"
-PROMPTED, WALKED = 48, 72
+PROMPTED, HIDDEN, WALKED = 48, 70, 72
 CLICK = (1000, 390)
 INK, FAINT = "#1d2733", "#6b7785"
 WIDTH, DPI = 11.0, 110
@@ -70,6 +70,7 @@ def main(folder: Path) -> None:
         save(features(session), folder / "how_features.png")
         save(kalman(session, results), folder / "how_kalman.png")
         save(scores(results), folder / "how_scores.png")
+    save(policies(), folder / "policies_memory.png")
 
 
 # --- one picture each ------------------------------------------------------------------------------------------------
@@ -165,6 +166,26 @@ def scores(results: dict[int, FrameMasks]) -> Figure:
     panel.set(xlim=(0, 99), ylim=(0, 1.05), xlabel="frame")
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(loc="lower right", frameon=False, fontsize=10)
+    return figure
+
+
+def policies() -> Figure:
+    """What every policy reads when the bunny is back, since one frame, after eight black frames."""
+    with Session(CLIP) as session:
+        whole = [frame.image_hwc for frame in session.video.frames(PROMPTED, HIDDEN + 10)]
+    shown, after = whole[: HIDDEN - PROMPTED], whole[HIDDEN - PROMPTED :]
+    clip = np.stack([*shown, *[np.zeros_like(whole[0])] * 8, *after])
+    read_on = len(shown) + 8 + 1
+    figure, panels = plt.subplots(len(POLICIES), 4, figsize=(WIDTH * 0.62, 1.5 * len(POLICIES)))
+    for row, policy in zip(panels, POLICIES, strict=True):
+        with Session(clip, "nano", policy=policy, dtype="float32") as session:
+            session.add_prompt(0, 1, mask=read_mask(MASK))
+            results = {masks.index: masks for masks in session.propagate(stop=read_on)}
+        read = sorted(frame for frame, _ in results[read_on][1].explanation.memory_frames)
+        for panel, frame in zip(row, read, strict=True):
+            kind = "prompted" if frame == 0 else f"{read_on - frame} frame{'s' * (read_on - frame > 1)} ago"
+            show(panel, crop(overlay(clip[frame], results[frame].masks)), kind)
+        row[0].text(-0.06, 0.5, policy, transform=row[0].transAxes, rotation=90, va="center", ha="right")
     return figure
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from pack_writer import PackItem
 
-from masklet.training.synthesis.packs import PackItem
 from masklet.training.synthesis.sources import CUTOUT_SIDE
 
 

@@ -35,9 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import doom_pictures
+from pack_writer import PackItem, write_pack
 from render_furniture import load_obj, room_views, turning_views
 
-from masklet.training.synthesis.packs import About, Pack, PackItem, write_pack
+from masklet.training.synthesis.packs import About, Pack
 from masklet.training.synthesis.sources import CUTOUT_SIDE, PHOTO_SIDE, crop_to_alpha, shrink
 
 Items = Iterator[PackItem]

@@ -277,6 +277,22 @@ class FrameMasks:
         return logits if low_res is None else logits.to(low_res.device)
 
 
+def found_again(lost: Mapping[int, bool]) -> set[int]:
+    """The frames on which an object is seen again that was lost on the frames just before, and seen before those.
+
+    Args:
+        lost: by frame, in any order, for all frames that were looked at.
+    """
+    found = set()
+    before, seen = -2, False
+    for frame in sorted(lost):
+        seen = seen and frame == before + 1
+        if seen and lost[before] and not lost[frame]:
+            found.add(frame)
+        before, seen = frame, seen or not lost[frame]
+    return found
+
+
 def _finite(value: Any) -> float | None:
     return float(value) if value is not None and math.isfinite(float(value)) else None
 

@@ -221,7 +221,7 @@ def picture(page: Page, name: str) -> None:
     """A picture for the documentation, where `MASKLET_PICTURES` names a folder."""
     if not PICTURES:
         return
-    page.wait_for_selector(".toast", state="detached")
+    page.wait_for_selector(".status [aria-label=Dismiss]", state="detached")
     page.wait_for_timeout(600)
     full = Image.open(BytesIO(page.screenshot())).convert("RGB")
     full.quantize(palette=full.quantize(256)).save(Path(PICTURES) / f"studio-{name}.png", optimize=True)

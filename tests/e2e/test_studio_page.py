@@ -220,8 +220,7 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     page.click("#export")
     page.click("[data-format='vp9-alpha']")
     page.wait_for_selector("#export-start:enabled")
-    picture(page, "export")
-    page.click("summary:has-text('Where')")
+    page.click("summary:has-text('File, frames and objects')")
     page.check("label:has-text('Only the marked range') input")
     page.click("#export-start")
     page.wait_for_selector(".job[data-state=done]")
@@ -391,7 +390,7 @@ def test_by_keyboard_alone(studio, context) -> None:
     page.keyboard.press("Control+z")
     page.wait_for_function("() => !document.querySelector('.tab-body').innerText.includes('a painted mask')")
     until(lambda: studio.mask(1, 2) is None)
-    assert "ndone" in page.inner_text("#spoken") or page.locator(".toast").count() >= 1
+    assert "ndone" in page.inner_text("#spoken") or "ndone" in page.inner_text(".notice")
     assert watched.problems == []
 
 
@@ -552,7 +551,7 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
     until(lambda: (fox()["color"], fox()["mask_settings"]) == ("#123456", {"grow": -8}))
 
     page.keyboard.press("Shift+S")
-    page.click("summary:has-text('Settings of samurai')")
+    page.click("summary:has-text('SAMURAI')")
     say("dialog input[type=number] >> nth=0", "0.75")
     until(lambda: 0.75 in studio.project()["settings"]["track"]["policy_options"].values())
     page.keyboard.press("Escape")
@@ -574,7 +573,7 @@ def test_settings_of_a_policy(studio, context) -> None:
         return studio.project()["settings"]["track"]["policy_options"]
 
     page.keyboard.press("Shift+S")
-    page.click("summary:has-text('Settings of samurai')")
+    page.click("summary:has-text('SAMURAI')")
     weight = page.get_by_label("Weight of motion", exact=True)
     assert weight.input_value() == "0.25" and weight.get_attribute("max") == "1"
     picture(page, "policy")
@@ -589,7 +588,7 @@ def test_settings_of_a_policy(studio, context) -> None:
     until(lambda: chosen() == {"max_prompt_frames": 4})
     page.select_option("#set-policy", "recency")
     until(lambda: studio.project()["settings"]["track"]["policy"] == "recency" and chosen() == {})
-    page.wait_for_selector("summary:has-text('Settings of recency')")
+    page.wait_for_selector("summary:has-text('latest frames')")
 
 
 def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, context, bunny_hw) -> None:
@@ -620,8 +619,8 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     click()
     page.keyboard.press("Control+z")
     held.pop().continue_()
-    page.wait_for_selector(".toast:has-text('Undone: Click')")
-    page.wait_for_selector(".toast:has-text('Undone: Click')", state="detached")
+    page.wait_for_selector(".notice:has-text('Undone: Click')")
+    page.wait_for_selector(".notice:has-text('Undone: Click')", state="detached")
     assert not clicks(studio) and not offer.count()
     assert not any(url.endswith("/correct") for url in asked)
     page.unroute("**/prompts")

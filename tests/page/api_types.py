@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from masklet.project import edits
 from masklet.studio import schemas
 
 PLACE = Path(__file__).parents[2] / "src" / "masklet" / "studio" / "page" / "api-types.d.ts"
@@ -28,18 +29,22 @@ def declarations() -> str:
     models.sort(key=lambda model: inspect.getsourcelines(model)[1])
     parts = ["// Made from src/masklet/studio/schemas.py by tests/page/api_types.py; don't edit.\n"]
     parts += [_interface(model) for model in models]
+    kinds = get_args(get_args(edits.Edit)[0])
+    parts += [_interface(model) for model in kinds]
+    parts.append(f"export type Edit = {' | '.join(model.__name__ for model in kinds)};\n")
     return "\n".join(parts)
 
 
 def _interface(model: type[BaseModel]) -> str:
-    given = issubclass(model, schemas.Given)
+    given = issubclass(model, schemas.Given | edits.RangeEdit)
     schema = model.model_json_schema(mode="validation" if given else "serialization")
     required = set(schema.get("required", []))
     lines = [f"export interface {model.__name__} {{"]
     for name, field in schema.get("properties", {}).items():
         if "description" in field:
             lines.append(f"  /** {field['description']} */")
-        lines.append(f"  {name}{'' if not given or name in required else '?'}: {_type(field)};")
+        optional = given and name not in required and "const" not in field
+        lines.append(f"  {name}{'?' if optional else ''}: {_type(field)};")
     return "\n".join([*lines, "}\n"])
 
 

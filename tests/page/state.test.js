@@ -52,6 +52,14 @@ test("lost, painted and unlikely frames are told apart", () => {
   assert.equal(lane.tracked(), 4);
 });
 
+test("an object is found again that was lost, and seen before that", () => {
+  const lane = laneOf([0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], { flags: [1, 0, 1, 1, 0, 0, 1] });
+  const back = [...Array(11).keys()].filter((frame) => lane.isFoundAgain(frame));
+  assert.deepEqual(back, [6]); // on frame 3 it was seen for the first time
+  lane.clear(4);
+  assert.ok(!lane.isFoundAgain(6)); // nobody knows what was on frame 4
+});
+
 test("the next doubtful stretch is found in both directions, one stop for each", () => {
   const lane = laneOf([0.9, 0.3, 0.3, 0.9, 0.9, 0.2, 0.9, 0.9, 0.9]);
   assert.equal(nextDoubtful([lane], 0, 1), 3);

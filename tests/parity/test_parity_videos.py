@@ -29,6 +29,7 @@ from PIL import Image
 
 from masklet.models import SAM2, get_spec
 from masklet.tracking import FrameMasks, Session
+from masklet.tracking.policies.samurai import Motion
 
 BOX = (60, 70, 170, 215)
 P, Q = (110, 130), (24, 120)
@@ -151,7 +152,7 @@ def test_samurai(
         number = f"f{masks.index:03d}"
         assert_equal_masks(_samples(masks), golden[number], f"{scenario}/{number}")
 
-        motion = session._tracks[1].motion
+        motion = Motion.unpack(session._tracks[1].state)
         mean = np.zeros(0) if motion.filter is None else motion.filter.mean
         np.testing.assert_allclose(mean, golden[f"kf_mean_{number}"], atol=0.5, rtol=0)
         assert motion.stable_frames == int(golden[f"stable_{number}"]), number

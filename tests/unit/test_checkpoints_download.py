@@ -117,14 +117,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Behaviou
 
 
 def entry(body: bytes = BODY, *, size: int | None = -1) -> ReleasedCheckpoint:
-    return ReleasedCheckpoint(
-        "sam2.1-tiny",
-        "092824",
-        "sam2.1_hiera_tiny.pt",
-        len(body) if size == -1 else size,
-        hashlib.sha256(body).hexdigest(),
-        1,
-    )
+    size = len(body) if size == -1 else size
+    return ReleasedCheckpoint("sam2.1-tiny", size, 1, hashlib.sha256(body).hexdigest())
 
 
 class Pauses(list[float]):
@@ -529,7 +523,8 @@ def test_the_published_table_is_complete() -> None:
     assert len(RELEASED) == 8
     for name, checkpoint in RELEASED.items():
         assert len(bytes.fromhex(checkpoint.sha256)) == 32
-        assert checkpoint.folder == ("092824" if name.startswith("sam2.1-") else "072824")
+        folder = "092824" if name.startswith("sam2.1-") else "072824"
+        assert checkpoint.published_url.endswith(f"/{folder}/{checkpoint.filename}")
         # Four bytes a value, and little else.
         assert checkpoint.size is None or 0 < checkpoint.size - 4 * checkpoint.values < 500_000
     assert len({checkpoint.sha256 for checkpoint in RELEASED.values()}) == 8

@@ -15,7 +15,7 @@ from PIL import Image
 from masklet.compat.sam2.build_sam import build_sam2_video_predictor
 from masklet.compat.sam2.sam2_video_predictor import SAM2VideoPredictor
 from masklet.errors import InputError, MaskletError, MaskletWarning, MediaError, PromptError, UnknownObjectError
-from masklet.tracking import Session
+from masklet.tracking import POLICIES, Session
 
 BOX = np.array([60, 70, 170, 215], dtype=np.float32)
 P, Q = (110, 130), (24, 120)
@@ -105,17 +105,23 @@ def test_the_samurai_demo_script(predictor: SAM2VideoPredictor, video_dir: Path)
     assert np.abs(np.diff(centres, axis=0)).max() < 30
 
 
-def test_equals_a_session(predictor: SAM2VideoPredictor, state: Any, video_dir: Path) -> None:
+@pytest.mark.parametrize("policy", POLICIES)
+def test_equals_a_session(policy: str, video_dir: Path) -> None:
     """Nothing is computed here: the same calls on a session give the same numbers.
 
     But for the last bits: a session enlarges masks with OpenCV, the official functions with PyTorch.
     """
-    session = Session(video_dir, predictor.network, policy="samurai", short_clip_pointers=True)
+    predictor = build_sam2_video_predictor("nano", policy=policy, device="cpu")
+    state = predictor.init_state(video_path=str(video_dir))
+    session = Session(video_dir, predictor.network, policy=policy, short_clip_pointers=True)
     predictor.add_new_points_or_box(state, 0, 3, box=BOX)
     session.add_prompt(0, 3, box=BOX)
     for (frame, ids, logits), masks in zip(predictor.propagate_in_video(state), session.propagate(), strict=True):
         assert (frame, ids) == (masks.index, [3])
         torch.testing.assert_close(logits, masks.logits_bnhw, rtol=1e-5, atol=1e-4)
+    # A click on a tracked frame is decoded on top of what memory says there.
+    corrected = predictor.add_new_points_or_box(state, 6, 3, points=[P], labels=[1])[2]
+    assert corrected.shape == (1, 1, 256, 256) and (corrected > 0).any()
 
 
 def test_under_autocast(predictor: SAM2VideoPredictor, state: Any) -> None:

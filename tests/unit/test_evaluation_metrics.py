@@ -19,11 +19,11 @@ from masklet.evaluation.boxes import (
     score_boxes,
     summarize_boxes,
 )
-from masklet.evaluation.masks import ObjectScorer, summarize_masks
+from masklet.evaluation.masks import ObjectScorer, ObjectScores, summarize_masks
 from masklet.evaluation.region import region_similarity
-from masklet.evaluation.report import detail_rows, summary_rows
-from masklet.evaluation.score import BoxEvaluation
-from masklet.evaluation.statistics import statistics
+from masklet.evaluation.report import detail_rows, difference_rows, summary_rows
+from masklet.evaluation.score import BoxEvaluation, MaskEvaluation
+from masklet.evaluation.statistics import paired_difference, statistics
 
 masks = st.tuples(st.integers(3, 24), st.integers(3, 24)).flatmap(lambda hw: arrays(np.bool_, (2, *hw)))
 
@@ -268,7 +268,7 @@ def test_one_pass_evaluation_against_loops(annotated, random, center_hit, normal
     protocol = BoxProtocol(absent_center_hit=center_hit, absent_normalised_hit=normalised_hit)
     scores = score_boxes("s", np.array(truth), np.array(predicted), visible=np.array(visible), protocol=protocol)
     expected = slow_one_pass(truth, predicted, visible, center_hit, normalised_hit)
-    got = scores.success_auc, scores.precision_20, scores.normalised_precision_20
+    got = scores.success_auc, scores.precision, scores.normalised_precision
     assert got == pytest.approx(expected, abs=1e-9)
 
 
@@ -313,3 +313,42 @@ def test_short_predictions_miss_the_rest_and_bad_ones_are_refused():
         score_boxes("s", truth, np.array([[0, 0, 1, 1], [0, 0, math.nan, 1], [0, 0, 1, 1], [0, 0, 1, 1]]))
     with pytest.raises(InputError, match="visibility"):
         score_boxes("s", truth, truth, visible=np.ones(3))
+
+
+def test_paired_differences_tell_progress_from_noise():
+    names = [f"s{i}" for i in range(10)]
+    base = {name: 0.5 + 0.04 * i for i, name in enumerate(names)}
+    better = paired_difference(base, {name: score + 0.02 + 0.001 * i for i, (name, score) in enumerate(base.items())})
+    assert better.mean == pytest.approx(0.0245)
+    assert 0.02 < better.low < better.mean < better.high < 0.029
+    assert (better.better, better.worse) == (10, 0)
+    mixed = paired_difference(base, {name: score + (-1) ** i * 0.1 for i, (name, score) in enumerate(base.items())})
+    assert mixed.low < 0 < mixed.high and (mixed.better, mixed.worse) == (5, 5)
+    assert paired_difference(base, {**better_of(base), "another": 1.0}).mean == pytest.approx(0.1), "in common"
+    assert mixed == paired_difference(base, {name: base[name] + (-1) ** i * 0.1 for i, name in enumerate(names)})
+    assert np.isnan(paired_difference(base, {"another": 1.0}).mean)
+
+
+def better_of(base):
+    return {name: score + 0.1 for name, score in base.items()}
+
+
+def evaluation_of(name, scores):
+    objects = [
+        ObjectScores(sequence, 1, ("a", "b"), np.full(2, score), np.full(2, score))
+        for sequence, score in scores.items()
+    ]
+    return MaskEvaluation(name, tuple(objects), summarize_masks(objects))
+
+
+def test_runs_are_compared_with_the_first_of_their_turn():
+    runs = [
+        evaluation_of(name, {"s": score, "t": score})
+        for name, score in (("a mask", 0.5), ("b mask", 0.6), ("a box", 0.2), ("b box", 0.1))
+    ]
+    rows = difference_rows(runs, 2)
+    assert [(row["run"], row["against"]) for row in rows] == [("b mask", "a mask"), ("b box", "a box")]
+    assert [row["difference"] for row in rows] == pytest.approx([10, -10])
+    assert [row["sure"] for row in rows] == ["yes", "yes"]
+    assert [row["against"] for row in difference_rows(runs)] == ["a mask"] * 3
+    assert difference_rows(runs[:1]) == difference_rows([]) == []

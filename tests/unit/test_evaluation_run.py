@@ -140,6 +140,8 @@ def test_the_command_compares_policies_and_draws(tmp_path, clips, nano):
     assert lines[0].startswith("run,J&F,J,J rec,J dec,F") and len(lines) == 3
     assert cv2.imread(str(tmp_path / "o/plots/v0.png")).shape[2] == 3
     assert len(list((tmp_path / "o/results/nano_samurai_mask/v0").glob("*.png"))) == 4
+    [header, difference] = (tmp_path / "o/differences.csv").read_text().splitlines()
+    assert header.startswith("run,against,difference") and difference.startswith("nano samurai mask,nano recency mask,")
 
     scored = CliRunner().invoke(
         app,

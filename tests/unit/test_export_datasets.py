@@ -343,6 +343,7 @@ def test_csv_has_a_row_per_object_and_frame(make_project, true_masks: Masks, tmp
         assert float(row["object_score"]) == (5.5 if truth.any() else -3.25)
         assert row["motion_score"] == ("" if frame < 2 else "0.5000")
         assert row["lost"] == str(int(not truth.any())) and row["is_prompt"] == str(int(frame == 0))
+        assert row["found_again"] == str(int(frame > 0 and truth.any() and not true_masks[number](frame - 1).any()))
         assert row["object"] == ("bunny" if number == 1 else "'=1+1")
         if truth.any():
             assert tuple(int(row[key]) for key in ("x1", "y1", "x2", "y2")) == box_of(truth)

@@ -90,8 +90,15 @@ def test_the_docs_say_what_is_declared() -> None:
     for name, declared in POLICIES[DEFAULT_POLICY].declared().items():
         default = "all" if declared["default"] is None else f"{declared['default']:g}".replace("-", "−")
         assert f"| `--{name.replace('_', '-')}` | {default} | {declared['description']} |" in page
+    assert len({kind.title for kind in POLICIES.values()}) == len(POLICIES)
     for kind in POLICIES.values():
         assert f"`{kind.name}` {kind.description}" in page
+    page = (ROOT / "docs" / "policies.md").read_text("utf-8")
+    for kind in POLICIES.values():
+        assert f"### `{kind.name}`" in page
+        for name, declared in kind.declared().items() if kind.name != DEFAULT_POLICY else ():
+            if name != "max_prompt_frames":
+                assert f"| `{name}` | {declared['default']:g} | {declared['description']} |" in page
 
 
 def test_samurai_says_why() -> None:

@@ -322,7 +322,8 @@ def test_a_file_of_version_1_is_brought_up_to_date(tmp_path: Path, clip: Path, m
     connection.execute("ATTACH ? AS new", (str(new.path),))
     new.flush()
     for table in ("meta", "source", "object", "prompt", "setting", "step", "change"):
-        connection.execute(f"INSERT INTO {table} SELECT * FROM new.{table}")
+        columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
+        connection.execute(f"INSERT INTO {table} SELECT {columns} FROM new.{table}")
     columns = "object_id, frame, counts, object_score, predicted_iou, motion_score, candidate, lost, is_prompt"
     connection.execute(f"INSERT INTO mask ({columns}) SELECT {columns} FROM new.mask")
     connection.commit()

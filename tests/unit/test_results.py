@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from masklet.errors import InputError
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
-from masklet.results import Explanation, ObjectMask, Scores
+from masklet.results import Explanation, ObjectMask, Scores, found_again
 
 scores = st.none() | st.floats(-30, 30).map(lambda value: round(value, 4))
 made_scores = st.builds(Scores, scores, scores, scores)
@@ -109,3 +109,12 @@ def test_an_explanation_comes_back_from_json(found: Explanation) -> None:
 def test_damaged_explanations_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="damaged"):
         Explanation.from_json({**FOUND.to_json(), **change})
+
+
+def test_an_object_is_found_again_that_was_lost_and_seen_before_that() -> None:
+    seen = {3: True, 4: False, 5: True, 6: True, 7: False, 8: False, 9: True, 10: False}
+    assert found_again(seen) == {7, 10}, "on frame 4 it was seen for the first time"
+    assert found_again(dict(reversed(seen.items()))) == {7, 10}
+    del seen[5]
+    assert found_again(seen) == {10}, "nobody knows what was on frame 5"
+    assert found_again({}) == set()

@@ -29,6 +29,7 @@ from masklet.runs.prompting import Prompter
 from masklet.runs.sessions import add_prompts, open_session
 from masklet.studio.files import Root
 from masklet.studio.frames import ByteCache, FrameStore, Kept
+from masklet.studio.problems import describe
 from masklet.studio.schemas import Missed
 from masklet.studio.server import _bind
 from masklet.studio.sockets import _WAITING, _Client
@@ -343,3 +344,15 @@ def test_a_weak_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MASKLET_STUDIO_TOKEN", "short")
     assert CliRunner().invoke(app, ["studio", "--no-browser"]).exit_code == 2
+
+
+# --- messages
+
+
+def test_names_keep_their_letters_in_messages() -> None:
+    for text, said in [
+        ("clip.mp4 can't be read.", "clip.mp4 can't be read."),
+        ("bunny is locked", "bunny is locked."),
+        ("there is no frame 9", "There is no frame 9."),
+    ]:
+        assert describe(InputError(text))[1]["message"] == said

@@ -36,7 +36,7 @@ def wardrobe(tmp_path_factory, bunny_clip) -> Wardrobe:
     rng = np.random.default_rng(5)
     (root / "cut").mkdir()
     for i in range(6):
-        shape = random_shape(rng, 120, None, None)
+        shape = random_shape(rng, 120, Wardrobe())
         cv2.imwrite(
             str(root / f"cut/{i}.png"), cv2.cvtColor(np.pad(shape, ((9, 4), (0, 7), (0, 0))), cv2.COLOR_RGBA2BGRA)
         )
@@ -171,7 +171,7 @@ def test_out_of_sight_is_nothing():
 
 def test_bending_moves_pixels_but_keeps_the_thing_together():
     rng = np.random.default_rng(0)
-    actor = flat_actor([random_shape(rng, 90, None, None)], np.zeros(3, int), "shape", random_bend(rng, 3, 0.05))
+    actor = flat_actor([random_shape(rng, 90, Wardrobe())], np.zeros(3, int), "shape", random_bend(rng, 3, 0.05))
     pose = translation(64, 64) @ scaling(80)
     masks = []
     for t in range(3):
@@ -275,7 +275,7 @@ def test_paths_pass_their_points_and_have_no_jumps():
 
 def test_puppets_have_limbs_that_move_against_each_other():
     rng = np.random.default_rng(11)
-    actor = puppet(rng, 6, None, None, None)
+    actor = puppet(rng, 6, Wardrobe())
     assert len(actor.parts) >= 8
     turns = [np.arctan2(part.matrices[:, 1, 0], part.matrices[:, 0, 0]) for part in actor.parts]
     relative = [np.ptp(np.unwrap(turn - turns[-1])) for turn in turns[:-1]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 import zipfile
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image
 
 from masklet.errors import ExportError, InputError, MediaError
 from masklet.training.synthesis import Pictures
-from masklet.training.synthesis.packs import About, Pack, PackItem, write_pack
+from masklet.training.synthesis.packs import About, Pack
 from masklet.training.synthesis.sources import crop_to_alpha, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,13 +23,12 @@ ABOUT = About("test", "CC0-1.0", "nobody")
 
 def tool(name: str):
     """A script of tools/ as a module."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+    if str(ROOT / "tools") not in sys.path:
+        sys.path.append(str(ROOT / "tools"))
+    return importlib.import_module(name)
+
+
+PackItem, write_pack = tool("pack_writer").PackItem, tool("pack_writer").write_pack
 
 
 def disk(side: int = 60, shade: int = 120) -> np.ndarray:

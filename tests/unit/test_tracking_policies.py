@@ -18,7 +18,8 @@ from masklet.results import Scores
 from masklet.tracking import Policy, Recency, Samurai, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.motion import Box, BoxFilter, box_overlap
-from masklet.tracking.policies import MotionState
+from masklet.tracking.policies import Choice, Moment, Offer, Selection
+from masklet.tracking.policies.samurai import Motion
 
 NANO, TINY = get_spec("nano"), get_spec("tiny")
 NOTHING = torch.zeros(1, 1, 1, 1)
@@ -43,20 +44,38 @@ def bank_of(prompts: list[int], recent: list[FrameMemory]) -> MemoryBank:
     return bank
 
 
-def reach(policy: Policy, bank: MemoryBank, frame: int, step: int, spec: ModelSpec) -> set[int]:
-    return policy.reach(list(bank.prompts), bank.recent_scores, frame, step, spec, spec.max_pointers)
+def moment(frame: int, step: int = 1, spec: ModelSpec = NANO, pointers: int | None = None) -> Moment:
+    return Moment(frame, step, spec.num_memories, pointers or spec.max_pointers)
+
+
+def reach(policy: Policy, bank: MemoryBank, at: Moment, state: bytes = b"") -> set[int]:
+    return policy.reach(list(bank.prompts), bank.recent_scores, state, at)
+
+
+def select(policy: Policy, bank: MemoryBank, at: Moment) -> Selection:
+    [selection] = policy.select(bank, b"", at)
+    return selection
 
 
 def box_of(boxes: list[Box | None]) -> Callable[[int], Box | None]:
     return lambda index: boxes[index]
 
 
-def never(index: int) -> Box | None:
-    raise AssertionError(f"nobody needed the box of candidate {index}")
+def never(index: int) -> Any:
+    raise AssertionError(f"nobody needed candidate {index}")
 
 
-def settled(box: Box = HERE, count: int = 15) -> MotionState:
-    return MotionState(BoxFilter.start(box), count)
+def choose(policy: Policy, ious: list[float], box_of: Callable[[int], Box | None], motion: Motion) -> Choice:
+    """What a policy that only looks at boxes chooses from one reading."""
+    return policy.choose([Offer(tuple(ious), 5.0, box_of, never)], MemoryBank(), motion.pack(), moment(9))
+
+
+def motion_after(choice: Choice) -> Motion:
+    return Motion.unpack(choice.state)
+
+
+def settled(box: Box = HERE, count: int = 15) -> Motion:
+    return Motion(BoxFilter.start(box), count)
 
 
 memories = st.builds(
@@ -77,42 +96,41 @@ policies = st.sampled_from((Recency(), Recency(max_prompt_frames=2), Samurai(), 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=4))
 def test_recency_takes_the_highest_predicted_iou(ious: list[float]) -> None:
-    choice = Recency().choose(ious, never, MotionState())
-    assert ious[choice.index] == max(ious)
-    assert choice.motion == MotionState()
-    assert choice.motion_score is None
+    choice = choose(Recency(), ious, never, Motion())
+    assert ious[choice.kept[0][1]] == max(ious)
+    assert choice.state == b"" and choice.motion_scores is None
 
 
 def test_samurai_starts_its_filter_at_the_best_candidate() -> None:
-    choice = Samurai().choose([0.2, 0.1], box_of([HERE, FAR]), MotionState())
-    assert choice.index == 0  # whatever its predicted IoU
-    assert choice.motion.stable_frames == 1
-    assert choice.motion.filter is not None
-    assert choice.motion.filter.box_xyxy == pytest.approx(HERE)
+    choice = choose(Samurai(), [0.2, 0.1], box_of([HERE, FAR]), Motion())
+    assert choice.kept[0][1] == 0  # whatever its predicted IoU
+    assert motion_after(choice).stable_frames == 1
+    assert motion_after(choice).filter is not None
+    assert motion_after(choice).filter.box_xyxy == pytest.approx(HERE)
 
 
 def test_samurai_waits_with_its_filter_for_a_mask() -> None:
-    choice = Samurai().choose([0.9, 0.1], box_of([None, FAR]), MotionState())
-    assert choice.index == 0
-    assert choice.motion == MotionState()
+    choice = choose(Samurai(), [0.9, 0.1], box_of([None, FAR]), Motion())
+    assert choice.kept[0][1] == 0
+    assert motion_after(choice) == Motion()
 
 
 @settings(deadline=None)
 @given(st.integers(1, 14), st.floats(0, 1))
 def test_samurai_trusts_predicted_iou_until_settled(count: int, iou: float) -> None:
     before = settled(count=count)
-    choice = Samurai().choose([iou, iou / 2], box_of([FAR, HERE]), before)
-    assert choice.index == 0
+    choice = choose(Samurai(), [iou, iou / 2], box_of([FAR, HERE]), before)
+    assert choice.kept[0][1] == 0
     assert choice.motion_scores is None
     assert before.filter is not None
-    assert choice.motion.filter is not None
+    assert motion_after(choice).filter is not None
     if iou > 0.3:
-        assert choice.motion.stable_frames == count + 1
+        assert motion_after(choice).stable_frames == count + 1
         expected = before.filter.predict().update(FAR)
     else:  # not good enough: the count starts again, nothing is learnt
-        assert choice.motion.stable_frames == 0
+        assert motion_after(choice).stable_frames == 0
         expected = before.filter.predict()
-    assert choice.motion.filter.mean == pytest.approx(expected.mean)
+    assert motion_after(choice).filter.mean == pytest.approx(expected.mean)
 
 
 @settings(deadline=None)
@@ -120,22 +138,22 @@ def test_samurai_trusts_predicted_iou_until_settled(count: int, iou: float) -> N
 def test_samurai_weighs_motion_when_settled(ious: list[float], weight: float) -> None:
     boxes: list[Box | None] = [FAR, NEAR, None]
     state = settled()
-    choice = Samurai(kf_score_weight=weight).choose(ious, box_of(boxes), state)
+    choice = choose(Samurai(kf_score_weight=weight), ious, box_of(boxes), state)
     assert state.filter is not None
     expected = state.filter.predict().box_xyxy
     motion = [0.0 if box is None else box_overlap(expected, box) for box in boxes]
     final = [weight * m + (1 - weight) * iou for m, iou in zip(motion, ious, strict=True)]
     assert choice.motion_scores == pytest.approx(motion)
     assert choice.final_scores == pytest.approx(final)
-    assert final[choice.index] == pytest.approx(max(final))
-    assert choice.motion_score == pytest.approx(motion[choice.index])
-    assert choice.motion.stable_frames == (15 if ious[choice.index] >= 0.3 else 0)
+    assert final[choice.kept[0][1]] == pytest.approx(max(final))
+    assert choice.expected_box_xyxy == pytest.approx(expected)
+    assert motion_after(choice).stable_frames == (15 if ious[choice.kept[0][1]] >= 0.3 else 0)
 
 
 def test_motion_decides_between_equals() -> None:
     ious = [0.80, 0.79]
-    assert Samurai().choose(ious, box_of([FAR, NEAR]), settled()).index == 1
-    assert Samurai(kf_score_weight=0).choose(ious, box_of([FAR, NEAR]), settled()).index == 0
+    assert choose(Samurai(), ious, box_of([FAR, NEAR]), settled()).kept[0][1] == 1
+    assert choose(Samurai(kf_score_weight=0), ious, box_of([FAR, NEAR]), settled()).kept[0][1] == 0
 
 
 @pytest.mark.parametrize("count", [5, 15])
@@ -145,11 +163,11 @@ def test_an_empty_mask_is_no_measurement(count: int) -> None:
     for frame in range(1, 10):
         box = (10.0 + 5 * frame, 10.0, 40.0 + 5 * frame, 70.0)
         assert state.filter is not None
-        state = MotionState(state.filter.predict().update(box), count)
+        state = Motion(state.filter.predict().update(box), count)
     assert state.filter is not None
     before = state.filter
     for _ in range(5):
-        state = Samurai().choose([0.9, 0.8, 0.7], box_of([None] * 3), state).motion
+        state = motion_after(choose(Samurai(), [0.9, 0.8, 0.7], box_of([None] * 3), state))
     assert state.stable_frames == count
     assert state.filter is not None
     assert state.filter.mean[0] == pytest.approx(before.mean[0] + 5 * before.mean[4])
@@ -162,7 +180,7 @@ def test_an_empty_mask_is_no_measurement(count: int) -> None:
 @settings(deadline=None)
 @given(policies, banks, st.integers(0, 40), steps)
 def test_selection_is_what_the_network_was_trained_for(policy: Policy, bank: MemoryBank, frame: int, step: int) -> None:
-    chosen = policy.select(bank, frame, step, NANO, NANO.max_pointers)
+    chosen = select(policy, bank, moment(frame, step))
     prompts = [one for slot, one in chosen.frames if slot == NANO.num_memories - 1]
     others = [(slot, one) for slot, one in chosen.frames if slot < NANO.num_memories - 1]
     assert prompts, "the prompt frames are always read"
@@ -182,7 +200,7 @@ def test_selection_is_what_the_network_was_trained_for(policy: Policy, bank: Mem
 @settings(deadline=None)
 @given(banks, st.integers(0, 40), steps)
 def test_recency_reads_the_last_frames(bank: MemoryBank, frame: int, step: int) -> None:
-    chosen = Recency().select(bank, frame, step, TINY, TINY.max_pointers)
+    chosen = select(Recency(), bank, moment(frame, step, TINY))
     known = {*bank.prompts, *bank.recent}
     assert [one.frame for slot, one in chosen.frames if slot == 6] == sorted(bank.prompts)
     expected = {d - 1: frame - step * d for d in range(1, 7) if frame - step * d in known - set(bank.prompts)}
@@ -192,7 +210,7 @@ def test_recency_reads_the_last_frames(bank: MemoryBank, frame: int, step: int) 
 @settings(deadline=None)
 @given(banks, st.integers(0, 40), steps, st.integers(1, 6))
 def test_prompt_frames_can_be_limited_to_the_nearest(bank: MemoryBank, frame: int, step: int, limit: int) -> None:
-    chosen = Recency(max_prompt_frames=limit).select(bank, frame, step, NANO, NANO.max_pointers)
+    chosen = select(Recency(max_prompt_frames=limit), bank, moment(frame, step))
     read = {one.frame for slot, one in chosen.frames if slot == NANO.num_memories - 1}
     assert len(read) == min(limit, len(bank.prompts))
     before = [t for t in bank.prompts if t < frame]
@@ -206,7 +224,7 @@ def test_prompt_frames_can_be_limited_to_the_nearest(bank: MemoryBank, frame: in
 @given(banks, st.integers(0, 40), steps)
 def test_samurai_reads_good_frames_by_rank(bank: MemoryBank, frame: int, step: int) -> None:
     policy = Samurai()
-    chosen = policy.select(bank, frame, step, NANO, NANO.max_pointers)
+    chosen = select(policy, bank, moment(frame, step))
     first = next(iter(bank.prompts))
     good = [
         t
@@ -226,7 +244,7 @@ def test_thresholds_of_samurai_can_be_set() -> None:
     bank = bank_of([0], [memory(t, iou=t / 10, score=t - 5, motion=t / 20) for t in range(1, 10)])
 
     def read(policy: Samurai) -> list[int]:
-        return [one.frame for slot, one in policy.select(bank, 10, 1, TINY, 16).frames if slot < 6]
+        return [one.frame for slot, one in select(policy, bank, moment(10, 1, TINY)).frames if slot < 6]
 
     assert read(Samurai()) == [6, 7, 8, 9]
     assert read(Samurai(memory_bank_iou_threshold=0.75)) == [8, 9]
@@ -248,10 +266,11 @@ def test_what_is_out_of_reach_is_never_read(
     trimmed = MemoryBank(dict(bank.prompts), dict(bank.recent))
     for passed in range(later + 1):
         now = frame + step * passed
-        trimmed.keep(reach(policy, trimmed, now, step, NANO), prompts=True)
+        trimmed.keep(reach(policy, trimmed, moment(now, step)), prompts=True)
         ahead = [t for t in bank.recent if (t - now) * step >= 0]
+        at = moment(now, step, pointers=8)
         behind = MemoryBank(bank.prompts, {t: one for t, one in bank.recent.items() if t not in ahead})
-        assert policy.select(trimmed, now, step, NANO, 8) == policy.select(behind, now, step, NANO, 8)
+        assert select(policy, trimmed, at) == select(policy, behind, at)
         if now not in bank.prompts:
             new = memory(now, iou=(now * 37 % 10) / 10, score=now % 3 - 1)
             bank.add(new)
@@ -267,7 +286,7 @@ def test_a_bank_stays_small(policy: Policy, step: int) -> None:
     largest = 0
     for passed in range(1, 300):
         frame = start + step * passed
-        bank.keep(reach(policy, bank, frame, step, TINY))
+        bank.keep(reach(policy, bank, moment(frame, step, TINY)))
         bank.add(memory(frame, iou=0.2 if passed % 7 else 0.8))
         largest = max(largest, len(bank.recent))
     assert largest <= TINY.max_pointers + TINY.num_memories

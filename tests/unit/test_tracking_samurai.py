@@ -14,7 +14,7 @@ import torch
 
 from masklet.models import SAM2
 from masklet.tracking import FrameMasks, ObjectMask, Samurai, Session
-from masklet.tracking.policies import MotionState
+from masklet.tracking.policies.samurai import Motion
 from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)
@@ -40,11 +40,11 @@ def make_session(nano: SAM2) -> Any:
     return make
 
 
-def motion_of(session: Session, object_id: int = 1) -> MotionState:
-    return session._tracks[object_id].motion
+def motion_of(session: Session, object_id: int = 1) -> Motion:
+    return Motion.unpack(session._tracks[object_id].state)
 
 
-def track(session: Session, *args: Any, **kwargs: Any) -> tuple[list[FrameMasks], list[dict[int, MotionState]]]:
+def track(session: Session, *args: Any, **kwargs: Any) -> tuple[list[FrameMasks], list[dict[int, Motion]]]:
     """All frames' masks and every object's belief about motion after them."""
     masks, beliefs = [], []
     for one in session.propagate(*args, **kwargs):
@@ -53,7 +53,7 @@ def track(session: Session, *args: Any, **kwargs: Any) -> tuple[list[FrameMasks]
     return masks, beliefs
 
 
-def assert_same_motion(a: MotionState, b: MotionState, atol: float = 0.0) -> None:
+def assert_same_motion(a: Motion, b: Motion, atol: float = 0.0) -> None:
     assert a.stable_frames == b.stable_frames
     assert (a.filter is None) == (b.filter is None)
     if a.filter is not None and b.filter is not None:

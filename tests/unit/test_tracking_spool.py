@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,8 +13,6 @@ from hypothesis import strategies as st
 from masklet.errors import MaskletError
 from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory
-from masklet.tracking.motion import BoxFilter
-from masklet.tracking.policies import MotionState
 from masklet.tracking.spool import Spool, pack, unpack
 from masklet.tracking.track import FrameRecord
 
@@ -23,34 +20,34 @@ CPU = torch.device("cpu")
 
 
 def make(
-    frame: int = 3, step: int = 1, side: int = 8, motion_score: float | None = None, count: int = 0, seed: int = 0
+    frame: int = 3,
+    step: int = 1,
+    side: int = 8,
+    motion_score: float | None = None,
+    count: int = 0,
+    seed: int = 0,
+    versions: int = 1,
 ) -> FrameRecord:
     noise = torch.Generator().manual_seed(seed)
     low_res = torch.randn(1, 1, side, side, generator=noise) * 10
-    features = torch.randn(1, 4, side // 4, side // 4, generator=noise).bfloat16()
-    pointer = torch.randn(1, 16, generator=noise)
-    motion = MotionState(BoxFilter.start((1, 2, 3 + seed, 9)) if count else None, count)
+    features = torch.randn(versions, 4, side // 4, side // 4, generator=noise).bfloat16()
+    pointer = torch.randn(versions, 16, generator=noise)
     scores = Scores(1.5, 0.75, motion_score)
     memory = FrameMemory(frame, features, pointer, scores, is_prompt=step == 0)
-    return FrameRecord(frame, step, low_res, scores, 2, motion, memory)
+    return FrameRecord(frame, step, low_res, scores, 2, bytes(range(count)), memory)
 
 
 def assert_equal(a: FrameRecord | None, b: FrameRecord) -> None:
     assert a is not None
     assert a.memory is not None
     assert b.memory is not None
-    for name in ("frame", "step", "scores", "candidate", "is_prompt"):
+    for name in ("frame", "step", "scores", "candidate", "state", "is_prompt"):
         assert getattr(a, name) == getattr(b, name)
     for name in ("frame", "scores", "is_prompt"):
         assert getattr(a.memory, name) == getattr(b.memory, name)
     assert torch.equal(a.low_res_11hw, b.low_res_11hw)
     assert torch.equal(a.memory.features_bchw, b.memory.features_bchw)
     assert torch.equal(a.memory.pointer_bc, b.memory.pointer_bc)
-    assert a.motion.stable_frames == b.motion.stable_frames
-    assert (a.motion.filter is None) == (b.motion.filter is None)
-    if a.motion.filter is not None and b.motion.filter is not None:
-        np.testing.assert_array_equal(a.motion.filter.mean, b.motion.filter.mean)
-        np.testing.assert_array_equal(a.motion.filter.covariance, b.motion.filter.covariance)
 
 
 records = st.builds(
@@ -61,6 +58,7 @@ records = st.builds(
     st.none() | st.floats(0, 1),
     st.integers(0, 20),
     st.integers(0, 100),
+    st.integers(1, 3),
 )
 
 
@@ -150,6 +148,18 @@ def test_the_oldest_make_room() -> None:
     assert sorted(spool.entries(0)) == [1]
 
 
+def test_records_of_many_lengths_stay_within_the_limit() -> None:
+    """Policies keep states of any length, and frames have one version or several."""
+    limit = 6 * len(pack(make(versions=3, count=20)))
+    spool = Spool(limit=limit)
+    for frame in range(200):
+        spool.put(1, make(frame, count=frame % 20, versions=1 + frame * 7 % 3))
+        assert_equal(spool.get(1, frame, CPU, torch.float32), make(frame, count=frame % 20, versions=1 + frame * 7 % 3))
+    assert spool._file is not None
+    spool._file.seek(0, 2)
+    assert spool._file.tell() <= limit and len(spool.entries(1)) >= 5
+
+
 def test_its_file_has_no_name(tmp_path: Path) -> None:
     spool = Spool(folder=str(tmp_path))
     spool.put(1, make())
@@ -164,6 +174,6 @@ def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_a_record_without_memory_is_refused() -> None:
-    record = FrameRecord(0, 1, torch.zeros(1, 1, 8, 8), Scores(0.0, 0.0), 0, MotionState())
+    record = FrameRecord(0, 1, torch.zeros(1, 1, 8, 8), Scores(0.0, 0.0), 0)
     with pytest.raises(ValueError, match="without a memory"):
         pack(record)

@@ -6,6 +6,7 @@ import copy
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,20 @@ def all_masks(found: Iterator[Any]) -> list[tuple[int, dict[int, tuple[bytes, Sc
     ]
 
 
-@pytest.mark.parametrize(("policy", "cut"), [("samurai", 3), ("samurai", 7), ("recency", 1)])
+@pytest.mark.parametrize(
+    ("policy", "cut"), [("samurai", 3), ("samurai", 7), ("recency", 1), ("dam4sam", 4), ("sam2long", 5)]
+)
 def test_tracking_goes_on_with_the_same_masks_to_the_bit(moving_clip: np.ndarray, policy: str, cut: int) -> None:
-    settings: dict[str, Any] = {"policy": policy}
-    if policy == "samurai":
-        settings["stable_frames_threshold"] = 3  # so that motion has a say within a few frames
+    settings: dict[str, Any] = {
+        "recency": {},
+        "samurai": {"stable_frames_threshold": 3},  # so that motion has a say within a few frames
+        "dam4sam": {"anchor_iou": 0.0, "anchor_gap": 1, "anchor_size_change": 1.0, "distractor_overlap": 1.0},
+        "sam2long": {"sure_object_score": 100.0},  # so that there are several pathways
+    }[policy] | {"policy": policy}
     with session_with_prompts(moving_clip, **settings) as whole:
-        wanted = all_masks(whole.propagate(2)) + all_masks(whole.propagate(1, direction="backward"))
+        wanted = all_masks(whole.propagate(2))
+        whole_tracks = copy.deepcopy([*whole._tracks.values()])
+        wanted += all_masks(whole.propagate(1, direction="backward"))
     with session_with_prompts(moving_clip, **settings) as first:
         run = first.propagate(2)
         begun = all_masks(next(run) for _ in range(cut))
@@ -87,6 +95,28 @@ def test_tracking_goes_on_with_the_same_masks_to_the_bit(moving_clip: np.ndarray
     assert begun + rest == wanted
     if policy == "samurai":
         assert any(one[1].motion_score is not None for _, objects in rest for one in objects.values())
+    if policy == "sam2long":
+        assert max(len(record.pointer_bc) for track in whole_tracks for record in track.bank.recent.values()) == 3
+    if policy == "dam4sam":
+        assert any(json.loads(track.state)["anchors"] for track in whole_tracks)
+
+
+def test_a_state_of_another_version_of_masklet_is_refused(moving_clip: np.ndarray) -> None:
+    with session_with_prompts(moving_clip) as session:
+        [state, _] = export_state(session, [(3, 1)]).values()
+        older = state.replace(b"masklet track 3", b"masklet track 2", 1)
+        with pytest.raises(InputError, match="another version of masklet: track it anew"):
+            import_state(session, [older])
+
+
+def test_a_state_whose_policy_knows_nonsense_is_refused(moving_clip: np.ndarray) -> None:
+    with session_with_prompts(moving_clip) as session:
+        next(session.propagate(2))
+        prompted = session._tracks[1].prompted
+        prompted[2] = replace(prompted[2], state=b"no motion at all")
+        states = export_state(session, [(3, 1)])
+        with pytest.raises(InputError, match="damaged"):
+            import_state(session, states.values())
 
 
 def bytes_of(states: dict[int, bytes]) -> int:

@@ -14,7 +14,7 @@ from tests.unit.training_speck import SPECK, painted, painted_clips
 
 from masklet.errors import InputError
 from masklet.models import SAM2
-from masklet.training.batches import Batches, BatchShape, choose_masklets, seen_anew
+from masklet.training.batches import Batches, choose_masklets, seen_anew
 from masklet.training.initialise import initialise
 from masklet.training.optimisation import PARTS, Average, Optimiser, cosine, freeze, part_of, rate_of
 from masklet.training.settings import Stage, TrainSettings
@@ -28,7 +28,7 @@ def model() -> SAM2:
 
 
 def _batches(**more: object) -> Batches:
-    return Batches(painted(STAGE), BatchShape(2, 2), 5, **more)  # type: ignore[arg-type]
+    return Batches(painted(STAGE), 2, 2, 5, **more)  # type: ignore[arg-type]
 
 
 def test_a_batch_is_the_same_whatever_came_before() -> None:
@@ -42,7 +42,7 @@ def test_a_batch_is_the_same_whatever_came_before() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 4))
 def test_every_clip_is_shown_as_often_as_asked(echo: int, spread: int, clips: int) -> None:
-    batches = Batches(painted(STAGE), BatchShape(clips, 1), echo=echo, spread=spread)
+    batches = Batches(painted(STAGE), clips, 1, echo=echo, spread=spread)
     seen = Counter(clip for number in range(3 * echo * spread) for clip in batches.clip_numbers(number))
     assert seen == Counter(dict.fromkeys(range(3 * spread * clips), echo))
 
@@ -121,7 +121,7 @@ def test_the_optimiser_moves_weights_by_their_rate(method: str) -> None:
         pytest.skip("this PyTorch has no Muon")
     model = initialise(SAM2(SPECK), 2)
     freeze(model, ["prompt-encoder"])
-    optimiser = Optimiser(model, method=method, weight_decay=0.0, layer_decay=0.5, encoder_rate=1.0, matrix_rate=1.0)
+    optimiser = Optimiser(model, TrainSettings(optimiser=method, weight_decay=0, layer_decay=0.5, matrix_rate=1))
     assert len({id(p) for p in optimiser.parameters}) == sum(p.requires_grad for p in model.parameters())
     before = {key: value.clone() for key, value in model.state_dict().items()}
     torch.manual_seed(0)
@@ -140,7 +140,7 @@ def test_the_optimiser_moves_weights_by_their_rate(method: str) -> None:
 def test_a_step_without_finite_gradients_changes_nothing() -> None:
     model = initialise(SAM2(SPECK), 2)
     freeze(model, [])
-    optimiser = Optimiser(model, method="adamw", weight_decay=0.1, layer_decay=1.0, encoder_rate=1.0, matrix_rate=1.0)
+    optimiser = Optimiser(model, TrainSettings(optimiser="adamw", weight_decay=0.1))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     for parameter in optimiser.parameters:
         parameter.grad = torch.full_like(parameter, float("nan"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +65,7 @@ def evaluate(
     prompt: Annotated[
         str,
         typer.Option(
-            help="What an object's first frame tells the tracker: mask, box or click.",
+            help="What an object's first frame tells the tracker: mask, box or click; several with commas.",
             show_default="mask, or box",
         ),
     ] = "",
@@ -97,14 +98,14 @@ def evaluate(
 
     Examples:
 
-    `masklet evaluate --data DAVIS --layout davis2016 --prompt box --policy recency,samurai`
+    `masklet evaluate --data DAVIS --layout davis2016 --prompt mask,click --policy recency,samurai,dam4sam,sam2long`
 
     `masklet evaluate --data DAVIS --layout davis2016 --first-mask --model nano,tiny`
 
     `masklet evaluate --data LaSOT --layout lasot --results raw_results/ -o scores/`
     """
     from masklet.evaluation import MaskDataset
-    from masklet.evaluation.report import table, write_reports
+    from masklet.evaluation.report import difference_rows, table, table_of, write_reports
 
     if (plots or resume) and output is None:
         raise InputError("--plots and --resume need a folder: give one with --output")
@@ -122,16 +123,23 @@ def evaluate(
             _words(policy),
             output,
             console,
-            prompt=prompt or ("mask" if isinstance(dataset, MaskDataset) else "box"),
+            prompts=_words(prompt or ("mask" if isinstance(dataset, MaskDataset) else "box")),
             policy_option=policy_option or [],
             resolution=resolution,
             resume=resume,
         )
     console.print(table(evaluations, f"{benchmark.title}, {len(dataset.sequences)} sequences"))
+    # Policies are compared where everything else is the same, and everything else where there is one policy.
+    policies = len(_words(policy))
+    differences = difference_rows(evaluations, policies if policies > 1 and not results else None)
+    if differences:
+        console.print(table_of(differences, list(differences[0]), "Differences of the same sequences"))
     if details:
         console.print(table(evaluations, details=True))
     if output is not None:
-        paths = write_reports(output, evaluations) + (_draw(output / "plots", evaluations) if plots else [])
+        paths = write_reports(output, evaluations, differences) + (
+            _draw(output / "plots", evaluations) if plots else []
+        )
         console.print(f"{len(paths)} files written to {output}", markup=False, soft_wrap=True)
 
 
@@ -190,7 +198,7 @@ def _track(
     output: Path | None,
     console: Console,
     *,
-    prompt: str,
+    prompts: list[str],
     policy_option: list[str],
     **how: Any,
 ) -> list[Evaluation]:
@@ -199,13 +207,12 @@ def _track(
     evaluations = []
     settings = read_settings(policy_option, "--policy-option")
     with _bar(console) as bar:
-        for model_name, model in models.items():
-            for policy in policies:
-                name = " ".join([model_name, policy, prompt, *policy_option])
-                keep = output / "results" / name.replace(" ", "_") if output is not None else None
-                run = EvaluationRun(name, model, policy, prompt, keep=keep, policy_settings=settings, **how)
-                task = bar.add_task(name, total=len(dataset.sequences))
-                evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
+        for model_name, prompt, policy in product(models, prompts, policies):
+            name = " ".join([model_name, policy, prompt, *policy_option])
+            keep = output / "results" / name.replace(" ", "_") if output is not None else None
+            run = EvaluationRun(name, models[model_name], policy, prompt, keep=keep, policy_settings=settings, **how)
+            task = bar.add_task(name, total=len(dataset.sequences))
+            evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
     return evaluations
 
 

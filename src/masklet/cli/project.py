@@ -137,7 +137,7 @@ def correct(
     with Project.open(project) as opened:
         reader = opened.open_source(source)
         place = parse_position(frame, reader)
-        number = _object_id(opened, wanted)
+        number = object_id(opened, wanted)
         with RunDisplay() as display:
             report = put_right(
                 opened,
@@ -155,7 +155,8 @@ def correct(
     _summarise(report, project)
 
 
-def _object_id(project: Project, wanted: str | None) -> int:
+def object_id(project: Project, wanted: str | None) -> int:
+    """The object that `--object` means, which may be left out where there is only one. Raises InputError."""
     there = project.objects()
     if wanted is None:
         if len(there) == 1:
@@ -186,6 +187,7 @@ def _describe(project: Project) -> dict[str, Any]:
                 "prompted": sorted({prompt.frame for prompt in prompts if prompt.object_id == known.id}),
                 "tracked": [row["frame"] for row in scores],
                 "lost": [row["frame"] for row in scores if row["lost"]],
+                "found_again": [row["frame"] for row in scores if row["found_again"]],
                 "painted": [row["frame"] for row in scores if row["painted"]],
             }
         )

@@ -15,7 +15,7 @@ from masklet.evaluation.layouts import LAYOUTS, BoxDataset, MaskDataset, open_la
 from masklet.evaluation.masks import MaskSummary, ObjectScorer, ObjectScores, summarize_masks
 from masklet.evaluation.region import region_similarity
 from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation, score_results
-from masklet.evaluation.statistics import Statistics, statistics
+from masklet.evaluation.statistics import Difference, Statistics, paired_difference, statistics
 
 __all__ = [
     "LAYOUTS",
@@ -24,6 +24,7 @@ __all__ = [
     "BoxProtocol",
     "BoxScores",
     "BoxSummary",
+    "Difference",
     "Evaluation",
     "MaskDataset",
     "MaskEvaluation",
@@ -33,6 +34,7 @@ __all__ = [
     "Statistics",
     "boundary_accuracy",
     "open_layout",
+    "paired_difference",
     "region_similarity",
     "score_boxes",
     "score_results",

@@ -13,6 +13,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.evaluation.region import without_void
+from masklet.masks.boxes import mask_slices
 
 TOLERANCE = 0.008  # of the image diagonal
 
@@ -66,20 +67,14 @@ def boundary_accuracy(
     if truth_count == 0 or mask_count == 0:
         return 0.0  # one of precision and recall is 0
     radius = tolerance_pixels(truth.shape[0], truth.shape[1], tolerance)
-    truth_outline, mask_outline = _crop(truth_outline, mask_outline)
+    # inside the smallest window that holds both, distances between them don't change
+    window = mask_slices(truth_outline | mask_outline)
+    truth_outline, mask_outline = truth_outline[window], mask_outline[window]
     precision = np.count_nonzero(mask_outline & _within(truth_outline, radius)) / mask_count
     recall = np.count_nonzero(truth_outline & _within(mask_outline, radius)) / truth_count
     if precision + recall == 0:
         return 0.0
     return float(2 * precision * recall / (precision + recall))
-
-
-def _crop(first_hw: np.ndarray, second_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both outlines inside the smallest window that holds both: distances between them don't change."""
-    either = first_hw | second_hw
-    rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return first_hw[window], second_hw[window]
 
 
 def _within(outline_hw: np.ndarray, radius: int) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,8 @@ CENTER_THRESHOLDS = np.arange(0, 51, dtype=np.float64)  # pixels
 NORMALISED_THRESHOLDS = np.arange(0, 51, dtype=np.float64) / 100  # of the box's width and height
 AVERAGE_OVERLAP_THRESHOLDS = np.linspace(0.0, 1.0, 101)  # GOT-10k draws its curve finer
 PRECISION_AT = 20  # index into both threshold lists: 20 px, and 0.2
+_no_curve = partial(np.zeros, 0)
+_OF_VISIBLE = ("average_overlap", "success_rate_50", "success_rate_75")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,68 +38,67 @@ class BoxProtocol:
     average_overlap: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BoxScores:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxMeasures:
+    """What a sequence or a data set scored; NaN and curves without a point where the protocol doesn't measure it.
+
+    Attributes:
+        success: share of frames whose IoU is above each of the overlap thresholds.
+        precision_curve: share of frames whose centre error is at most 0, 1 … 50 pixels.
+        normalised_precision_curve: the same with the error in box sizes, 0, 0.01 … 0.5.
+        average_overlap: AO, mean overlap of the frames that show the target.
+        success_rate_50, success_rate_75: SR, share of these frames whose overlap is above a half, three quarters.
+    """
+
+    success: np.ndarray = field(repr=False)
+    precision_curve: np.ndarray = field(default_factory=_no_curve, repr=False)
+    normalised_precision_curve: np.ndarray = field(default_factory=_no_curve, repr=False)
+    average_overlap: float
+    success_rate_50: float
+    success_rate_75: float
+
+    @property
+    def success_auc(self) -> float:
+        return float(self.success.mean()) if self.success.size else float("nan")
+
+    @property
+    def precision(self) -> float:
+        return float(self.precision_curve[PRECISION_AT]) if self.precision_curve.size else float("nan")
+
+    @property
+    def normalised_precision(self) -> float:
+        curve = self.normalised_precision_curve
+        return float(curve[PRECISION_AT]) if curve.size else float("nan")
+
+    def curves(self) -> tuple[tuple[str, np.ndarray, np.ndarray, float], ...]:
+        """Measure, thresholds, values and the score that stands for the curve."""
+        return (
+            ("success", np.linspace(0, 1, len(self.success)), self.success, self.success_auc),
+            ("precision", CENTER_THRESHOLDS, self.precision_curve, self.precision),
+            ("normalised precision", NORMALISED_THRESHOLDS, self.normalised_precision_curve, self.normalised_precision),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxScores(BoxMeasures):
     """One sequence's scores.
 
     Attributes:
         sequence: name.
         overlap: IoU per scored frame, -1 where the target is absent.
-        success: share of frames whose IoU is above each of the overlap thresholds.
-        precision: share of frames whose centre error is at most 0, 1 … 50 pixels.
-        normalised_precision: the same with the error in box sizes, 0, 0.01 … 0.5.
         group: part of the data set (class), or "".
     """
 
     sequence: str
     overlap: np.ndarray
-    success: np.ndarray
-    precision: np.ndarray
-    normalised_precision: np.ndarray
     group: str = ""
 
-    @property
-    def success_auc(self) -> float:
-        return float(self.success.mean())
 
-    @property
-    def precision_20(self) -> float:
-        return float(self.precision[PRECISION_AT]) if self.precision.size else float("nan")
-
-    @property
-    def normalised_precision_20(self) -> float:
-        return float(self.normalised_precision[PRECISION_AT]) if self.precision.size else float("nan")
-
-    @property
-    def average_overlap(self) -> float:
-        """AO: mean overlap of the frames that show the target; NaN where none does."""
-        present = self._present
-        return float(present.mean()) if present.size else float("nan")
-
-    def success_rate(self, threshold: float) -> float:
-        """SR: share of the frames that show the target whose overlap is above a threshold; NaN where none does."""
-        present = self._present
-        return float((present > threshold).mean()) if present.size else float("nan")
-
-    @property
-    def _present(self) -> np.ndarray:
-        return self.overlap[self.overlap >= 0]
-
-
-@dataclass(frozen=True, slots=True)
-class BoxSummary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxSummary(BoxMeasures):
     """A data set's scores: means over sequences; for GOT-10k means over all frames together."""
 
     sequences: int
-    success_auc: float
-    precision: float
-    normalised_precision: float
-    average_overlap: float
-    success_rate_50: float
-    success_rate_75: float
-    success: np.ndarray = field(repr=False)
-    precision_curve: np.ndarray = field(repr=False)
-    normalised_precision_curve: np.ndarray = field(repr=False)
 
 
 def overlap_xywh(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -163,8 +166,11 @@ def score_boxes(
     predicted = _complete(predicted, truth, repeat_empty=not protocol.average_overlap)
     present = seen & ~np.isnan(truth).any(axis=1) & (truth[:, 2:] > 0).all(axis=1)
     if protocol.average_overlap:
-        return _average_overlap(sequence, truth, predicted, present, frame_size=frame_size, group=group)
-
+        # GOT-10k, section 5: frames after the first that show the target; boxes clipped to the picture
+        if frame_size is not None:
+            truth, predicted = _clip(truth, frame_size), _clip(predicted, frame_size)
+        overlap = overlap_xywh(truth[1:], predicted[1:])[present[1:]]
+        return BoxScores(sequence=sequence, group=group, overlap=overlap, **_got10k_measures(overlap))
     overlap = np.where(present, overlap_xywh(truth, predicted), -1.0)
     hit = {True: -1.0, False: np.inf}
     center = np.where(present, center_errors(truth, predicted), hit[protocol.absent_center_hit])
@@ -172,12 +178,13 @@ def score_boxes(
         present, center_errors(truth, predicted, normalised=True), hit[protocol.absent_normalised_hit]
     )
     return BoxScores(
-        sequence,
-        overlap,
-        (overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=0),
-        (center[:, None] <= CENTER_THRESHOLDS).mean(axis=0),
-        (normalised[:, None] <= NORMALISED_THRESHOLDS).mean(axis=0),
-        group,
+        sequence=sequence,
+        group=group,
+        overlap=overlap,
+        success=(overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=0),
+        precision_curve=(center[:, None] <= CENTER_THRESHOLDS).mean(axis=0),
+        normalised_precision_curve=(normalised[:, None] <= NORMALISED_THRESHOLDS).mean(axis=0),
+        **_of_visible(overlap),
     )
 
 
@@ -195,21 +202,16 @@ def _complete(predicted: np.ndarray, truth: np.ndarray, *, repeat_empty: bool) -
     return predicted
 
 
-def _average_overlap(
-    sequence: str,
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    present: np.ndarray,
-    *,
-    frame_size: tuple[int, int] | None,
-    group: str,
-) -> BoxScores:
-    """GOT-10k, section 5: frames after the first that show the target; boxes clipped to the picture."""
-    if frame_size is not None:
-        truth, predicted = _clip(truth, frame_size), _clip(predicted, frame_size)
-    overlap = overlap_xywh(truth[1:], predicted[1:])[present[1:]]
+def _of_visible(overlap: np.ndarray) -> dict[str, Any]:
+    """AO and SR of the frames that show the target; NaN where none does."""
+    present = overlap[overlap >= 0]
+    values = (present.mean(), (present > 0.5).mean(), (present > 0.75).mean()) if present.size else (np.nan,) * 3
+    return dict(zip(_OF_VISIBLE, map(float, values), strict=True))
+
+
+def _got10k_measures(overlap: np.ndarray) -> dict[str, Any]:
     success = (overlap[:, None] > AVERAGE_OVERLAP_THRESHOLDS).mean(axis=0) if overlap.size else np.zeros(101)
-    return BoxScores(sequence, overlap, success, np.zeros(0), np.zeros(0), group)
+    return {"success": success, **_of_visible(overlap)}
 
 
 def _clip(boxes: np.ndarray, frame_size: tuple[int, int]) -> np.ndarray:
@@ -223,29 +225,14 @@ def summarize_boxes(scores: Iterable[BoxScores], protocol: BoxProtocol | None = 
     """Every sequence counts the same, except for GOT-10k, where every frame does."""
     protocol = protocol or BoxProtocol()
     parts = list(scores)
-    nan = float("nan")
     if not parts:
-        empty = np.zeros(0)
-        return BoxSummary(0, nan, nan, nan, nan, nan, nan, empty, empty, empty)
+        return BoxSummary(sequences=0, success=_no_curve(), **_of_visible(_no_curve()))
     if protocol.average_overlap:
         frames = np.concatenate([part.overlap for part in parts])
-        curve = (frames[:, None] > AVERAGE_OVERLAP_THRESHOLDS).mean(axis=0) if frames.size else np.zeros(101)
-        ao = float(frames.mean()) if frames.size else nan
-        sr50 = float((frames > 0.5).mean()) if frames.size else nan
-        sr75 = float((frames > 0.75).mean()) if frames.size else nan
-        return BoxSummary(len(parts), float(curve.mean()), nan, nan, ao, sr50, sr75, curve, np.zeros(0), np.zeros(0))
-    success = np.mean([part.success for part in parts], axis=0)
-    precision = np.mean([part.precision for part in parts], axis=0)
-    normalised = np.mean([part.normalised_precision for part in parts], axis=0)
-    return BoxSummary(
-        len(parts),
-        float(success.mean()),
-        float(precision[PRECISION_AT]),
-        float(normalised[PRECISION_AT]),
-        float(np.nanmean([part.average_overlap for part in parts])),
-        float(np.nanmean([part.success_rate(0.5) for part in parts])),
-        float(np.nanmean([part.success_rate(0.75) for part in parts])),
-        success,
-        precision,
-        normalised,
-    )
+        return BoxSummary(sequences=len(parts), **_got10k_measures(frames))
+    means: dict[str, Any] = {
+        name: np.mean([getattr(part, name) for part in parts], axis=0)
+        for name in ("success", "precision_curve", "normalised_precision_curve")
+    }
+    means |= {name: float(np.nanmean([getattr(part, name) for part in parts])) for name in _OF_VISIBLE}
+    return BoxSummary(sequences=len(parts), **means)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
@@ -50,11 +50,14 @@ class MaskSummary:
     """Means over objects, as the benchmarks report them."""
 
     objects: int
-    j_and_f: float
     j: Statistics
     f: Statistics
     groups: dict[str, tuple[float, float]] = field(default_factory=dict)
     """group -> (mean J, mean F)"""
+
+    @property
+    def j_and_f(self) -> float:
+        return (self.j.mean + self.f.mean) / 2
 
     @property
     def overall(self) -> float:
@@ -70,12 +73,15 @@ class ObjectScorer:
     Args:
         skip_before_appearance: frames are left out until the object is in the annotation or in the prediction
             (SA-V, MOSE: a video's later objects are not scored before they exist).
+
+    Attributes:
+        ever_visible: True when the annotation showed the object in one of the frames added.
     """
 
     def __init__(self, sequence: str, object_id: int, group: str = "", *, skip_before_appearance: bool = False):
         self.sequence, self.object_id, self.group = sequence, object_id, group
         self._waiting = skip_before_appearance
-        self._in_truth = False
+        self.ever_visible = False
         self._frames: list[str] = []
         self._region: list[float] = []
         self._boundary: list[float] = []
@@ -83,18 +89,13 @@ class ObjectScorer:
     def add(self, frame: str, truth_hw: np.ndarray, mask_hw: np.ndarray, void_hw: np.ndarray | None = None) -> None:
         """Scores one frame. Masks (H, W) bool."""
         visible = bool(truth_hw.any())
-        self._in_truth |= visible
+        self.ever_visible |= visible
         if self._waiting and not visible and not mask_hw.any():
             return
         self._waiting = False
         self._frames.append(frame)
         self._region.append(region_similarity(truth_hw, mask_hw, void_hw))
         self._boundary.append(boundary_accuracy(truth_hw, mask_hw, void_hw))
-
-    @property
-    def ever_visible(self) -> bool:
-        """True when the annotation showed the object in one of the frames added."""
-        return self._in_truth
 
     def scores(self) -> ObjectScores:
         return ObjectScores(
@@ -110,22 +111,16 @@ class ObjectScorer:
 def summarize_masks(objects: Iterable[ObjectScores]) -> MaskSummary:
     """Every object counts the same, however long its sequence (DAVIS 2017). Empty objects are left out."""
     scored = [tracked for tracked in objects if len(tracked.frames)]
-    j, f = _average([tracked.j for tracked in scored]), _average([tracked.f for tracked in scored])
-    groups: dict[str, tuple[float, float]] = {}
-    for name in sorted({tracked.group for tracked in scored if tracked.group}):
-        members = [tracked for tracked in scored if tracked.group == name]
-        groups[name] = (
-            float(np.mean([tracked.j.mean for tracked in members])),
-            float(np.mean([tracked.f.mean for tracked in members])),
-        )
-    return MaskSummary(len(scored), (j.mean + f.mean) / 2, j, f, groups)
+    groups = {}
+    for name in sorted({tracked.group for tracked in scored} - {""}):
+        j, f = _j_and_f([tracked for tracked in scored if tracked.group == name])
+        groups[name] = j.mean, f.mean
+    return MaskSummary(len(scored), *_j_and_f(scored), groups)
 
 
-def _average(parts: Sequence[Statistics]) -> Statistics:
-    if not parts:
-        return Statistics(float("nan"), float("nan"), float("nan"))
-    return Statistics(
-        mean=float(np.mean([part.mean for part in parts])),
-        recall=float(np.mean([part.recall for part in parts])),
-        decay=float(np.mean([part.decay for part in parts])),
-    )
+def _j_and_f(objects: Sequence[ObjectScores]) -> tuple[Statistics, Statistics]:
+    """The means over objects of each statistic of J and of F."""
+    if not objects:
+        return statistics([]), statistics([])
+    j, f = np.mean([(astuple(tracked.j), astuple(tracked.f)) for tracked in objects], axis=0).tolist()
+    return Statistics(*j), Statistics(*f)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from masklet.atomic import atomic_path
 from masklet.errors import ExportError
-from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
 from masklet.evaluation.masks import ObjectScores
 from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_UNITS = ("overlap above", "centre error up to, pixels", "centre error up to, box sizes")
 
 
 def write_plots(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
@@ -24,41 +26,33 @@ def write_plots(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
     Raises:
         ExportError: matplotlib isn't installed, or a file can't be written.
     """
-    figure_type = _figure_type()
-    masks = [evaluation for evaluation in evaluations if isinstance(evaluation, MaskEvaluation)]
-    boxes = [evaluation for evaluation in evaluations if isinstance(evaluation, BoxEvaluation)]
-    paths: list[Path] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in dict.fromkeys(tracked.sequence for run in masks for tracked in run.objects):
-            figure = figure_type(figsize=(9, 4.5), layout="constrained")
-            _mask_sequence(figure.subplots(2, 1, sharex=True), name, masks)
-            paths.append(_save(figure, folder / f"{name}.png"))
-        for name in dict.fromkeys(scores.sequence for run in boxes for scores in run.sequences):
-            figure = figure_type(figsize=(9, 3), layout="constrained")
-            _box_sequence(figure.subplots(), name, boxes)
-            paths.append(_save(figure, folder / f"{name}.png"))
-        if boxes:
-            figure = figure_type(figsize=(12, 4), layout="constrained")
-            _curves(list(figure.subplots(1, 3)), boxes)
-            paths.append(_save(figure, folder / "curves.png"))
-    except OSError as error:
-        raise ExportError(f"the plots can't be written to {folder}: {error}") from error
-    return paths
-
-
-def _figure_type() -> Any:
     try:
         from matplotlib.figure import Figure  # without pyplot: no window system, no global state
     except ImportError as error:
         raise ExportError("plots need matplotlib: pip install 'masklet[plots]'") from error
-    return Figure
+    masks = [evaluation for evaluation in evaluations if isinstance(evaluation, MaskEvaluation)]
+    boxes = [evaluation for evaluation in evaluations if isinstance(evaluation, BoxEvaluation)]
+    paths: list[Path] = []
 
+    @contextmanager
+    def figure(name: str, rows: int, columns: int, size: tuple[float, float]) -> Iterator[list[Axes]]:
+        """Gives the axes of a figure, which is written once they are drawn into."""
+        drawn = Figure(figsize=size, layout="constrained")
+        yield drawn.subplots(rows, columns, sharex=rows > 1, squeeze=False).ravel().tolist()
+        with atomic_path(folder / name, error=ExportError) as temporary:
+            drawn.savefig(temporary, format="png", dpi=110)
+        paths.append(folder / name)
 
-def _save(figure: Any, path: Path) -> Path:
-    with atomic_path(path, error=ExportError) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    return path
+    for name in dict.fromkeys(tracked.sequence for run in masks for tracked in run.objects):
+        with figure(f"{name}.png", 2, 1, (9, 4.5)) as axes:
+            _mask_sequence(axes, name, masks)
+    for name in dict.fromkeys(scores.sequence for run in boxes for scores in run.sequences):
+        with figure(f"{name}.png", 1, 1, (9, 3)) as axes:
+            _box_sequence(axes[0], name, boxes)
+    if boxes:
+        with figure("curves.png", 1, 3, (12, 4)) as axes:
+            _curves(axes, boxes)
+    return paths
 
 
 def _mask_sequence(axes: Sequence[Axes], name: str, runs: Sequence[MaskEvaluation]) -> None:
@@ -100,27 +94,12 @@ def _box_sequence(axis: Axes, name: str, runs: Sequence[BoxEvaluation]) -> None:
 
 def _curves(axes: Sequence[Axes], runs: Sequence[BoxEvaluation]) -> None:
     for run in runs:
-        summary = run.summary
-        for axis, thresholds, values, score in (
-            (axes[0], np.linspace(0, 1, len(summary.success)), summary.success, summary.success_auc),
-            (axes[1], CENTER_THRESHOLDS, summary.precision_curve, summary.precision),
-            (
-                axes[2],
-                NORMALISED_THRESHOLDS,
-                summary.normalised_precision_curve,
-                summary.normalised_precision,
-            ),
-        ):
+        for axis, unit, (measure, thresholds, values, score) in zip(axes, _UNITS, run.summary.curves(), strict=True):
+            axis.set_title(measure.capitalize())
+            axis.set_xlabel(unit)
             if len(values):
                 axis.plot(thresholds, values, label=f"{run.name} ({score:.3f})")
-    for axis, title, unit in zip(
-        axes,
-        ("Success", "Precision", "Normalised precision"),
-        ("overlap above", "centre error up to, pixels", "centre error up to, box sizes"),
-        strict=True,
-    ):
-        axis.set_title(title)
-        axis.set_xlabel(unit)
+    for axis in axes:
         _tidy(axis)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +12,34 @@ from rich.table import Table
 
 from masklet.atomic import atomic_path
 from masklet.errors import ExportError
-from masklet.evaluation.boxes import CENTER_THRESHOLDS, NORMALISED_THRESHOLDS
+from masklet.evaluation.boxes import BoxMeasures, BoxScores
 from masklet.evaluation.first_mask import FirstMask
 from masklet.evaluation.masks import MaskSummary, ObjectScores
 from masklet.evaluation.score import BoxEvaluation, Evaluation, MaskEvaluation
+from masklet.evaluation.statistics import paired_difference
 
 Row = dict[str, "str | float | int"]
 
 
 def summary_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """One row per run, with the benchmark's measures in percent."""
-    return [
-        _mask_row(evaluation) if isinstance(evaluation, MaskEvaluation) else _box_row(evaluation)
-        for evaluation in evaluations
-    ]
-
-
-def _mask_row(evaluation: MaskEvaluation) -> Row:
-    summary = evaluation.summary
-    row: Row = {"run": evaluation.name}
-    if summary.groups:
-        row["overall"] = 100 * summary.overall
-    row |= _mask_measures(summary)
-    for group, (j, f) in summary.groups.items():
-        row |= {f"J {group}": 100 * j, f"F {group}": 100 * f}
-    row["objects"] = summary.objects
-    if evaluation.frames_per_second is not None:
-        row["fps"] = evaluation.frames_per_second
-    return row
+    rows: list[Row] = []
+    for evaluation in evaluations:
+        row: Row = {"run": evaluation.name}
+        if isinstance(evaluation, MaskEvaluation):
+            masks = evaluation.summary
+            row |= ({"overall": 100 * masks.overall} if masks.groups else {}) | _mask_measures(masks)
+            for group, (j, f) in masks.groups.items():
+                row |= {f"J {group}": 100 * j, f"F {group}": 100 * f}
+            row["objects"] = masks.objects
+        else:
+            boxes = evaluation.summary
+            row |= _box_measures(boxes, ("AO", "SR50", "SR75") if np.isnan(boxes.precision) else _BOX_MEASURES)
+            row["sequences"] = boxes.sequences
+        if evaluation.frames_per_second is not None:
+            row["fps"] = evaluation.frames_per_second
+        rows.append(row)
+    return rows
 
 
 def _mask_measures(scores: MaskSummary | ObjectScores) -> Row:
@@ -49,107 +49,89 @@ def _mask_measures(scores: MaskSummary | ObjectScores) -> Row:
     return row
 
 
-def _box_row(evaluation: BoxEvaluation) -> Row:
-    summary = evaluation.summary
-    row: Row = {"run": evaluation.name}
-    if not np.isnan(summary.precision):
-        row |= {
-            "AUC": 100 * summary.success_auc,
-            "Pnorm": 100 * summary.normalised_precision,
-            "P": 100 * summary.precision,
-        }
-    row |= {
-        "AO": 100 * summary.average_overlap,
-        "SR50": 100 * summary.success_rate_50,
-        "SR75": 100 * summary.success_rate_75,
-        "sequences": summary.sequences,
-    }
-    if evaluation.frames_per_second is not None:
-        row["fps"] = evaluation.frames_per_second
-    return row
+_BOX_MEASURES = {
+    "AUC": "success_auc",
+    "Pnorm": "normalised_precision",
+    "P": "precision",
+    "AO": "average_overlap",
+    "SR50": "success_rate_50",
+    "SR75": "success_rate_75",
+}
+
+
+def _box_measures(scores: BoxMeasures, names: Iterable[str] = _BOX_MEASURES) -> Row:
+    return {name: 100 * getattr(scores, _BOX_MEASURES[name]) for name in names}
 
 
 def detail_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """One row per run and object (masks), or per run and sequence (boxes), in percent."""
     rows: list[Row] = []
-    for evaluation in evaluations:
-        if isinstance(evaluation, MaskEvaluation):
-            rows += [
-                {
-                    "run": evaluation.name,
-                    "sequence": tracked.sequence,
-                    "object": tracked.object_id,
-                    "frames": len(tracked.frames),
-                    **_mask_measures(tracked),
-                    "group": tracked.group,
-                }
-                for tracked in evaluation.objects
-            ]
+    for run, scores in _scores_of(evaluations):
+        row: Row = {"run": run, "sequence": scores.sequence}
+        if isinstance(scores, ObjectScores):
+            row |= {"object": scores.object_id, "frames": len(scores.frames), **_mask_measures(scores)}
         else:
-            rows += [
+            row |= {"frames": len(scores.overlap), **_box_measures(scores)}
+        rows.append(row | {"group": scores.group})
+    return rows
+
+
+def difference_rows(evaluations: Sequence[Evaluation], at_once: int | None = None) -> list[Row]:
+    """One row per run but the first, with the differences of its sequences' scores to the first run's, in percent.
+
+    Args:
+        at_once: compare so many runs in turn with the first of them; all of them by default.
+    """
+    rows: list[Row] = []
+    at_once = at_once or max(1, len(evaluations))
+    for start in range(0, len(evaluations), at_once):
+        base, *others = evaluations[start : start + at_once]
+        for other in others:
+            found = paired_difference(base.by_sequence, other.by_sequence)
+            rows.append(
                 {
-                    "run": evaluation.name,
-                    "sequence": sequence.sequence,
-                    "frames": len(sequence.overlap),
-                    "AUC": 100 * sequence.success_auc,
-                    "Pnorm": 100 * sequence.normalised_precision_20,
-                    "P": 100 * sequence.precision_20,
-                    "AO": 100 * sequence.average_overlap,
-                    "SR50": 100 * sequence.success_rate(0.5),
-                    "SR75": 100 * sequence.success_rate(0.75),
-                    "group": sequence.group,
+                    "run": other.name,
+                    "against": base.name,
+                    "difference": 100 * found.mean,
+                    "95 % from": 100 * found.low,
+                    "to": 100 * found.high,
+                    "better": found.better,
+                    "worse": found.worse,
+                    "sure": "yes" if found.low > 0 or found.high < 0 else "no",
                 }
-                for sequence in evaluation.sequences
-            ]
+            )
     return rows
 
 
 def frame_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """One row per run, object and frame."""
     rows: list[Row] = []
-    for evaluation in evaluations:
-        if isinstance(evaluation, MaskEvaluation):
-            for tracked in evaluation.objects:
-                for frame, j, f in zip(tracked.frames, tracked.region, tracked.boundary, strict=True):
-                    rows.append(
-                        {
-                            "run": evaluation.name,
-                            "sequence": tracked.sequence,
-                            "object": tracked.object_id,
-                            "frame": frame,
-                            "J": float(j),
-                            "F": float(f),
-                        }
-                    )
+    for run, scores in _scores_of(evaluations):
+        row: Row = {"run": run, "sequence": scores.sequence}
+        if isinstance(scores, ObjectScores):
+            row["object"] = scores.object_id
+            measured = zip(scores.frames, scores.region.tolist(), scores.boundary.tolist(), strict=True)
+            rows += [row | {"frame": frame, "J": j, "F": f} for frame, j, f in measured]
         else:
-            for scores in evaluation.sequences:
-                for index, overlap in enumerate(scores.overlap):
-                    rows.append(
-                        {
-                            "run": evaluation.name,
-                            "sequence": scores.sequence,
-                            "scored frame": index,
-                            "overlap": float(overlap),
-                        }
-                    )
+            rows += [row | {"scored frame": i, "overlap": o} for i, o in enumerate(scores.overlap.tolist())]
     return rows
+
+
+def _scores_of(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, ObjectScores | BoxScores]]:
+    """Everything that was scored on its own, with the run's name."""
+    for evaluation in evaluations:
+        for scores in evaluation.objects if isinstance(evaluation, MaskEvaluation) else evaluation.sequences:
+            yield evaluation.name, scores
 
 
 def curve_rows(evaluations: Sequence[BoxEvaluation]) -> list[Row]:
     """Success, precision and normalised precision curves, one row per run and threshold."""
-    rows: list[Row] = []
-    for evaluation in evaluations:
-        summary = evaluation.summary
-        for measure, thresholds, values in (
-            ("success", np.linspace(0, 1, len(summary.success)), summary.success),
-            ("precision", CENTER_THRESHOLDS, summary.precision_curve),
-            ("normalised precision", NORMALISED_THRESHOLDS, summary.normalised_precision_curve),
-        ):
-            rows += [
-                {"run": evaluation.name, "measure": measure, "threshold": float(t), "share": float(v)}
-                for t, v in zip(thresholds, values, strict=False)
-            ]
-    return rows
+    return [
+        {"run": evaluation.name, "measure": measure, "threshold": threshold, "share": share}
+        for evaluation in evaluations
+        for measure, thresholds, values, _ in evaluation.summary.curves()
+        for threshold, share in zip(thresholds.tolist(), values.tolist(), strict=False)
+    ]
 
 
 def first_mask_rows(run: str, masks: Sequence[FirstMask]) -> tuple[Row, list[Row]]:
@@ -209,8 +191,8 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
-def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
-    """Writes summary.csv, details.csv, frames.csv and, for boxes, curves.csv. Gives their paths.
+def write_reports(folder: Path, evaluations: Sequence[Evaluation], differences: Sequence[Row] = ()) -> list[Path]:
+    """Writes summary.csv, details.csv, frames.csv, for boxes curves.csv, and differences.csv. Gives their paths.
 
     Raises:
         ExportError, SourceError: a file can't be written, or is a source.
@@ -223,6 +205,8 @@ def write_reports(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]
     boxes = [evaluation for evaluation in evaluations if isinstance(evaluation, BoxEvaluation)]
     if boxes:
         reports["curves.csv"] = curve_rows(boxes)
+    if differences:
+        reports["differences.csv"] = list(differences)
     for name, rows in reports.items():
         write_csv(folder / name, rows)
     return [folder / name for name in reports]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,9 @@ from PIL import Image
 
 from masklet.atomic import atomic_path
 from masklet.errors import ExportError, InputError
-from masklet.evaluation.boxes import BoxScores, summarize_boxes
 from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset, MaskSequence
-from masklet.evaluation.masks import ObjectScores, summarize_masks
 from masklet.evaluation.result_files import MaskResults, find_box_files, read_boxes
-from masklet.evaluation.score import (
-    BoxEvaluation,
-    Evaluation,
-    MaskEvaluation,
-    by_frame_name,
-    score_box_sequence,
-    score_mask_sequence,
-)
+from masklet.evaluation.score import Evaluation, PredictedMask, by_frame_name, score_dataset
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.palette import davis_palette_bytes
@@ -87,57 +79,40 @@ def evaluate_run(
         raise InputError(f"unknown prompt '{run.prompt}'; known are {', '.join(PROMPTS)}")
     if isinstance(dataset, BoxDataset) and run.prompt == "mask":
         raise InputError(f"{dataset.name} has boxes and no masks: use --prompt box or --prompt click")
+    clock = _Clock()
+    predict: Callable[[Any], Iterator[Any]] = partial(_masks, dataset.name, run, clock)
+    if isinstance(dataset, BoxDataset):
+        predict = partial(_boxes, dataset.protocol.average_overlap, run, clock)
     with Sources(*{file.parent for sequence in dataset.sequences for file in sequence.files()}):
-        if isinstance(dataset, BoxDataset):
-            return _evaluate_boxes(dataset, run, finished)
-        return _evaluate_masks(dataset, run, finished)
+        return score_dataset(dataset, run.name, predict, finished, lambda: clock.frames_per_second)
 
 
-def _evaluate_masks(dataset: MaskDataset, run: EvaluationRun, finished: Finished | None) -> MaskEvaluation:
-    objects: list[ObjectScores] = []
-    clock = _Clock()
-    for sequence in dataset.sequences:
-        if not sequence.targets:
-            raise InputError(
-                f"{sequence.name}: the annotations show no object as {dataset.name} numbers them. Is it of another "
-                "layout (--layout davis2016 for masks of 0 and 255)? Or leave it out with --sequences."
-            )
-        if run.keep is not None and run.resume and (run.keep / sequence.name).is_dir():
-            kept = MaskResults(run.keep, sequence.name, merged=dataset.merged)
-            objects += score_mask_sequence(sequence, by_frame_name(sequence, kept))
-        else:
-            predicted = _PackedMasks()
-            for frame, masks in clock.of(track_masks(sequence, run)):
-                predicted.put(frame, masks)
-            objects += score_mask_sequence(sequence, predicted.get)
-            if run.keep is not None:
-                _keep_masks(run.keep, sequence, predicted, per_object=dataset.per_object_files)
-        if finished:
-            finished(sequence.name)
-    return MaskEvaluation(run.name, tuple(objects), summarize_masks(objects), clock.frames_per_second)
-
-
-def _evaluate_boxes(dataset: BoxDataset, run: EvaluationRun, finished: Finished | None) -> BoxEvaluation:
-    scores: list[BoxScores] = []
-    clock = _Clock()
-    for sequence in dataset.sequences:
-        kept = (
-            find_box_files(run.keep, [sequence.name])
-            if run.keep is not None and run.keep.is_dir() and run.resume
-            else []
+def _masks(dataset: str, run: EvaluationRun, clock: _Clock, sequence: MaskSequence) -> Iterator[PredictedMask]:
+    if not sequence.targets:
+        raise InputError(
+            f"{sequence.name}: the annotations show no object as {dataset} numbers them. Is it of another "
+            "layout (--layout davis2016 for masks of 0 and 255)? Or leave it out with --sequences."
         )
-        if kept:
-            boxes = read_boxes(kept[0])
-        else:
-            boxes = np.zeros_like(sequence.boxes)
-            for frame, box in clock.of(track_boxes(sequence, run)):
-                boxes[frame] = box
-            if run.keep is not None:
-                _keep_boxes(run.keep, sequence, boxes, numbered=dataset.protocol.average_overlap)
-        scores.append(score_box_sequence(dataset, sequence, boxes))
-        if finished:
-            finished(sequence.name)
-    return BoxEvaluation(run.name, tuple(scores), summarize_boxes(scores, dataset.protocol), clock.frames_per_second)
+    if run.keep is not None and run.resume and (run.keep / sequence.name).is_dir():
+        yield by_frame_name(sequence, MaskResults(run.keep, sequence.name, merged=sequence.merged))
+        return
+    predicted = _packed(clock.of(track_masks(sequence, run)))
+    yield predicted
+    if run.keep is not None:
+        _keep_masks(run.keep, sequence, predicted)
+
+
+def _boxes(numbered: bool, run: EvaluationRun, clock: _Clock, sequence: BoxSequence) -> Iterator[np.ndarray]:
+    resumes = run.resume and run.keep is not None and run.keep.is_dir()
+    if run.keep is not None and resumes and (kept := find_box_files(run.keep, [sequence.name])):
+        yield read_boxes(kept[0])
+        return
+    boxes = np.zeros_like(sequence.boxes)
+    for frame, box in clock.of(track_boxes(sequence, run)):
+        boxes[frame] = box
+    if run.keep is not None:
+        _keep_boxes(run.keep, sequence, boxes, numbered=numbered)
+    yield boxes
 
 
 def track_masks(sequence: MaskSequence, run: EvaluationRun) -> Iterator[tuple[int, dict[int, np.ndarray]]]:
@@ -227,39 +202,32 @@ class _Clock:
     def __init__(self) -> None:
         self._frames, self._seconds = 0, 0.0
 
-    def of(self, frames: Iterator[Any]) -> Iterator[Any]:
-        while True:
-            start = time.perf_counter()
-            item = next(frames, None)
+    def of(self, frames: Iterable[Any]) -> Iterator[Any]:
+        start = time.perf_counter()
+        for item in frames:
             self._seconds += time.perf_counter() - start
-            if item is None:
-                return
             self._frames += 1
             yield item
+            start = time.perf_counter()
 
     @property
     def frames_per_second(self) -> float | None:
         return self._frames / self._seconds if self._frames else None
 
 
-class _PackedMasks:
-    """A sequence's masks as run lengths: a long video's masks fit into memory."""
+def _packed(frames: Iterable[tuple[int, dict[int, np.ndarray]]]) -> PredictedMask:
+    """A sequence's masks, kept as run lengths: a long video's masks fit into memory."""
+    packed = {(frame, number): rle.encode(mask) for frame, masks in frames for number, mask in masks.items()}
+    height, width = next((found["size"] for found in packed.values()), (0, 0))
 
-    def __init__(self) -> None:
-        self.shape: tuple[int, int] = (0, 0)
-        self._packed: dict[tuple[int, int], rle.RLE] = {}
+    def mask(frame: int, object_id: int) -> np.ndarray:
+        found = packed.get((frame, object_id))
+        return np.zeros((height, width), bool) if found is None else rle.decode(found)
 
-    def put(self, frame: int, masks: dict[int, np.ndarray]) -> None:
-        for object_id, mask in masks.items():
-            self.shape = mask.shape[0], mask.shape[1]
-            self._packed[frame, object_id] = rle.encode(mask)
-
-    def get(self, frame: int, object_id: int) -> np.ndarray:
-        packed = self._packed.get((frame, object_id))
-        return np.zeros(self.shape, bool) if packed is None else rle.decode(packed)
+    return mask
 
 
-def _keep_masks(folder: Path, sequence: MaskSequence, predicted: _PackedMasks, *, per_object: bool) -> None:
+def _keep_masks(folder: Path, sequence: MaskSequence, predicted: PredictedMask) -> None:
     """Writes a sequence's PNGs into a hidden folder, then gives it its name: a kept sequence is complete."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -268,19 +236,19 @@ def _keep_masks(folder: Path, sequence: MaskSequence, predicted: _PackedMasks, *
             temporary.chmod(0o755)
             ids = [target.object_id for target in sequence.targets]
             for index, frame in enumerate(sequence.frames):
-                if per_object:
-                    for object_id in ids:
-                        place = temporary / f"{object_id:03d}"
-                        place.mkdir(exist_ok=True)
-                        mask = predicted.get(index, object_id)
-                        Image.fromarray(mask.astype(np.uint8) * 255).save(place / f"{frame}.png")
-                else:
-                    labels = np.zeros(predicted.shape, np.uint8)
-                    for object_id in ids:
-                        labels[predicted.get(index, object_id)] = object_id
+                masks = {object_id: predicted(index, object_id) for object_id in ids}
+                if sequence.exclusive:
+                    labels = np.zeros(masks[ids[0]].shape, np.uint8)
+                    for object_id, mask in masks.items():
+                        labels[mask] = object_id
                     picture = Image.fromarray(labels).convert("P")
                     picture.putpalette(davis_palette_bytes())
                     picture.save(temporary / f"{frame}.png")
+                    continue
+                for object_id, mask in masks.items():
+                    place = temporary / f"{object_id:03d}"
+                    place.mkdir(exist_ok=True)
+                    Image.fromarray(mask).convert("L").save(place / f"{frame}.png")
             final = folder / sequence.name
             for kept in final.rglob("*"):
                 refuse_source(kept)

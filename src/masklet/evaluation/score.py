@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.evaluation.boxes import BoxScores, BoxSummary, score_boxes, summarize_boxes
+from masklet.evaluation.boxes import BoxProtocol, BoxScores, BoxSummary, score_boxes, summarize_boxes
 from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset, MaskSequence
 from masklet.evaluation.masks import MaskSummary, ObjectScorer, ObjectScores, summarize_masks
 from masklet.evaluation.result_files import MaskResults, find_box_files, read_boxes
 
 PredictedMask = Callable[[int, int], np.ndarray]
 """(frame index, object id) -> (H, W) bool"""
+Predicted = Any
+"""A `PredictedMask`, or for boxes (N, 4) left, top, width, height"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,14 @@ class MaskEvaluation:
     summary: MaskSummary
     frames_per_second: float | None = None
 
+    @property
+    def by_sequence(self) -> dict[str, float]:
+        """J&F of every sequence, the mean of its objects'."""
+        found: dict[str, list[float]] = {}
+        for tracked in self.objects:
+            found.setdefault(tracked.sequence, []).append(tracked.j_and_f)
+        return {name: float(np.mean(scores)) for name, scores in found.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class BoxEvaluation:
@@ -36,6 +47,14 @@ class BoxEvaluation:
     sequences: tuple[BoxScores, ...]
     summary: BoxSummary
     frames_per_second: float | None = None
+
+    @property
+    def by_sequence(self) -> dict[str, float]:
+        """Average overlap of every sequence."""
+        found: dict[str, list[float]] = {}
+        for scores in self.sequences:
+            found.setdefault(scores.sequence, []).append(scores.average_overlap)
+        return {name: float(np.mean(overlaps)) for name, overlaps in found.items()}
 
 
 Evaluation = MaskEvaluation | BoxEvaluation
@@ -99,26 +118,43 @@ def score_results(
     place = Path(folder)
     if not place.is_dir():
         raise InputError(f"no folder of results at {place}")
-    objects: list[ObjectScores] = []
-    boxes: list[BoxScores] = []
-    for sequence in dataset.sequences:
-        if isinstance(dataset, BoxDataset):
-            assert isinstance(sequence, BoxSequence)
+
+    def read(sequence: MaskSequence | BoxSequence) -> Iterator[Predicted]:
+        if isinstance(sequence, BoxSequence):
             files = find_box_files(place, [sequence.name, *sequence.aliases])
             if not files and not partial:
                 raise InputError(f"no results for sequence {sequence.name}: there is no {sequence.name}.txt in {place}")
-            boxes += [score_box_sequence(dataset, sequence, read_boxes(path)) for path in files]
+            yield from map(read_boxes, files)
         elif not partial or (place / sequence.name).is_dir():
-            assert isinstance(sequence, MaskSequence)
-            results = MaskResults(place, sequence.name, merged=dataset.merged)
-            objects += score_mask_sequence(sequence, by_frame_name(sequence, results))
+            yield by_frame_name(sequence, MaskResults(place, sequence.name, merged=sequence.merged))
+
+    evaluation = score_dataset(dataset, name or place.name, read, finished)
+    if not (evaluation.objects if isinstance(evaluation, MaskEvaluation) else evaluation.sequences):
+        raise InputError(f"{place} holds no results for any sequence of this data set")
+    return evaluation
+
+
+def score_dataset(
+    dataset: MaskDataset | BoxDataset,
+    name: str,
+    predict: Callable[[Any], Iterable[Predicted]],
+    finished: Callable[[str], None] | None = None,
+    frames_per_second: Callable[[], float | None] = lambda: None,
+) -> Evaluation:
+    """Scores what `predict` gives for each sequence; more than one prediction are repetitions."""
+    scores: list[Any] = []
+    protocol = dataset.protocol if isinstance(dataset, BoxDataset) else BoxProtocol()
+    for sequence in dataset.sequences:
+        for predicted in predict(sequence):
+            if isinstance(sequence, BoxSequence):
+                scores.append(score_box_sequence(sequence, protocol, predicted))
+            else:
+                scores += score_mask_sequence(sequence, predicted)
         if finished:
             finished(sequence.name)
-    if not objects and not boxes:
-        raise InputError(f"{place} holds no results for any sequence of this data set")
     if isinstance(dataset, BoxDataset):
-        return BoxEvaluation(name or place.name, tuple(boxes), summarize_boxes(boxes, dataset.protocol))
-    return MaskEvaluation(name or place.name, tuple(objects), summarize_masks(objects))
+        return BoxEvaluation(name, tuple(scores), summarize_boxes(scores, protocol), frames_per_second())
+    return MaskEvaluation(name, tuple(scores), summarize_masks(scores), frames_per_second())
 
 
 def by_frame_name(sequence: MaskSequence, results: MaskResults) -> PredictedMask:
@@ -126,14 +162,14 @@ def by_frame_name(sequence: MaskSequence, results: MaskResults) -> PredictedMask
     return lambda frame, object_id: results.mask(sequence.frames[frame], object_id)
 
 
-def score_box_sequence(dataset: BoxDataset, sequence: BoxSequence, boxes: np.ndarray) -> BoxScores:
+def score_box_sequence(sequence: BoxSequence, protocol: BoxProtocol, boxes: np.ndarray) -> BoxScores:
     """Scores one sequence by its data set's rules. Boxes (N, 4): left, top, width, height."""
     return score_boxes(
         sequence.name,
         sequence.boxes,
         boxes,
         visible=sequence.visible,
-        protocol=dataset.protocol,
+        protocol=protocol,
         frame_size=sequence.frame_size,
         group=sequence.group,
     )

@@ -94,14 +94,6 @@ class Job:
         return [chosen.id for chosen in self.objects]
 
     @property
-    def categories(self) -> dict[str, ProjectObject]:
-        """The first object of every name: objects of one name are instances of one category."""
-        first: dict[str, ProjectObject] = {}
-        for chosen in self.objects:
-            first.setdefault(chosen.name, chosen)
-        return first
-
-    @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the source."""
         return self.source.size

@@ -27,4 +27,4 @@ def document(root: Element) -> str:
 
 def _plain(value: Any) -> str:
     # Control characters can't be in XML at all.
-    return "".join(c if c.isprintable() else " " for c in str(value))
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in str(value))

@@ -23,14 +23,14 @@ class MaskSettings(CheckedSettings):
     remove_specks: float = setting(0.0, "Remove specks", "Loose pieces up to this size go.", ge=0, le=1e9)
     grow: float = setting(0.0, "Grow or shrink", "Moves the edge out or in.", ge=-4096, le=4096)
     feather: float = setting(1.0, "Feather", "Width of the soft edge.", ge=0, le=4096)
-    refine: Share = setting(0.0, "Follow the picture", "How much the edge clings to edges in the picture.")
-    smooth_frames: int = setting(0, "Smooth in time", "Frames before and after that calm flicker.", ge=0, le=16)
-    keep_largest: bool = setting(False, "Only the largest piece", "All other pieces go.")
-    exclusive: bool = setting(False, "Give way where objects overlap", "The object of the higher score has the pixel.")
+    refine: Share = setting(0.0, "Refine edges", "How much the edge clings to edges in the picture.")
+    smooth_frames: int = setting(0, "Temporal smoothing", "Frames before and after that calm flicker.", ge=0, le=16)
+    keep_largest: bool = setting(False, "Keep the largest part", "All other pieces go.")
+    exclusive: bool = setting(False, "Prevent overlap", "The object of the higher score has the pixel.")
     refine_radius: float | None = setting(
-        None, "Follow within", "Empty: chosen by how coarse the mask is.", ge=0.5, le=512
+        None, "Refine radius", "Empty: chosen by how coarse the mask is.", ge=0.5, le=512
     )
-    border: int = setting(0, "Mend the frame's border", "Masks often bend away from the border.", ge=0, le=256)
+    border: int = setting(0, "Fix the frame's border", "Masks often bend away from the border.", ge=0, le=256)
 
     @classmethod
     def noun(cls) -> str:

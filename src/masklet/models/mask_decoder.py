@@ -36,6 +36,11 @@ class Candidates:
     tokens_bnc: Tensor
     object_score_b1: Tensor
 
+    def __getitem__(self, index: int) -> Candidates:
+        """What was proposed for one prompt of the batch, as a batch of one."""
+        part = slice(index, index + 1)
+        return Candidates(self.logits_bnhw[part], self.iou_bn[part], self.tokens_bnc[part], self.object_score_b1[part])
+
 
 class MaskDecoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:

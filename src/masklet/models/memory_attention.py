@@ -60,7 +60,7 @@ class MemoryAttention(nn.Module):
         features_bchw: Tensor,
         position_bchw: Tensor,
         memory_bnc: Tensor,
-        memory_pos_bnc: Tensor,
+        keys_bnc: Tensor,
         unplaced: int,
     ) -> Tensor:
         """Return ``features_bchw`` after reading the memory tokens.
@@ -68,13 +68,12 @@ class MemoryAttention(nn.Module):
         Args:
             position_bchw: sine positions of the features (they enter at a tenth of their size).
             memory_bnc: memory frames' tokens, whole grids one after the other, then object-pointer tokens.
-            memory_pos_bnc: positions in space and time of ``memory_bnc``.
+            keys_bnc: ``memory_bnc`` with its positions in space and time.
             unplaced: how many tokens at the end are object pointers.
         """
         h, w = features_bchw.shape[-2:]
         x = (features_bchw + 0.1 * position_bchw).flatten(2).transpose(1, 2)
         table = rotary_table(x.shape[-1], h, w, x.device)
-        keys = memory_bnc + memory_pos_bnc
         for layer in self.layers:
-            x = layer(x, memory_bnc, keys, table, unplaced)
+            x = layer(x, memory_bnc, keys_bnc, table, unplaced)
         return self.norm(x).transpose(1, 2).unflatten(2, (h, w))

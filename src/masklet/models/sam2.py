@@ -64,12 +64,14 @@ class Memories:
         slots_bm: temporal slot of each: 0 for the latest frame, 1 for the one before, …; the last is for prompts.
         pointers_bpc: object pointers.
         distances_bp: their distance in time from this frame, divided by the longest distance there can be.
+        weights_bn: what the keys of every memory frame, then of every pointer, are multiplied by; None for nothing.
     """
 
     frames: Sequence[Tensor]
     slots_bm: Tensor
     pointers_bpc: Tensor
     distances_bp: Tensor
+    weights_bn: Tensor | None = None
 
 
 class SAM2(nn.Module):
@@ -144,11 +146,17 @@ class SAM2(nn.Module):
         split = spec.tokens_per_pointer
         pointer_tokens = pointers.to(device, dtype).reshape(b, pointers.shape[1] * split, spec.memory_width)
         pointer_positions = self._pointer_positions(memories.distances_bp).to(dtype).repeat_interleave(split, 1)
+        memory = torch.cat((*tokens, pointer_tokens), dim=1)
+        keys = memory + torch.cat((positions, pointer_positions), dim=1)
+        if memories.weights_bn is not None:
+            weights = memories.weights_bn.to(device, dtype)[..., None]
+            placed = weights[:, :count].repeat_interleave(h * w, 1)
+            keys = keys * torch.cat((placed, weights[:, count:].repeat_interleave(split, 1)), dim=1)
         return self.memory_attention(
             embedding_bchw.expand(b, -1, -1, -1),
             sine_table(spec.width, h, w, device, dtype),
-            torch.cat((*tokens, pointer_tokens), dim=1),
-            torch.cat((positions, pointer_positions), dim=1),
+            memory,
+            keys,
             unplaced=pointer_tokens.shape[1],
         )
 

@@ -3,6 +3,7 @@
 | module | what it does |
 | --- | --- |
 | `store` | `Project`: read and edit one `clip.masklet` |
+| `edits` | edits by hand over many frames: copy, interpolate, swap, merge … |
 | `file` | making, opening and closing it |
 | `finishing` | its masks as the mask settings want them, for every export and preview |
 | `records` | what a project holds, as checked dataclasses |

@@ -20,7 +20,7 @@ STEPS_KEPT = 200
 
 _KEYS = {"object": ("id",), "prompt": ("id",), "mask": ("object_id", "frame"), "setting": ("key",)}
 _COLUMNS = {
-    "object": ("id", "name", "color", "visible", "locked", "position", "mask_settings"),
+    "object": ("id", "name", "color", "visible", "locked", "position", "mask_settings", "category", "attributes"),
     "prompt": ("id", "frame", "object_id", "data"),
     "mask": (
         *("object_id", "frame", "counts", "object_score", "predicted_iou", "motion_score"),

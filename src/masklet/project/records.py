@@ -7,8 +7,9 @@ checks as what is written: a record that exists is sound.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,7 +20,11 @@ from masklet.results import Explanation, ObjectMask, Scores
 from masklet.settings import Resolution
 from masklet.tracking.policies import DEFAULT_POLICY
 
+#: What an attribute of an object may be.
+Attribute = str | bool | int | float
+
 _NAME_LENGTH = 200
+_MOST_ATTRIBUTES = 50
 _EXPLANATION_LENGTH = 1 << 16
 _INTEGER = 2**31
 
@@ -31,7 +36,7 @@ class ProjectObject:
     `color` is red, green, blue, 0 to 255. `locked` objects are never changed by tracking, those that are not
     `visible` are left out of pictures and exports unless they are asked for. `mask_settings` says how this
     object's masks are finished (fields of `masklet.masks.settings.MaskSettings`); None means the project's
-    own.
+    own. `category` is its class in data sets (None: its name), `attributes` is what else is said of it there.
     """
 
     id: int
@@ -41,16 +46,31 @@ class ProjectObject:
     locked: bool = False
     position: int = 0
     mask_settings: dict[str, Any] | None = None
+    category: str | None = None
+    attributes: dict[str, Attribute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _whole(self.id, "object id", 0)
         _whole(self.position, "position of an object", 0)
-        if not isinstance(self.name, str) or not self.name.strip() or len(self.name) > _NAME_LENGTH:
+        if not _is_text(self.name):
             raise InputError(f"The name of an object must have 1 to {_NAME_LENGTH} characters, not {self.name!r:.80}.")
         if len(self.color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in self.color):
             raise InputError(f"A colour must be red, green, blue, each 0 to 255, not {self.color!r}.")
         if self.mask_settings is not None and not isinstance(self.mask_settings, dict):
             raise InputError("The mask settings of an object must be a dict or None.")
+        if self.category is not None and not _is_text(self.category):
+            raise InputError(f"A class must have 1 to {_NAME_LENGTH} characters, not {self.category!r:.80}.")
+        if not isinstance(self.attributes, dict) or len(self.attributes) > _MOST_ATTRIBUTES:
+            raise InputError(f"An object has a dict of at most {_MOST_ATTRIBUTES} attributes.")
+        for name, value in self.attributes.items():
+            fits = isinstance(value, bool | int | float) and math.isfinite(value)
+            if not _is_text(name) or not (fits or (isinstance(value, str) and len(value) <= _NAME_LENGTH)):
+                raise InputError(f"An attribute is a name with a text, a number or true or false, not {name!r:.80}.")
+
+    @property
+    def label(self) -> str:
+        """What data sets call it: its class, or its name where it has none."""
+        return self.category or self.name
 
     def row(self) -> dict[str, Any]:
         """The columns of table `object`."""
@@ -63,12 +83,15 @@ class ProjectObject:
             "locked": int(self.locked),
             "position": self.position,
             "mask_settings": None if self.mask_settings is None else dumps(self.mask_settings),
+            "category": self.category,
+            "attributes": dumps(self.attributes) if self.attributes else None,
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ProjectObject:
         color = _whole(row["color"], "colour", 0, 0xFFFFFF)
-        settings = row["mask_settings"]
+        row = {"category": None, "attributes": None, **row}  # steps of undo in older projects don't have these
+        settings, attributes = row["mask_settings"], row["attributes"]
         return cls(
             id=row["id"],
             name=row["name"],
@@ -77,6 +100,8 @@ class ProjectObject:
             locked=bool(row["locked"]),
             position=row["position"],
             mask_settings=None if settings is None else loads(settings, dict),
+            category=row["category"],
+            attributes={} if attributes is None else loads(attributes, dict),
         )
 
 
@@ -189,6 +214,10 @@ def loads(text: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ProjectError(f"An entry of this project is a {type(value).__name__} where a {kind.__name__} belongs.")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= _NAME_LENGTH
 
 
 def _whole(value: Any, what: str, least: int, most: int = _INTEGER) -> int:

@@ -96,7 +96,13 @@ DROP TABLE tracker_state;
 CREATE TABLE tracker_state (part INTEGER PRIMARY KEY, data BLOB NOT NULL);
 """
 
-SCRIPTS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+# What data sets say of an object beside its name.
+_VERSION_5 = """
+ALTER TABLE object ADD COLUMN category TEXT;
+ALTER TABLE object ADD COLUMN attributes TEXT;
+"""
+
+SCRIPTS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 VERSION = len(SCRIPTS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from masklet.project.records import (
 )
 from masklet.project.run import Asked, TrackingRun
 from masklet.prompts import Prompt, prompts_after
-from masklet.results import Explanation, ObjectMask
+from masklet.results import Explanation, ObjectMask, found_again
 
 _MASK_COLUMNS = (
     "object_id, frame, counts, object_score, predicted_iou, motion_score, candidate, lost, is_prompt, painted"
@@ -57,7 +57,7 @@ class Project(ProjectFile):
 
     def objects(self) -> list[ProjectObject]:
         """All objects in the order that the user gave them."""
-        columns = ("id", "name", "color", "visible", "locked", "position", "mask_settings")
+        columns = [known.name for known in fields(ProjectObject)]
         rows = self._database.query(f"SELECT {', '.join(columns)} FROM object ORDER BY position, id")
         return [sound(ProjectObject.from_row, dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -98,8 +98,8 @@ class Project(ProjectFile):
             return made
 
     def update_object(self, object_id: int, **changes: Any) -> ProjectObject:
-        """Changes name, color, visible, locked, position or mask_settings of an object and returns it."""
-        unknown = set(changes) - {"name", "color", "visible", "locked", "position", "mask_settings"}
+        """Changes fields of an object (all but its id, see `ProjectObject`) and returns it."""
+        unknown = set(changes) - {known.name for known in fields(ProjectObject)} | set(changes) & {"id"}
         if unknown:
             raise InputError(f"An object has no {', '.join(sorted(unknown))} that could be changed.")
         with self.edit("Change object"):
@@ -232,7 +232,7 @@ class Project(ProjectFile):
 
     def scores(self, object_id: int) -> list[dict[str, Any]]:
         """What a timeline shows, without unpacking masks: a dict for every tracked frame, rising, with
-        frame, object_score, predicted_iou, motion_score, lost, is_prompt, painted and empty.
+        frame, object_score, predicted_iou, motion_score, lost, is_prompt, painted, empty and found_again.
         """
         numbers = ("frame", "object_score", "predicted_iou", "motion_score")
         flags = ("lost", "is_prompt", "painted", "empty")
@@ -242,10 +242,12 @@ class Project(ProjectFile):
             "WHERE object_id = ? ORDER BY frame",
             (nothing, object_id),
         )
+        back = found_again({row[0]: bool(row[4]) for row in rows})
         return [
             {
                 **dict(zip(numbers, row[:4], strict=True)),
                 **{name: bool(value) for name, value in zip(flags, row[4:], strict=True)},
+                "found_again": row[0] in back,
             }
             for row in rows
         ]

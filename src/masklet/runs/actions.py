@@ -472,7 +472,7 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
         said = TrackedObject(thing.id, thing.name, {t: prompts for (t, _), prompts in project.said(thing.id).items()})
         if thing.locked:
             notes.append(f"{thing.name} is locked and was left as it is.")
-        elif said.starts:
+        elif any(prompt.shows for prompts in said.prompts.values() for prompt in prompts):
             found.append(said)
         else:
             notes.append(f"{thing.name} has no point, box or mask that shows it on any frame, so it was not tracked.")

@@ -116,22 +116,23 @@ def _candidates(mask: ObjectMask, kept: Explanation) -> list[Candidate]:
     ]
 
 
-def _memories(project: Project, mask: ObjectMask, kept: Explanation, policy: Policy, spec: ModelSpec) -> list[Memory]:
-    frame, step = mask.frame, kept.step
-    slots, pointers = dict(kept.memory_frames), set(kept.pointer_frames)
+def _memories(project: Project, mask: ObjectMask, why: Explanation, policy: Policy, spec: ModelSpec) -> list[Memory]:
+    frame, step = mask.frame, why.step
+    slots, pointers = dict(why.memory_frames), set(why.pointer_frames)
     scores = {row["frame"]: Scores.from_json(row) for row in project.scores(mask.object_id)}
     prompted = {prompt.frame for prompt in project.prompts(object_id=mask.object_id)}
     behind = [place for place in scores if (frame - place) * step > 0]
     behind.sort(key=lambda place: -place * step)
-    recent = [place for place in slots if place not in prompted]
+    kept = {place for place, slot in slots.items() if slot == spec.num_memories - 1}
+    recent = [place for place in slots if place not in kept]
     oldest = max((abs(frame - place) for place in recent), default=0)
     told = [
-        *(place for place in slots if place in prompted or place not in scores),
+        *(place for place in slots if place in kept | prompted or place not in scores),
         *[place for place in behind if abs(frame - place) <= oldest and place not in prompted],
         *[place for place in behind if abs(frame - place) > oldest and place not in prompted][:_FRAMES_MORE],
     ]
-    first = next((place for place, slot in slots.items() if slot == spec.num_memories - 1), None)
-    full = len(recent) >= spec.num_memories - 1
+    first = next((place for place in slots if place in kept & prompted), None)
+    full = len(recent) + len(kept - prompted) >= spec.num_memories - 1
     memories = []
     for place in dict.fromkeys(told[:_MOST_MEMORIES]):
         known = scores.get(place, Scores())
@@ -139,6 +140,7 @@ def _memories(project: Project, mask: ObjectMask, kept: Explanation, policy: Pol
         past = PastFrame(
             (frame - place) * step,
             is_prompt=prompt,
+            kept=place in kept,
             scores=known,
             beside_prompt=first is not None and abs(place - first) <= 1,
             crowded_out=full and abs(frame - place) > oldest,

@@ -60,6 +60,14 @@ class TooLargeError(StudioError):
     status, kind = 413, "too_large"
 
 
+#: Words that sentences of masklet begin with, which the command line puts after "error:".
+_BEGINNINGS = frozenset(
+    (
+        *("a", "all", "an", "another", "frame", "frames", "give", "it", "labels", "no", "nothing", "objects"),
+        *("only", "points", "say", "several", "the", "there", "this", "with"),
+    )
+)
+
 _KINDS: tuple[tuple[type[MaskletError], int, str], ...] = (
     # The first that fits, so the more special come first.
     (errors.UnknownObjectError, 404, "not_found"),
@@ -143,5 +151,6 @@ def _first(error: RequestValidationError) -> str:
 
 def _sentence(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    text = text[0].upper() + text[1:]
+    if text.split(" ", 1)[0] in _BEGINNINGS:  # anything else may be the name of a file or an object
+        text = text[0].upper() + text[1:]
     return text if text[-1] in ".!?…)" else f"{text}."

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from masklet.project import TrackSettings
+from masklet.project.edits import Edited
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 FrameIndex = Annotated[int, Field(ge=0, lt=2**31)]
@@ -54,6 +55,7 @@ class Rle(BaseModel):
 
 class PolicyInfo(BaseModel):
     name: str
+    title: str = Field(description="What people call it")
     description: str
     settings_schema: dict[str, Any] = Field(description="JSON schema of its settings")
 
@@ -149,6 +151,8 @@ class ObjectState(BaseModel):
     position: int
     mask_settings: dict[str, Any] | None = Field(description="Its own, where they differ from the project's")
     effective_settings: dict[str, Any] = Field(description="All mask settings that hold for it")
+    category: str | None = Field(description="Its class in data sets; null: its name")
+    attributes: dict[str, bool | int | float | str] = Field(description="What else data sets say of it")
 
 
 class PromptState(BaseModel):
@@ -171,7 +175,7 @@ class Lane(BaseModel):
     object_score: list[float | None] = Field(description="Logit; below 0 is lost")
     predicted_iou: list[float | None]
     motion_score: list[float | None]
-    flags: list[int] = Field(description="1 lost, 2 prompt, 4 painted, 8 empty mask")
+    flags: list[int] = Field(description="1 lost, 2 prompt, 4 painted, 8 empty mask, 16 found again")
 
 
 class TrackSettingsState(TrackSettings, Given):
@@ -258,6 +262,10 @@ class ChangeObject(Given):
     position: int | None = Field(default=None, ge=0, lt=100_000)
     mask_settings: dict[str, Any] | None = Field(
         default=None, max_length=50, description="Replaces its own settings; null takes them away"
+    )
+    category: Name | None = Field(default=None, description="Its class in data sets; null: its name")
+    attributes: dict[Name, bool | int | float | Name] | None = Field(
+        default=None, max_length=50, description="Replaces all of them"
     )
 
 
@@ -443,6 +451,12 @@ class ModelState(BaseModel):
         description="Defaults of each policy's settings where they depend on the model"
     )
     job: str | None = Field(description="Id of the download that is going on")
+
+
+class EditAnswer(Edited):
+    """What an edit did, which one undo takes back."""
+
+    revision: int
 
 
 class Done(BaseModel):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from masklet.studio.sockets import Hub
 
 What = Literal["objects", "prompts", "masks", "settings", "history", "run"]
-_LOST, _PROMPT, _PAINTED, _EMPTY = 1, 2, 4, 8
+_FLAGS = {"lost": 1, "is_prompt": 2, "painted": 4, "empty": 8, "found_again": 16}
 
 
 class OpenProject:
@@ -177,6 +177,8 @@ class OpenProject:
             position=object_.position,
             mask_settings=object_.mask_settings,
             effective_settings=self.project.settings_of(object_.id).model_dump(),
+            category=object_.category,
+            attributes=object_.attributes,
         )
 
     def lane(self, object_id: int) -> schemas.Lane:
@@ -187,10 +189,7 @@ class OpenProject:
             object_score=[_rounded(row["object_score"], 2) for row in rows],
             predicted_iou=[_rounded(row["predicted_iou"], 3) for row in rows],
             motion_score=[_rounded(row["motion_score"], 3) for row in rows],
-            flags=[
-                _LOST * row["lost"] + _PROMPT * row["is_prompt"] + _PAINTED * row["painted"] + _EMPTY * row["empty"]
-                for row in rows
-            ],
+            flags=[sum(bit * row[name] for name, bit in _FLAGS.items()) for row in rows],
         )
 
     def settings(self) -> schemas.SettingsState:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 # Loaded on first use: the declarations of policies need no PyTorch, nearly everything else does.
 _LAZY = {
+    "DAM4SAM": "tracking.policies",
     "DEFAULT_POLICY": "tracking.policies",
     "POLICIES": "tracking.policies",
     "Engine": "tracking.engine",
@@ -17,6 +18,7 @@ _LAZY = {
     "Policy": "tracking.policies",
     "Prompt": "prompts",
     "Recency": "tracking.policies",
+    "SAM2Long": "tracking.policies",
     "Samurai": "tracking.policies",
     "Scores": "results",
     "Session": "tracking.session",
@@ -25,6 +27,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "DAM4SAM",
     "DEFAULT_POLICY",
     "POLICIES",
     "Engine",
@@ -35,6 +38,7 @@ __all__ = [
     "Policy",
     "Prompt",
     "Recency",
+    "SAM2Long",
     "Samurai",
     "Scores",
     "Session",
@@ -46,7 +50,16 @@ if TYPE_CHECKING:
     from masklet.prompts import Prompt
     from masklet.results import Explanation, FrameMasks, ObjectMask, Scores
     from masklet.tracking.engine import Engine
-    from masklet.tracking.policies import DEFAULT_POLICY, POLICIES, Policy, Recency, Samurai, make_policy
+    from masklet.tracking.policies import (
+        DAM4SAM,
+        DEFAULT_POLICY,
+        POLICIES,
+        Policy,
+        Recency,
+        SAM2Long,
+        Samurai,
+        make_policy,
+    )
     from masklet.tracking.session import Session
     from masklet.tracking.track import FrameSize
     from masklet.tracking.tracker import VideoTracker

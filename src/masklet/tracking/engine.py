@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -13,20 +13,39 @@ import torch
 from torch import Tensor
 
 from masklet.batching import in_batches
+from masklet.errors import DeviceMemoryError
 from masklet.masks import rle
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
 from masklet.models.prompt_encoder import input_points
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, as_feedback, too_small, upsample
+from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, upsample
 from masklet.prompts import Prompt, asked
-from masklet.results import Explanation, Scores
+from masklet.results import Box, Explanation, Scores
 from masklet.runtime import threads_beside
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.motion import Box
-from masklet.tracking.policies import MotionState, Policy, Selection
+from masklet.tracking.policies import Choice, Moment, Offer, Policy, Selection
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 T = TypeVar("T")
+
+#: Earlier masks are fed back with their logits inside this range, as in the reference.
+FEEDBACK_LIMIT = 32.0
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A frame's record before its memory is encoded.
+
+    Attributes:
+        masks_v1hw: logits of the masks that enter memory; the first is the record's.
+        pointers_vc: their object pointers.
+        object_scores: their object scores.
+    """
+
+    record: FrameRecord
+    masks_v1hw: Tensor
+    pointers_vc: Tensor
+    object_scores: tuple[float, ...]
 
 
 class Engine:
@@ -61,11 +80,20 @@ class Engine:
         self.binarize_prompts = binarize_prompts
         self.max_pointers = max_pointers or model.spec.max_pointers
         self.objects_at_once = objects_at_once
-        self._too_small = partial(too_small, model, self.image_size)
 
     def threads_beside(self) -> int | None:
         """See :func:`masklet.runtime.threads_beside`."""
         return threads_beside(self.image_size, self.model.spec.trunk.widths[0], self.model.device)
+
+    def moment(self, frame: int, step: int) -> Moment:
+        """A frame as policies look at it."""
+        return Moment(frame, step, self.model.spec.num_memories, self.max_pointers)
+
+    def forget(self, track: ObjectTrack, frame: int, step: int, *, prompts: bool = False) -> None:
+        """Drop memories that neither ``frame`` nor any frame after it can read; see :meth:`MemoryBank.keep`."""
+        bank = track.bank
+        at = self.moment(frame, step)
+        bank.keep(self.policy.reach(list(bank.prompts), bank.recent_scores, track.state, at), prompts=prompts)
 
     @torch.inference_mode()
     def encode(self, image_hwc: np.ndarray) -> ImageFeatures:
@@ -103,10 +131,11 @@ class Engine:
             def run(said: tuple[Prompt, ...] = prompts[:end], before: FrameRecord | None = known) -> FrameRecord:
                 prompt = asked(said)
                 if prompt.mask is not None:
-                    record = self._take_mask(features, frame, prompt, before)
+                    draft = self._take_mask(features, frame, prompt, before)
                 else:
-                    record = self._decode_prompt(features, size, track, frame, prompt, correction_step, before)
-                return self._remember(features, [replace(record, prompts=said)], binarize=self.binarize_prompts)[0]
+                    draft = self._decode_prompt(features, size, track, frame, prompt, correction_step, before)
+                [record] = self._remember(features, [draft], binarize=self.binarize_prompts)
+                return replace(record, prompts=said)
 
             known = self._guarded(run)
         assert known is not None
@@ -121,20 +150,18 @@ class Engine:
         prompt: Prompt,
         step: int,
         before: FrameRecord | None,
-    ) -> FrameRecord:
+    ) -> _Draft:
         model = self.model
         selection = Selection([], [])
-        if step:
-            others = {t: memory for t, memory in track.bank.prompts.items() if t != frame}
-            bank = MemoryBank(others, track.bank.recent)
-            if others:
-                selection = self.policy.select(bank, frame, step, model.spec, self.max_pointers)
+        bank = MemoryBank({t: memory for t, memory in track.bank.prompts.items() if t != frame}, track.bank.recent)
+        if step and bank.prompts:
+            selection = self.policy.select(bank, track.state, self.moment(frame, step))[0]
         if selection.frames:
             embedding = model.attend_to_memory(features.embedding_bchw, self._stack([selection]))
         else:
             embedding = model.without_memory(features.embedding_bchw)
         points, labels = input_points(prompt, size.width, size.height, self.image_size)
-        feedback = None if before is None else as_feedback(before.low_res_11hw)
+        feedback = None if before is None else before.low_res_11hw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
         candidates = model.decode_masks(
             features,
             embedding,
@@ -144,12 +171,11 @@ class Engine:
             multimask=prompt.point_count <= 1,
             stability_fallback=self.stability_fallback,
         )
-        # A prompt starts the belief about motion anew: where the object was believed to be no longer matters.
-        return self._choose(candidates, 0, frame, 0, MotionState(), selection, size)
+        # At a prompt the policy starts anew: what it believed about the object no longer matters.
+        track = ObjectTrack(track.object_id, bank)
+        return self._choose([candidates], track, frame, 0, [selection], size)
 
-    def _take_mask(
-        self, features: ImageFeatures, frame: int, prompt: Prompt, before: FrameRecord | None
-    ) -> FrameRecord:
+    def _take_mask(self, features: ImageFeatures, frame: int, prompt: Prompt, before: FrameRecord | None) -> _Draft:
         """A mask prompt is the output itself; the decoder only makes its object pointer (SAM 2 section 4)."""
         assert prompt.mask is not None
         model, side = self.model, self.image_size
@@ -177,15 +203,14 @@ class Engine:
         present = (candidates.object_score_b1 > self.policy.presence_threshold) & prompt.shows
         pointer = model.object_pointer(candidates.tokens_bnc[:, 0], present)
         scores = Scores(MASK_PROMPT_LOGIT if prompt.shows else -MASK_PROMPT_LOGIT, 1.0)
-        memory = FrameMemory(frame, low_res, pointer, scores, is_prompt=True)
-        record = FrameRecord(frame, 0, low_res, scores, 0, MotionState(), memory)
-        offered = None if before is None else before.candidates_1nhw
-        if prompt.origin != "candidate" or before is None or before.explanation is None or offered is None:
-            return record
-        # Chosen instead of what the policy chose: the others are still to choose from.
-        index = int(((offered > 0) == (low_res > 0)).flatten(2).sum(2).argmax())
-        scores = Scores(before.scores.object_score, before.explanation.ious[index])
-        return replace(record, scores=scores, candidate=index, explanation=before.explanation, candidates_1nhw=offered)
+        record = FrameRecord(frame, 0, low_res, scores, 0)
+        why, offered = (None, None) if before is None else (before.explanation, before.candidates_1nhw)
+        if prompt.origin == "candidate" and before is not None and why is not None and offered is not None:
+            # Chosen instead of what the policy chose: the others are still to choose from.
+            index = int(((offered > 0) == (low_res > 0)).flatten(2).sum(2).argmax())
+            scores = Scores(before.scores.object_score, why.ious[index])
+            record = replace(record, scores=scores, candidate=index, explanation=why, candidates_1nhw=offered)
+        return _Draft(record, low_res, pointer, (scores.object_score or 0.0,))
 
     # --- tracking ----------------------------------------------------------------------------------------------
 
@@ -194,57 +219,50 @@ class Engine:
         self, features: ImageFeatures, size: FrameSize, frame: int, step: int, tracks: Sequence[ObjectTrack]
     ) -> list[FrameRecord]:
         """Find objects on a frame from their memories and encode what later frames will remember of it."""
-        selections = [
-            self.policy.select(track.bank, frame, step, self.model.spec, self.max_pointers) for track in tracks
+        at = self.moment(frame, step)
+        selections = [self.policy.select(track.bank, track.state, at) for track in tracks]
+        readings = [selection for chosen in selections for selection in chosen]
+        found = iter(self._read(features, readings))
+        drafts = [
+            self._choose([next(found) for _ in chosen], track, frame, step, chosen, size)
+            for track, chosen in zip(tracks, selections, strict=True)
         ]
-        # Objects that read equally many memories go through the network together.
+        return self._in_batches(lambda part: self._remember(features, drafts[part], binarize=False), len(drafts))
+
+    def _read(self, features: ImageFeatures, readings: Sequence[Selection]) -> list[Candidates]:
+        """What the decoder offers after each reading. Those of equally many memories go through the network together,
+        be they of several objects or several readings of one."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for i, selection in enumerate(selections):
-            groups[len(selection.frames), len(selection.pointers)].append(i)
-        records: list[FrameRecord | None] = [None] * len(tracks)
+        for i, reading in enumerate(readings):
+            groups[len(reading.frames), len(reading.pointers)].append(i)
+        found: dict[int, Candidates] = {}
         for members in groups.values():
 
-            def run(part: slice, members: list[int] = members) -> list[tuple[int, FrameRecord]]:
+            def run(part: slice, members: list[int] = members) -> list[tuple[int, Candidates]]:
                 chosen = members[part]
-                found = self._track_group(
-                    features, size, frame, step, [tracks[i] for i in chosen], [selections[i] for i in chosen]
-                )
-                return list(zip(chosen, found, strict=True))
+                memories = self._stack([readings[i] for i in chosen])
+                embedding = self.model.attend_to_memory(features.embedding_bchw, memories)
+                candidates = self.model.decode_masks(features, embedding, batch=len(chosen), multimask=True)
+                return [(i, candidates[row]) for row, i in enumerate(chosen)]
 
-            for i, record in self._in_batches(run, len(members)):
-                records[i] = record
-        return [record for record in records if record is not None]
-
-    def _track_group(
-        self,
-        features: ImageFeatures,
-        size: FrameSize,
-        frame: int,
-        step: int,
-        tracks: Sequence[ObjectTrack],
-        selections: Sequence[Selection],
-    ) -> list[FrameRecord]:
-        model = self.model
-        embedding = model.attend_to_memory(features.embedding_bchw, self._stack(selections))
-        candidates = model.decode_masks(features, embedding, batch=len(tracks), multimask=True)
-        records = [
-            self._choose(candidates, row, frame, step, track.motion, selection, size)
-            for row, (track, selection) in enumerate(zip(tracks, selections, strict=True))
-        ]
-        return self._remember(features, records, binarize=False)
+            found |= dict(self._in_batches(run, len(members)))
+        return [found[i] for i in range(len(readings))]
 
     def _stack(self, selections: Sequence[Selection]) -> Memories:
-        """Batch the memories of objects that read equally many."""
+        """Batch readings of equally many memories."""
         device = self.model.device
-        first = selections[0]
+        count, pointer_count = len(selections[0].frames), len(selections[0].pointers)
         frames = [
             torch.cat([selection.frames[i][1].features_bchw.to(device) for selection in selections])
-            for i in range(len(first.frames))
+            for i in range(count)
         ]
         slots = torch.tensor([[slot for slot, _ in selection.frames] for selection in selections])
-        if not first.pointers:
+        weights = None
+        if any(selection.weights for selection in selections):
+            weights = torch.tensor([selection.weights or [1.0] * (count + pointer_count) for selection in selections])
+        if not pointer_count:
             pointers = torch.zeros(len(selections), 0, self.model.spec.width)
-            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0))
+            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0), weights)
         pointers = torch.stack(
             [torch.cat([memory.pointer_bc for _, memory in selection.pointers]) for selection in selections]
         )
@@ -252,72 +270,87 @@ class Engine:
             [[distance for distance, _ in selection.pointers] for selection in selections],
             dtype=torch.float32,
         )
-        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1))
+        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1), weights)
 
     def _choose(
         self,
-        candidates: Candidates,
-        row: int,
+        found: Sequence[Candidates],
+        track: ObjectTrack,
         frame: int,
         step: int,
-        motion: MotionState,
-        selection: Selection,
+        readings: Sequence[Selection],
         size: FrameSize,
-    ) -> FrameRecord:
-        """Let the policy choose among one object's candidates (where there is a choice)."""
-        object_score = float(candidates.object_score_b1[row, 0])
-        present = object_score > self.policy.presence_threshold
-        logits = candidates.logits_bnhw[row : row + 1]
-        if not present:
-            logits = torch.full_like(logits, ABSENT)
-        ious = candidates.iou_bn[row].tolist()
-        boxes: dict[int, Box | None] = {}
+    ) -> _Draft:
+        """Let the policy choose among an object's candidates (where there is a choice), a batch of one a reading."""
+        looked_at: list[dict[int, Box | None]] = [{} for _ in found]
+        masks = [self._shown(candidates) for candidates in found]
 
-        def box_of(index: int) -> Box | None:
-            if index not in boxes:
-                boxes[index] = _mask_box(logits[:, index : index + 1], self.image_size) if present else None
-            return boxes[index]
+        def offer(row: int) -> Offer:
+            def box_of(index: int) -> Box | None:
+                boxes = looked_at[row]
+                if index not in boxes:
+                    boxes[index] = _mask_box(masks[row][:, index : index + 1], self.image_size)
+                return boxes[index]
 
-        if len(ious) > 1:
-            choice = self.policy.choose(ious, box_of, motion)
-            index, motion_after = choice.index, choice.motion
-            motions, final, motion_score = choice.motion_scores, choice.final_scores, choice.motion_score
-        else:
-            index, motion_after, motions, final, motion_score = 0, motion, None, tuple(ious), None
-        token = candidates.tokens_bnc[row : row + 1, index if candidates.tokens_bnc.shape[1] > 1 else 0]
-        pointer = self.model.object_pointer(token, torch.tensor([[present]], device=token.device))
-        chosen = logits[:, index : index + 1]
+            @cache
+            def mask_of(index: int) -> np.ndarray:
+                shown: np.ndarray = (masks[row][0, index] > 0).cpu().numpy()
+                return shown
+
+            return Offer(tuple(found[row].iou_bn[0].tolist()), float(found[row].object_score_b1), box_of, mask_of)
+
+        offers = [offer(row) for row in range(len(found))]
+        choice = Choice(((0, 0),), b"", offers[0].ious)
+        if len(offers[0].ious) > 1:
+            choice = self.policy.choose(offers, track.bank, track.state, self.moment(frame, step))
+        row, index = choice.kept[0]
+        ious, boxes = offers[row].ious, looked_at[row]
         scale = (size.width / self.image_size, size.height / self.image_size)
         explanation = Explanation(
             step=step,
-            ious=tuple(ious),
-            motion_scores=motions,
-            final_scores=final,
+            ious=ious,
+            motion_scores=choice.motion_scores,
+            final_scores=choice.final_scores,
             candidate_boxes=tuple(_scaled(boxes.get(i), scale) for i in range(len(ious))) if boxes else None,
-            motion_box_xyxy=_scaled(motion.filter.predict().box_xyxy, scale) if motion.filter else None,
-            memory_frames=tuple((memory.frame, slot) for slot, memory in selection.frames),
-            pointer_frames=tuple(memory.frame for _, memory in selection.pointers),
+            motion_box_xyxy=_scaled(choice.expected_box_xyxy, scale),
+            memory_frames=tuple((memory.frame, slot) for slot, memory in readings[row].frames),
+            pointer_frames=tuple(memory.frame for _, memory in readings[row].pointers),
         )
-        scores = Scores(object_score, ious[index], motion_score)
-        memory = FrameMemory(frame, chosen, pointer, scores, is_prompt=step == 0)
-        offered = logits if step == 0 else None
-        return FrameRecord(frame, step, chosen, scores, index, motion_after, memory, explanation, offered)
+        motion_score = choice.motion_scores[index] if choice.motion_scores else None
+        scores, offered = Scores(offers[row].object_score, ious[index], motion_score), masks[row] if step == 0 else None
+        kept = torch.cat([masks[row][:, index : index + 1] for row, index in choice.kept])
+        return _Draft(
+            FrameRecord(frame, step, kept[:1], scores, index, choice.state, None, explanation, offered),
+            kept,
+            torch.cat([self._pointer(found[row], index) for row, index in choice.kept]),
+            tuple(offers[row].object_score for row, _ in choice.kept),
+        )
 
-    def _remember(self, features: ImageFeatures, records: list[FrameRecord], *, binarize: bool) -> list[FrameRecord]:
-        """Encode the memory frames of records; their memories carry everything else already."""
-        model = self.model
-        low_res = torch.cat([record.low_res_11hw for record in records])
-        visible = torch.tensor([[(record.scores.object_score or 0) > 0] for record in records], device=low_res.device)
-        memories = model.encode_memory(
-            features.embedding_bchw, low_res, visible, image_size=self.image_size, binarize=binarize
+    def _shown(self, candidates: Candidates) -> Tensor:
+        """Mask logits of all candidates; of an object that isn't there, no mask shows anything."""
+        present = float(candidates.object_score_b1) > self.policy.presence_threshold
+        return candidates.logits_bnhw if present else torch.full_like(candidates.logits_bnhw, ABSENT)
+
+    def _pointer(self, candidates: Candidates, index: int) -> Tensor:
+        """The object pointer ``[1, c]`` of a candidate."""
+        tokens = candidates.tokens_bnc
+        present = candidates.object_score_b1 > self.policy.presence_threshold
+        return self.model.object_pointer(tokens[:, index if tokens.shape[1] > 1 else 0], present)
+
+    def _remember(self, features: ImageFeatures, drafts: Sequence[_Draft], *, binarize: bool) -> list[FrameRecord]:
+        """Encode the memory frames of all masks that enter memory, in one batch."""
+        low_res = torch.cat([draft.masks_v1hw for draft in drafts])
+        object_scores = torch.tensor([[x] for draft in drafts for x in draft.object_scores], device=low_res.device)
+        encoded = self.model.encode_memory(
+            features.embedding_bchw, low_res, object_scores > 0, image_size=self.image_size, binarize=binarize
         ).to(torch.bfloat16)
-        done = []
-        for row, record in enumerate(records):
-            assert record.memory is not None
+        records = []
+        for draft, own in zip(drafts, encoded.split([len(draft.pointers_vc) for draft in drafts]), strict=True):
+            frame, scores, prompted = draft.record.frame, draft.record.scores, draft.record.is_prompt
             # A clone, so that one object's memory doesn't keep the whole batch alive.
-            own = memories[row : row + 1].clone()
-            done.append(replace(record, memory=replace(record.memory, features_bchw=own)))
-        return done
+            memory = FrameMemory(frame, own.clone(), draft.pointers_vc, scores, is_prompt=prompted)
+            records.append(replace(draft.record, memory=memory))
+        return records
 
     # --- memory of the device ----------------------------------------------------------------------------------
 
@@ -332,6 +365,15 @@ class Engine:
 
     def _shrink(self, at_once: int) -> None:
         self.objects_at_once = at_once
+
+    def _too_small(self) -> DeviceMemoryError:
+        spec = self.model.spec
+        smaller = self.image_size // 2 // 32 * 32
+        return DeviceMemoryError(
+            f"{self.model.device} has too little memory for {spec.name} at {self.image_size}x{self.image_size}: "
+            f"try a lower resolution (--resolution {max(smaller, 64)}), a smaller model (--model tiny or nano), "
+            "or the CPU (--device cpu)"
+        )
 
 
 def _mask_box(logits_11hw: Tensor, side: int) -> Box | None:

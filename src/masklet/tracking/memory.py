@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-
-from torch import Tensor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from masklet.results import Scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class FrameMemory:
-    """The memory of one object on one frame.
+    """The memory of one object on one frame, in all versions that the policy keeps of it.
 
     Attributes:
         frame: index of the frame.
-        features_bchw: memory frame ``[1, c, h, w]``, bfloat16 as in the reference.
-        pointer_bc: object pointer ``[1, c]``.
+        features_bchw: memory frame ``[versions, c, h, w]``, bfloat16 as in the reference. The first is the mask's.
+        pointer_bc: object pointer ``[versions, c]``.
         scores: of the frame's mask; by them a policy decides whether it is worth reading.
         is_prompt: the mask was decided by a prompt.
     """
@@ -27,6 +29,11 @@ class FrameMemory:
     pointer_bc: Tensor
     scores: Scores
     is_prompt: bool = False
+
+    def version(self, index: int) -> FrameMemory:
+        """One version alone (a view of it); the mask's own where the frame has no such version (any more)."""
+        part = slice(index, index + 1) if index < len(self.pointer_bc) else slice(0, 1)
+        return replace(self, features_bchw=self.features_bchw[part], pointer_bc=self.pointer_bc[part])
 
 
 @dataclass

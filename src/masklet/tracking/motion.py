@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from masklet.results import Box
+
 _POSITION_NOISE = 1 / 20
 _VELOCITY_NOISE = 1 / 160
-
-Box = tuple[float, float, float, float]
 
 _MOVE = np.eye(8)
 _MOVE[:4, 4:] = np.eye(4)

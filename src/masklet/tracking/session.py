@@ -14,11 +14,11 @@ import numpy as np
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
 from masklet.prompts import Prompt, prompts_after, waits
-from masklet.results import FrameMasks, ObjectMask, Scores
+from masklet.results import FrameMasks, ObjectMask
 from masklet.runtime import threads
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies import DEFAULT_POLICY, MotionState, Policy, make_policy
+from masklet.tracking.policies import DEFAULT_POLICY, Policy, State, make_policy
 from masklet.tracking.spool import Spool
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 from masklet.weights.loading import resolve_model
@@ -41,7 +41,7 @@ class Session:
     Args:
         video: a path, anything :func:`masklet.open_media` takes, or an open reader.
         model: a network, or the name of one (``nano`` by default).
-        policy: ``samurai`` (default), ``recency``, or a policy object.
+        policy: the name of one (``samurai`` by default; docs/policies.md tells of all), or a policy object.
         resolution: side of the network's square input (the model's own by default).
         device, dtype, checkpoint: see :func:`masklet.load_model`.
         stability_fallback: a single mask whose outline is unsure gives way to the best of three.
@@ -385,25 +385,21 @@ class Session:
             found[track.object_id] = record
             if record.is_prompt:
                 track.visited[record.frame] = step
-            track.motion = record.motion
+            track.state = record.state
             track.cursor = (frame.index, step)
-            self._trim(track, frame.index + step, step)
+            self.engine.forget(track, frame.index + step, step)
         results = {i: record.mask_of(i, self.size) for i, record in ((t.object_id, found[t.object_id]) for t in tracks)}
         return FrameMasks(frame.index, results, frame.time)
 
     # --- the state of a track ----------------------------------------------------------------------------------
 
     def _enter(self, track: ObjectTrack, frame: int, step: int) -> None:
-        """Bring a track's memories and motion to where tracking is about to look at ``frame``."""
+        """Bring a track's memories and state to where tracking is about to look at ``frame``."""
         if track.cursor == (frame - step, step):
             return
-        # The policy picks what it wants by the scores alone; only that is read from disk.
-        wanted = sorted(self._wanted(track, frame, step))
-        track.bank.recent = {t: memory for t in wanted if (memory := self._memory(track, t)) is not None}
-        before = self._record(track, frame - step)
-        # Belief about motion runs in one direction of time only.
-        goes_on = before is not None and before.step in (0, step)
-        track.motion = before.motion if before is not None and goes_on else MotionState()
+        # The policy picks what it wants by its state and the scores; only that is read from disk.
+        track.state, wanted = self._place(track, frame, step)
+        track.bank.recent = {t: memory for t in sorted(wanted) if (memory := self._memory(track, t)) is not None}
         track.cursor = (frame - step, step)
 
     def _take(self, track: ObjectTrack, record: FrameRecord) -> None:
@@ -458,22 +454,18 @@ class Session:
     def _fitted(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
         return tuple(prompt.fitted(self.size.width, self.size.height) for prompt in prompts)
 
-    def _wanted(self, track: ObjectTrack, frame: int, step: int) -> set[int]:
-        """Tracked frames behind ``frame`` whose memories it or one after it may read."""
+    def _place(self, track: ObjectTrack, frame: int, step: int) -> tuple[State, set[int]]:
+        """What the policy knows before ``frame``, and the tracked frames that it or one after it may read."""
+        before = self._record(track, frame - step)
+        # What a policy knows runs in one direction of time only.
+        state = before.state if before is not None and before.step in (0, step) else b""
         scores = {
             t: entry.scores
             for t, entry in self._spool.entries(track.object_id).items()
             if (frame - t) * step > 0 and t not in track.bank.prompts
         }
-        return self._reach(track, scores, frame, step) & scores.keys()
-
-    def _reach(self, track: ObjectTrack, tracked: dict[int, Scores], frame: int, step: int) -> set[int]:
-        prompts = list(track.bank.prompts)
-        return self.policy.reach(prompts, tracked, frame, step, self.model.spec, self.engine.max_pointers)
-
-    def _trim(self, track: ObjectTrack, frame: int, step: int) -> None:
-        """Drop memories that neither ``frame`` nor any frame after it can read."""
-        track.bank.keep(self._reach(track, track.bank.recent_scores, frame, step))
+        at = self.engine.moment(frame, step)
+        return state, self.policy.reach(list(track.bank.prompts), scores, state, at) & scores.keys()
 
     def _visited(self, track: ObjectTrack, frame: int) -> int:
         """The direction in which tracking has passed a frame, 0 if it has not."""

@@ -14,8 +14,6 @@ from torch import Tensor
 from masklet.errors import MaskletError
 from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory
-from masklet.tracking.motion import BoxFilter
-from masklet.tracking.policies.base import MotionState
 from masklet.tracking.track import FrameRecord
 
 #: Disk space after which the oldest records make room for new ones.
@@ -29,10 +27,8 @@ _HEADER = np.dtype(
         ("predicted_iou", "<f8"),
         ("motion_score", "<f8"),
         ("candidate", "<i8"),
-        ("stable_frames", "<i8"),
-        ("has_filter", "<i8"),
-        ("mean", "<f8", (8,)),
-        ("covariance", "<f8", (8, 8)),
+        ("state_bytes", "<i8"),
+        ("versions", "<i8"),
         ("low_res_side", "<i8"),
         ("low_res_bytes", "<i8"),
         ("memory_channels", "<i8"),
@@ -57,16 +53,12 @@ def pack(record: FrameRecord, *, half: bool = False) -> bytes:
     header["frame"], header["step"] = record.frame, record.step
     for name, score in vars(record.scores).items():
         header[name] = np.nan if score is None else score
-    header["candidate"], header["stable_frames"] = record.candidate, record.motion.stable_frames
-    if record.motion.filter is not None:
-        header["has_filter"] = 1
-        header["mean"], header["covariance"] = record.motion.filter.mean, record.motion.filter.covariance
+    header["candidate"], header["state_bytes"] = record.candidate, len(record.state)
     header["low_res_side"], header["low_res_bytes"] = low_res.shape[-1], low_res.itemsize
-    header["memory_channels"], header["memory_side"] = features.shape[1], features.shape[-1]
+    header["versions"], header["memory_channels"], header["memory_side"] = *features.shape[:2], features.shape[-1]
     header["pointer_width"] = pointer.shape[-1]
-    return b"".join(
-        (header.tobytes(), low_res.tobytes(), features.view(torch.int16).numpy().tobytes(), pointer.tobytes())
-    )
+    arrays = (header, low_res, features.view(torch.int16).numpy(), pointer)
+    return b"".join((*(array.tobytes() for array in arrays), record.state))
 
 
 def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord:
@@ -80,10 +72,12 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
     header = np.frombuffer(blob, _HEADER, count=1)[0]
     side, channels = int(header["low_res_side"]), int(header["memory_channels"])
     memory_side, width = int(header["memory_side"]), int(header["pointer_width"])
-    bytes_each = int(header["low_res_bytes"])
-    if not all(0 < n <= 4096 for n in (side, channels, memory_side, width)) or bytes_each not in (2, 4):
+    bytes_each, state_bytes, versions = (int(header[name]) for name in ("low_res_bytes", "state_bytes", "versions"))
+    sizes = (side, channels, memory_side, width, versions)
+    if not all(0 < n <= 4096 for n in sizes) or bytes_each not in (2, 4) or state_bytes < 0:
         raise ValueError("a record has impossible sizes")
-    counts = (side * side * bytes_each, channels * memory_side * memory_side * 2, width * 4)
+    cells = channels * memory_side * memory_side
+    counts = (side * side * bytes_each, versions * cells * 2, versions * width * 4, state_bytes)
     if len(blob) != _HEADER.itemsize + sum(counts):
         raise ValueError("a record is cut short")
     ends = np.cumsum((_HEADER.itemsize, *counts)).tolist()
@@ -92,14 +86,12 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
         return torch.from_numpy(np.frombuffer(blob[ends[part] : ends[part + 1]], kind).reshape(shape).copy())
 
     low_res = tensor(0, f"<f{bytes_each}", (1, 1, side, side)).float().to(device)
-    features = tensor(1, "<i2", (1, channels, memory_side, memory_side)).view(torch.bfloat16).to(device)
-    pointer = tensor(2, "<f4", (1, width)).to(device, dtype)
+    features = tensor(1, "<i2", (versions, channels, memory_side, memory_side)).view(torch.bfloat16).to(device)
+    pointer = tensor(2, "<f4", (versions, width)).to(device, dtype)
     scores = Scores.from_json({name: float(header[name]) for name in vars(Scores())})
-    box_filter = BoxFilter(header["mean"].copy(), header["covariance"].copy()) if header["has_filter"] else None
     frame, step = int(header["frame"]), int(header["step"])
     memory = FrameMemory(frame, features, pointer, scores, is_prompt=step == 0)
-    motion = MotionState(box_filter, int(header["stable_frames"]))
-    return FrameRecord(frame, step, low_res, scores, int(header["candidate"]), motion, memory)
+    return FrameRecord(frame, step, low_res, scores, int(header["candidate"]), blob[ends[3] :], memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +117,9 @@ class Spool:
         self._folder = folder
         self._file: BinaryIO | None = None
         self._end = 0
-        self._free: dict[int, list[int]] = {}
+        # Free places: how long they are by where they begin, and where they begin by where they end.
+        self._free: dict[int, int] = {}
+        self._free_ends: dict[int, int] = {}
         # Object, then frame; insertion order is age.
         self._entries: dict[int, dict[int, Entry]] = {}
         self._ages: dict[tuple[int, int], None] = {}
@@ -134,7 +128,7 @@ class Spool:
         """Keep a record; it takes the place of an older one of the same object and frame."""
         blob = pack(record)
         self.discard(object_id, record.frame)
-        while self._ages and self._end + len(blob) > self.limit and not self._free.get(len(blob)):
+        while self._ages and self._end + len(blob) > self.limit and self._fitting(len(blob)) is None:
             self.discard(*next(iter(self._ages)))
         offset = self._slot(len(blob))
         try:
@@ -169,7 +163,7 @@ class Spool:
         for t in list(self._entries.get(object_id, {})) if frame is None else [frame]:
             entry = self._entries.get(object_id, {}).pop(t, None)
             if entry is not None:
-                self._free.setdefault(entry.length, []).append(entry.offset)
+                self._release(entry.offset, entry.offset + entry.length)
                 del self._ages[object_id, t]
 
     def clear(self) -> None:
@@ -177,14 +171,27 @@ class Spool:
         if self._file is not None:
             self._file.close()
         self._file, self._end = None, 0
-        self._free, self._entries, self._ages = {}, {}, {}
+        self._free, self._free_ends, self._entries, self._ages = {}, {}, {}, {}
+
+    def _fitting(self, length: int) -> int | None:
+        """Where a free place of at least so many bytes begins."""
+        return next((start for start, room in self._free.items() if room >= length), None)
 
     def _slot(self, length: int) -> int:
-        free = self._free.get(length)
-        if free:
-            return free.pop()
-        offset, self._end = self._end, self._end + length
-        return offset
+        start = self._fitting(length)
+        if start is None:
+            start, self._end = self._end, self._end + length
+            return start
+        end = start + self._free.pop(start)
+        del self._free_ends[end]
+        if start + length < end:
+            self._release(start + length, end)
+        return start
+
+    def _release(self, start: int, end: int) -> None:
+        """Make a place free, and one with the free places before and behind it."""
+        start, end = self._free_ends.pop(start, start), end + self._free.pop(end, 0)
+        self._free[start], self._free_ends[end] = end - start, start
 
     def _write(self, blob: bytes, offset: int) -> None:
         if self._file is None:

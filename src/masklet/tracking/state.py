@@ -24,7 +24,7 @@ from masklet.weights.identity import weights_hash
 if TYPE_CHECKING:
     from masklet.tracking.session import Session
 
-_MAGIC = b"masklet track 2\n"
+_MAGIC = b"masklet track 3\n"
 _LARGEST_HEADER = 64 << 20
 _CPU = torch.device("cpu")
 
@@ -44,7 +44,7 @@ def export_state(session: Session, places: Iterable[tuple[int, int]]) -> dict[in
 def _pack_track(
     session: Session, track: ObjectTrack, rank: int, places: list[tuple[int, int]], fits: dict[str, Any]
 ) -> bytes:
-    needed = {t for frame, step in places for t in (*session._wanted(track, frame, step), frame - step)}
+    needed = {t for frame, step in places for t in (*session._place(track, frame, step)[1], frame - step)}
     tracked = [(frame, session._spool.get(track.object_id, frame, _CPU, torch.float32)) for frame in sorted(needed)]
     blobs = [pack(record) for record in track.prompted.values()]
     blobs += [pack(record, half=True) for _, record in tracked if record is not None]
@@ -131,6 +131,8 @@ def _fits(session: Session) -> dict[str, Any]:
 def _open(data: bytes) -> tuple[dict[str, Any], Iterator[bytes]]:
     """An object's header and records."""
     start = len(_MAGIC) + 8
+    if data.startswith(_MAGIC[:14]) and not data.startswith(_MAGIC):
+        raise InputError("this tracking was begun with another version of masklet: track it anew from its prompts")
     if len(data) < start or not data.startswith(_MAGIC):
         raise ValueError("it doesn't begin as one")
     (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
@@ -149,6 +151,7 @@ def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:
     spec, side = session.model.spec, session.engine.image_size
     memory = record.memory
     assert memory is not None
+    session.policy.check_state(record.state)
     shapes = (record.low_res_11hw.shape[-1], *memory.features_bchw.shape[1:3], memory.pointer_bc.shape[-1])
     if shapes != (side // 4, spec.memory_width, side // spec.stride, spec.width) or record.frame != frame:
         raise ValueError("a record of it belongs to another network or frame")

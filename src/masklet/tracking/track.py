@@ -9,7 +9,7 @@ from torch import Tensor
 from masklet.prompts import Prompt
 from masklet.results import PAINTED, Explanation, ObjectMask, Scores
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies.base import MotionState
+from masklet.tracking.policies.base import State
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FrameRecord:
         step: the direction it was tracked in (+1, -1), or 0 for a prompt frame.
         low_res_11hw: the chosen mask's logits, float32.
         scores, candidate, explanation: see :class:`~masklet.results.ObjectMask`.
-        motion: belief about motion after this frame.
+        state: what the policy knows after this frame.
         memory: what later frames read, None until it is encoded.
         candidates_1nhw: logits of all candidates of a prompt.
         prompts: what was said, where prompts decided it.
@@ -40,7 +40,7 @@ class FrameRecord:
     low_res_11hw: Tensor
     scores: Scores
     candidate: int
-    motion: MotionState
+    state: State = b""
     memory: FrameMemory | None = None
     explanation: Explanation | None = None
     candidates_1nhw: Tensor | None = None
@@ -91,12 +91,12 @@ class FrameRecord:
 
 @dataclass
 class ObjectTrack:
-    """One object: its prompts, memories and motion. Two objects or two videos never share any of it."""
+    """One object: its prompts, memories, and what the policy knows. Two objects or videos never share any of it."""
 
     object_id: int
     bank: MemoryBank = field(default_factory=MemoryBank)
-    motion: MotionState = field(default_factory=MotionState)
-    #: Where ``motion`` and ``bank.recent`` stand: the last frame and the direction, None before tracking.
+    state: State = b""
+    #: Where ``state`` and ``bank.recent`` stand: the last frame and the direction, None before tracking.
     cursor: tuple[int, int] | None = None
     #: Records of prompt frames; they decide their frame.
     prompted: dict[int, FrameRecord] = field(default_factory=dict)
@@ -104,6 +104,12 @@ class ObjectTrack:
     waiting: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
     #: Prompt frames that tracking has passed, and in which direction: what memory says there may be corrected.
     visited: dict[int, int] = field(default_factory=dict)
+
+    def take(self, record: FrameRecord) -> None:
+        """Remember a frame; what the policy knows after it is what it knows now."""
+        assert record.memory is not None
+        self.bank.add(record.memory)
+        self.state = record.state
 
     def prompts(self, frame: int) -> tuple[Prompt, ...]:
         """What was said about the object on a frame."""

@@ -104,15 +104,12 @@ class VideoTracker:
         tracks = list(self._tracks.values())
         for track in tracks:
             # Not earlier: a correction on the frame before may have read what this frame can't.
-            bank = track.bank
-            reach = self.engine.policy.reach(
-                list(bank.prompts), bank.recent_scores, self._frame, 1, self.model.spec, self.engine.max_pointers
-            )
-            bank.keep(reach, prompts=True)
+            self.engine.forget(track, self._frame, 1, prompts=True)
         if tracks:
             found = self.engine.track(self._encoded(), size, self._frame, 1, tracks)
             for track, record in zip(tracks, found, strict=True):
-                self._take(track, record)
+                track.take(record)
+                self._records[track.object_id] = record
         for object_id, prompt in checked.items():
             self._decide(object_id, prompt)
         return self._masks()
@@ -186,13 +183,8 @@ class VideoTracker:
         record = self.engine.decide(self._encoded(), self._size, track, self._frame, prompts, known)
         self._tracks[object_id] = track
         track.prompted = {self._frame: record}
-        self._take(track, record)
-
-    def _take(self, track: ObjectTrack, record: FrameRecord) -> None:
-        assert record.memory is not None
-        track.bank.add(record.memory)
-        track.motion = record.motion
-        self._records[track.object_id] = record
+        track.take(record)
+        self._records[object_id] = record
 
     def _masks(self) -> FrameMasks:
         assert self._size is not None

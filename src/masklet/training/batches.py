@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,24 +13,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from masklet.training.synthesis.clips import Clip
+
 #: A masklet starts on a frame where it covers at least this share.
 _LEAST_START = 0.001
-
-
-class ClipLike(Protocol):
-    """A clip of any source; see :class:`masklet.training.synthesis.Clip`."""
-
-    @property
-    def frames_thwc(self) -> np.ndarray: ...
-
-    @property
-    def labels_thw(self) -> np.ndarray: ...
 
 
 class ClipSource(Protocol):
     """Anything that gives numbered clips, the same for the same number."""
 
-    def clip(self, number: int, /) -> Any: ...
+    def clip(self, number: int, /) -> Clip: ...
 
 
 @dataclass(frozen=True)
@@ -58,20 +50,13 @@ class Batch:
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
 
 
-@dataclass(frozen=True)
-class BatchShape:
-    """Clips in a batch, and masklets taken from each."""
-
-    clips: int
-    objects: int
-
-
 class Batches(Dataset[Batch]):
     """Numbered batches; batch n is the same whatever was asked for before.
 
     Args:
         source: where the clips come from.
-        shape: how much is in a batch.
+        clips: in a batch.
+        objects: masklets taken from each clip.
         seed: any integer.
         echo: how many batches see a clip, each time mirrored, reversed and coloured anew. Making a clip costs more
             than looking at it again, and a network this far from convergence learns from both.
@@ -83,7 +68,8 @@ class Batches(Dataset[Batch]):
     def __init__(
         self,
         source: ClipSource,
-        shape: BatchShape,
+        clips: int,
+        objects: int,
         seed: int = 0,
         *,
         echo: int = 1,
@@ -91,23 +77,23 @@ class Batches(Dataset[Batch]):
         anew: bool = True,
     ):
         self.source = source
-        self.shape = shape
+        self.clips, self.objects = clips, objects
         self.seed = seed
         self.echo = echo
         self.spread = spread
         self.anew = anew
-        self._kept: OrderedDict[int, Any] = OrderedDict()
+        self._kept: OrderedDict[int, Clip] = OrderedDict()
 
     def clip_numbers(self, number: int) -> list[int]:
         """Which clips a batch shows."""
         block, place = divmod(number, self.spread * self.echo)
-        first = (block * self.spread + place % self.spread) * self.shape.clips
-        return list(range(first, first + self.shape.clips))
+        first = (block * self.spread + place % self.spread) * self.clips
+        return list(range(first, first + self.clips))
 
-    def _clip(self, number: int) -> Any:
+    def _clip(self, number: int) -> Clip:
         if number not in self._kept:
             self._kept[number] = self.source.clip(number)
-            if len(self._kept) > (self.spread * self.shape.clips if self.echo > 1 else 1):
+            if len(self._kept) > (self.spread * self.clips if self.echo > 1 else 1):
                 self._kept.popitem(last=False)
         return self._kept[number]
 
@@ -116,8 +102,10 @@ class Batches(Dataset[Batch]):
         frames, shown, masks, owners, known = [], [], [], [], []
         for place, clip_number in enumerate(self.clip_numbers(number)):
             clip = self._clip(clip_number)
-            images, labels, annotated = seen_anew(rng, clip) if self.anew else as_it_is(clip)
-            for label in choose_masklets(rng, labels[0], self.shape.objects):
+            images, labels, annotated = clip.frames_thwc, clip.labels_thw, clip.known_t
+            if self.anew:
+                images, labels, annotated = seen_anew(rng, clip)
+            for label in choose_masklets(rng, labels[0], self.objects):
                 masks.append(labels == label)
                 known.append(annotated)
                 owners.append(place)
@@ -133,16 +121,9 @@ class Batches(Dataset[Batch]):
         )
 
 
-def as_it_is(clip: ClipLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A clip's frames, labels, and which frames are annotated."""
-    annotated = getattr(clip, "annotated_t", None)
-    known = np.ones(len(clip.frames_thwc), bool) if annotated is None else np.asarray(annotated, bool)
-    return clip.frames_thwc, clip.labels_thw, known
-
-
-def seen_anew(rng: np.random.Generator, clip: ClipLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def seen_anew(rng: np.random.Generator, clip: Clip) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A clip mirrored, reversed in time and coloured by chance: frames, labels, and which frames are annotated."""
-    images, labels, annotated = as_it_is(clip)
+    images, labels, annotated = clip.frames_thwc, clip.labels_thw, clip.known_t
     least = _LEAST_START * labels[0].size
     if rng.random() < 0.5 and annotated[-1] and (labels[-1] > 0).sum() > least:
         images, labels, annotated = images[::-1], labels[::-1], annotated[::-1]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-@dataclass(frozen=True)
-class Guess:
+class Guess(NamedTuple):
     """What the decoder said of k objects (of one frame, or of several put together), and the truth.
 
     Attributes:

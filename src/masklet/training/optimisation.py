@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from masklet.errors import InputError
 from masklet.models import SAM2
+from masklet.training.settings import TrainSettings
 
 #: The parts of a network, and the beginnings of their weights' keys: the longest one that fits says where a weight
 #: belongs. The decoder's convolutions for the fine levels count as the neck's: they run with the image encoder.
@@ -88,42 +89,36 @@ class Optimiser:
     def __init__(
         self,
         model: SAM2,
-        *,
-        method: str,
-        matrix_rate: float,
-        weight_decay: float,
-        layer_decay: float,
-        encoder_rate: float,
+        settings: TrainSettings,
         helper: nn.Module | None = None,
     ) -> None:
-        blocks = model.spec.trunk.blocks
+        muon = settings.optimiser == "muon"
         inside = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
-        groups: dict[str, dict[tuple[float, float], list[Tensor]]] = {"muon": {}, "adamw": {}}
+        groups: dict[bool, dict[tuple[float, float], list[Tensor]]] = {True: {}, False: {}}
         for key, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
             plain = parameter.ndim < 2 or any(name in key for name in _NO_DECAY)
-            kind = "muon" if method == "muon" and id(parameter) in inside else "adamw"
-            share = rate_of(key, blocks, layer_decay, encoder_rate) * (matrix_rate if kind == "muon" else 1.0)
-            group = (share, 0.0 if plain else weight_decay)
-            groups[kind].setdefault(group, []).append(parameter)
-
+            matrix = muon and id(parameter) in inside
+            share = rate_of(key, model.spec.trunk.blocks, settings.layer_decay, settings.encoder_rate)
+            group = (share * (settings.matrix_rate if matrix else 1.0), 0.0 if plain else settings.weight_decay)
+            groups[matrix].setdefault(group, []).append(parameter)
         if helper is not None:
-            groups["adamw"].setdefault((1.0, 0.0), []).extend(helper.parameters())
-
-        def listed(kind: str) -> list[dict[str, Any]]:
-            return [
+            groups[False].setdefault((1.0, 0.0), []).extend(helper.parameters())
+        adamw, matrices = (
+            [
                 {"params": parameters, "share": share, "weight_decay": decay, "lr": 0.0}
-                for (share, decay), parameters in groups[kind].items()
+                for (share, decay), parameters in groups[matrix].items()
             ]
-
+            for matrix in (False, True)
+        )
         self.parts: list[torch.optim.Optimizer] = []
-        if groups["adamw"]:
-            self.parts.append(torch.optim.AdamW(listed("adamw"), betas=(0.9, 0.99 if method == "muon" else 0.999)))
-        if groups["muon"]:
+        if adamw:
+            self.parts.append(torch.optim.AdamW(adamw, betas=(0.9, 0.99 if muon else 0.999)))
+        if matrices:
             if not hasattr(torch.optim, "Muon"):
                 raise InputError("the muon optimiser needs PyTorch 2.9 or newer; use adamw")
-            self.parts.append(torch.optim.Muon(listed("muon"), adjust_lr_fn="match_rms_adamw"))
+            self.parts.append(torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw"))
         self.parameters = [p for part in self.parts for group in part.param_groups for p in group["params"]]
 
     def step(self, rate: float, clip_norm: float) -> float:
@@ -176,12 +171,8 @@ class Average:
     def update(self, model: nn.Module) -> None:
         self.count += 1
         share = 1 - min(self.decay, (1 + self.count) / (10 + self.count))
-        own, new = [], []
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                own.append(self.state[key])
-                new.append(value)
-        torch._foreach_lerp_(own, new, share)
+        new = {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
+        torch._foreach_lerp_([self.state[key] for key in new], list(new.values()), share)
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "state": self.state}

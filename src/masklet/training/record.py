@@ -45,10 +45,9 @@ class Record:
             self._writer.add_scalar("speed/steps_per_second", report.steps_per_second, report.step)
             self._writer.add_scalar("speed/frames_per_second", report.frames_per_second, report.step)
         if report.validation is not None:
-            for kind, value in report.validation.j.items():
-                self._writer.add_scalar(f"validation_j/{kind}", value, report.step)
-            for kind, value in report.validation.f.items():
-                self._writer.add_scalar(f"validation_f/{kind}", value, report.step)
+            for measure, values in (("j", report.validation.j), ("f", report.validation.f)):
+                for kind, value in values.items():
+                    self._writer.add_scalar(f"validation_{measure}/{kind}", value, report.step)
             self._writer.add_scalar("validation/j_and_f", report.validation.mean, report.step)
 
     def strips(self, step: int, model: SAM2, clips: Sequence[Any], resolution: int) -> None:

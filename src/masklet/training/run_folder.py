@@ -17,11 +17,16 @@ from masklet.atomic import atomic_path
 from masklet.errors import CheckpointError, ExportError, InputError
 from masklet.training.settings import TrainSettings
 
-_STATE, _SETTINGS, _WEIGHTS, _BEST = "state.pt", "settings.json", "model.safetensors", "best.safetensors"
+_STATE, _SETTINGS = "state.pt", "settings.json"
 
 
 class RunFolder:
     """The folder of one run; only one process trains in it at a time.
+
+    Attributes:
+        weights: the averaged weights of the last save.
+        best: the averaged weights that did best in validation.
+        events: what TensorBoard reads.
 
     Raises:
         InputError: another process trains in it.
@@ -30,6 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.weights, self.best, self.events = path / "model.safetensors", path / "best.safetensors", path / "events"
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(path / ".lock")
@@ -41,21 +47,6 @@ class RunFolder:
 
     def close(self) -> None:
         self._lock.release()
-
-    @property
-    def weights(self) -> Path:
-        """The averaged weights of the last save."""
-        return self.path / _WEIGHTS
-
-    @property
-    def best(self) -> Path:
-        """The averaged weights that did best in validation."""
-        return self.path / _BEST
-
-    @property
-    def events(self) -> Path:
-        """What TensorBoard reads."""
-        return self.path / "events"
 
     @property
     def started(self) -> bool:

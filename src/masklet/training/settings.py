@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -121,18 +122,14 @@ class TrainSettings(_Strict):
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """The number of the stage that a step (0 …) belongs to, and the stage."""
-        whole = sum(stage.share for stage in self.stages)
-        end = 0.0
-        for number, stage in enumerate(self.stages):
-            end += stage.share / whole * self.steps
-            if step < end:
-                return number, stage
-        return len(self.stages) - 1, self.stages[-1]
+        passed = sum(step >= end for end in self._ends()[:-1])
+        return passed, self.stages[passed]
 
     def batches_before(self, step: int) -> int:
         """How many batches of its stage came before a step."""
+        number, _ = self.stage_at(step)
+        return max(0, step - round((0.0, *self._ends())[number]))
+
+    def _ends(self) -> list[float]:
         whole = sum(stage.share for stage in self.stages)
-        begin = 0.0
-        for stage in self.stages[: self.stage_at(step)[0]]:
-            begin += stage.share / whole * self.steps
-        return max(0, step - round(begin))
+        return list(accumulate(stage.share / whole * self.steps for stage in self.stages))

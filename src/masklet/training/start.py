@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from masklet.training.footage import Footage
 from masklet.training.optimisation import PARTS, frozen_parts
 from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
-from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe
+from masklet.training.synthesis import Clip, ClipGenerator, Wardrobe
 from masklet.training.trainer import Trainer, TrainReport
 
 #: Validation clips come from a seed of their own, far from any that trains.
@@ -42,22 +43,14 @@ class Clips:
     """
 
     learned: Callable[[Stage, int, int], ClipSource]
-    validated: Callable[[int, int], Sequence[Any]]
+    validated: Callable[[int, int], Sequence[Clip]]
     anew: bool = True
 
 
 def synthetic_clips(wardrobe: Wardrobe) -> Clips:
     """Clips made on the fly from pictures (without any, everything is painted)."""
-
-    def learned(stage: Stage, size: int, seed: int) -> ClipSource:
-        return ClipGenerator(wardrobe, ClipSettings(frames=stage.frames, height=size, width=size), seed)
-
-    def validated(count: int, size: int) -> Sequence[Any]:
-        settings = ClipSettings(frames=_VALIDATION_FRAMES, height=size, width=size)
-        generator = ClipGenerator(wardrobe, settings, _VALIDATION_SEED)
-        return [generator.clip(number) for number in range(count)]
-
-    return Clips(learned, validated)
+    generator = ClipGenerator(wardrobe)
+    return _clips(generator, generator, _VALIDATION_FRAMES, anew=True)
 
 
 def footage_clips(learned: Footage, validated: Footage | None) -> Clips:
@@ -66,18 +59,24 @@ def footage_clips(learned: Footage, validated: Footage | None) -> Clips:
     Args:
         validated: videos that nothing is learned from; None where there are none.
     """
+    if validated is not None:
+        validated = validated.changed(**{**dict(validated.settings.plain()), "between": 0.0})
+    return _clips(learned, validated, _FOOTAGE_VALIDATION_FRAMES, anew=False)
 
+
+def _clips(
+    learned: ClipGenerator | Footage, validated: ClipGenerator | Footage | None, frames: int, *, anew: bool
+) -> Clips:
     def source(stage: Stage, size: int, seed: int) -> ClipSource:
         return learned.changed(seed, frames=stage.frames, height=size, width=size)
 
-    def held(count: int, size: int) -> Sequence[Any]:
+    def held(count: int, size: int) -> Sequence[Clip]:
         if validated is None:
             return ()
-        own = {"frames": _FOOTAGE_VALIDATION_FRAMES, "height": size, "width": size, "between": 0.0}
-        footage = validated.changed(_VALIDATION_SEED, **{**dict(validated.settings.plain()), **own})
-        return [footage.clip(number) for number in range(count)]
+        clips = validated.changed(_VALIDATION_SEED, frames=frames, height=size, width=size)
+        return [clips.clip(number) for number in range(count)]
 
-    return Clips(source, held, anew=False)
+    return Clips(source, held, anew)
 
 
 def tuning_stages(frames: int | None = None, objects: int | None = None) -> tuple[Stage, ...]:
@@ -85,22 +84,13 @@ def tuning_stages(frames: int | None = None, objects: int | None = None) -> tupl
     return (Stage(share=1, frames=frames or TUNING_FRAMES, clips=1, objects=objects or TUNING_OBJECTS),)
 
 
-def tuning_settings(
-    *,
-    model: str,
-    start: Path,
-    device: str | None,
-    steps: int | None = None,
-) -> TrainSettings:
+def tuning_settings(*, model: str, start: Path, device: str | None, steps: int | None = None) -> TrainSettings:
     """What a fine-tuning run begins from: short clips one at a time, a low learning rate, no aid for beginners.
 
     On a CPU only the mask decoder learns, so that the image encoder runs without gradients; elsewhere everything but
     the image encoder's trunk.
     """
-    if pick_device(device).type == "cpu":
-        frozen = tuple(part for part in PARTS if part != "mask-decoder")
-    else:
-        frozen = ("trunk",)
+    on_cpu = pick_device(device).type == "cpu"
     length = steps or TUNING_STEPS
     return TrainSettings(
         model=model,
@@ -117,7 +107,7 @@ def tuning_settings(
         ema=0.99,
         aid=0.0,
         echo=1,
-        freeze=frozen,
+        freeze=tuple(part for part in PARTS if part != "mask-decoder") if on_cpu else ("trunk",),
         validate_every=max(1, length // 5),
     )
 
@@ -146,24 +136,20 @@ def train_run(
     Raises:
         InputError: settings that can't be, or the folder is in use. CheckpointError: weights or state don't fit.
     """
-    folder = RunFolder(path)
-    try:
+    with closing(RunFolder(path)) as folder, cpu_threads(threads):
         settings = _settings(folder, defaults, settings_file, changes)
         size = settings.resolution or get_spec(settings.model).image_size
-        with cpu_threads(threads):
-            trainer = Trainer(
-                settings,
-                folder,
-                # Clip n of a seed is the same scene whatever its length: each stage gets scenes of its own.
-                lambda stage: clips.learned(stage, stage.size or size, settings.seed + settings.stages.index(stage)),
-                clips.validated(validation, size) if validation else (),
-                device=device,
-                workers=workers,
-                anew=clips.anew,
-            )
-            return trainer.run(report, stop)
-    finally:
-        folder.close()
+        trainer = Trainer(
+            settings,
+            folder,
+            # Clip n of a seed is the same scene whatever its length: each stage gets scenes of its own.
+            lambda stage: clips.learned(stage, stage.size or size, settings.seed + settings.stages.index(stage)),
+            clips.validated(validation, size) if validation else (),
+            device=device,
+            workers=workers,
+            anew=clips.anew,
+        )
+        return trainer.run(report, stop)
 
 
 def _settings(

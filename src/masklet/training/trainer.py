@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from masklet.errors import CheckpointError, DeviceMemoryError, InputError, MaskletError, MaskletWarning
 from masklet.models import SAM2, ImageFeatures, get_spec
 from masklet.runtime import is_out_of_memory, pick_device, pick_dtype
-from masklet.training.batches import Batch, Batches, BatchShape, ClipSource
+from masklet.training.batches import Batch, Batches, ClipSource
 from masklet.training.initialise import initialise
 from masklet.training.losses import balanced_loss, total_loss
 from masklet.training.optimisation import Average, Optimiser, cosine, freeze
@@ -127,15 +127,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.foreground = _ForegroundHead(self.model.spec.width).to(self.device) if settings.aid else None
-        self.optimiser = Optimiser(
-            self.model,
-            method=settings.optimiser,
-            matrix_rate=settings.matrix_rate,
-            weight_decay=settings.weight_decay,
-            layer_decay=settings.layer_decay,
-            encoder_rate=settings.encoder_rate,
-            helper=self.foreground,
-        )
+        self.optimiser = Optimiser(self.model, settings, self.foreground)
         self.average = Average(self.model, settings.ema)
         self.judge = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.step = 0
@@ -191,23 +183,27 @@ class Trainer:
         settings = self.settings
         record = Record(self.folder.events, self.step)
         sums: dict[str, float] = defaultdict(float)
-        since, frames, saved, hopeless = time.monotonic(), 0, time.monotonic(), 0
-        begun = self.step
-        validated: Validation | None = None
+        since = saved = time.monotonic()
+        frames, hopeless, begun = 0, 0, self.step
+
+        def tell(passed: float, validated: Validation | None) -> None:
+            count = sums.pop("steps", 0)
+            means = {name: value / count for name, value in sums.items()}
+            stage = settings.stage_at(max(0, self.step - 1))[0]
+            speeds = count / passed, frames / passed
+            said = TrainReport(self.step, settings.steps, stage, means, *speeds, validated)
+            record.write(said, settings.learning_rate * self._share())
+            report(said)
+            sums.clear()
+
         try:
             if not self.step and settings.start is not None and self.validation:
-                said = TrainReport(0, settings.steps, 0, {}, 0.0, 0.0, self._validate(record))
-                record.write(said, 0.0)
-                report(said)
-                since = time.monotonic()
+                tell(1.0, self._validate(record))
             for batch in self._batches():
                 if self.step == begun:  # the loader's processes take a while to start
                     since = time.monotonic()
-                if len(batch.owner_k):
-                    terms, gradient = self._learned(batch)
-                else:
-                    terms, gradient = {}, float("nan")
-                hopeless = 0 if np.isfinite(gradient) else hopeless + 1
+                terms = self._learned(batch) if len(batch.owner_k) else {}
+                hopeless = 0 if np.isfinite(terms.get("gradient", np.nan)) else hopeless + 1
                 if hopeless >= _HOPELESS:
                     raise CheckpointError(
                         f"the training in {self.folder.path} has learned nothing in the {hopeless} steps before "
@@ -218,7 +214,7 @@ class Trainer:
                 frames += batch.frames_bthwc.shape[0] * batch.frames_bthwc.shape[1]
                 for name, value in terms.items():
                     sums[name] += value
-                last = self.step >= settings.steps
+                last, validated = self.step >= settings.steps, None
                 if self.step % settings.validate_every == 0 or last:
                     begin = time.monotonic()
                     validated = self._validate(record)
@@ -226,21 +222,8 @@ class Trainer:
                 passed = max(time.monotonic() - since, 1e-9)
                 due = self.step % REPORT_EVERY == 0 or self.step == begun + 1 or passed > _REPORT_SECONDS
                 if due or last or validated is not None:
-                    count = max(1, int(sums.pop("steps", 0)))
-                    means = {name: value / count for name, value in sums.items()}
-                    said = TrainReport(
-                        self.step,
-                        settings.steps,
-                        settings.stage_at(self.step - 1)[0],
-                        means,
-                        count / passed,
-                        frames / passed,
-                        validated,
-                    )
-                    record.write(said, settings.learning_rate * self._share())
-                    report(said)
-                    sums.clear()
-                    since, frames, validated = time.monotonic(), 0, None
+                    tell(passed, validated)
+                    since, frames = time.monotonic(), 0
                 if time.monotonic() - saved > settings.save_minutes * 60:
                     self.save()
                     saved = time.monotonic()
@@ -254,7 +237,7 @@ class Trainer:
     def _share(self) -> float:
         return cosine(self.step, self.settings.steps, self.settings.warm_up)
 
-    def _learned(self, batch: Batch) -> tuple[dict[str, float], float]:
+    def _learned(self, batch: Batch) -> dict[str, float]:
         try:
             return self._learn(batch.to(self.device))
         except (RuntimeError, MemoryError) as error:
@@ -266,8 +249,8 @@ class Trainer:
                 f"and {len(batch.owner_k)} objects: take fewer or shorter clips, fewer objects, or a lower resolution"
             ) from error
 
-    def _learn(self, batch: Batch) -> tuple[dict[str, float], float]:
-        """One step: its loss terms and the norm of its gradient."""
+    def _learn(self, batch: Batch) -> dict[str, float]:
+        """One step: its loss terms and the norm of its ``gradient``."""
         settings = self.settings
         rng = np.random.default_rng([settings.seed & 0xFFFFFFFF, 2, self.step])
         aid = max(0.0, 1 - self.step / (settings.aid * settings.steps)) if settings.aid else 0.0
@@ -292,7 +275,7 @@ class Trainer:
         loss.backward()
         norm = self.optimiser.step(settings.learning_rate * self._share(), settings.clip_norm)
         self.average.update(self.model)
-        return {"loss": float(loss.detach()), "gradient": norm, "steps": 1.0, **terms}, norm
+        return {"loss": float(loss.detach()), "gradient": norm, "steps": 1.0, **terms}
 
     def _validate(self, record: Record) -> Validation | None:
         if not self.validation:
@@ -310,8 +293,14 @@ class Trainer:
         settings = self.settings
         while self.step < settings.steps:
             number, stage = settings.stage_at(self.step)
-            shape = BatchShape(stage.clips, stage.objects)
-            batches = Batches(self.source(stage), shape, settings.seed + number, echo=settings.echo, anew=self.anew)
+            batches = Batches(
+                self.source(stage),
+                stage.clips,
+                stage.objects,
+                settings.seed + number,
+                echo=settings.echo,
+                anew=self.anew,
+            )
             first = settings.batches_before(self.step)
             for batch in _loaded(batches, first, self.workers, pinned=self.device.type == "cuda"):
                 if isinstance(batch, MaskletError):

@@ -7,11 +7,14 @@ masklets of a batch walk together.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import normalise
@@ -30,12 +33,24 @@ _FEEDBACK_LIMIT = 32.0
 _ENCODING = frozenset(GROUPS["image-encoder"])
 
 
-@dataclass(frozen=True)
-class _FrameTokens:
+class _FrameTokens(NamedTuple):
     """What one frame leaves behind for all k masklets."""
 
     features_kchw: Tensor
     pointer_kc: Tensor
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One frame as k masklets see it: features, the truth, and whether that is known."""
+
+    features: ImageFeatures
+    truth_khw: Tensor
+    known_k: Tensor
+
+    def of(self, rows: Tensor) -> _Frame:
+        """The same for some of the masklets."""
+        return _Frame(_rows_of(self.features, rows), self.truth_khw[rows], self.known_k[rows])
 
 
 @dataclass
@@ -44,40 +59,19 @@ class Unrolled:
 
     guesses: dict[int, list[Guess]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, candidates: Candidates, truth_khw: Tensor, known_k: Tensor) -> None:
-        if not bool(known_k.all()):
-            keep = known_k.nonzero()[:, 0]
-            candidates = _rows(candidates, keep)
-            truth_khw = truth_khw[keep]
-        if len(truth_khw):
-            self.guesses[candidates.iou_bn.shape[1]].append(
-                Guess(candidates.logits_bnhw, candidates.iou_bn, candidates.object_score_b1, truth_khw)
-            )
+    def add(self, candidates: Candidates, frame: _Frame) -> None:
+        guess = Guess(candidates.logits_bnhw, candidates.iou_bn, candidates.object_score_b1, frame.truth_khw)
+        if not bool(frame.known_k.all()):
+            guess = Guess(*(part[frame.known_k] for part in guess))
+        if len(guess.truth_khw):
+            self.guesses[guess.iou_kn.shape[1]].append(guess)
 
     def together(self) -> list[Guess]:
         """One guess for each number of candidates."""
-        return [
-            Guess(
-                torch.cat([guess.logits_knhw for guess in guesses]),
-                torch.cat([guess.iou_kn for guess in guesses]),
-                torch.cat([guess.score_k1 for guess in guesses]),
-                torch.cat([guess.truth_khw for guess in guesses]),
-            )
-            for guesses in self.guesses.values()
-        ]
+        return [Guess(*map(torch.cat, zip(*guesses, strict=True))) for guesses in self.guesses.values()]
 
 
-def _rows(candidates: Candidates, rows: Tensor) -> Candidates:
-    return Candidates(
-        candidates.logits_bnhw[rows],
-        candidates.iou_bn[rows],
-        candidates.tokens_bnc[rows],
-        candidates.object_score_b1[rows],
-    )
-
-
-@dataclass(frozen=True)
-class _ChosenMask:
+class _ChosenMask(NamedTuple):
     """The chosen candidate of every masklet on a frame: raw logits, output token, object score."""
 
     logits_k1hw: Tensor
@@ -138,158 +132,133 @@ class Unroller:
         Args:
             trust_truth: how often memory takes the truth's word on whether the object is visible, not the network's.
         """
+        return _Walk(self.model, plan, rng).through(features, batch, trust_truth)
+
+
+@dataclass
+class _Walk:
+    """The way of one batch from its first frame to its last."""
+
+    model: SAM2
+    plan: Prompting
+    rng: np.random.Generator
+    said: Unrolled = field(default_factory=Unrolled)
+    prompts: list[int] = field(default_factory=lambda: [0])
+    memories: dict[int, _FrameTokens] = field(default_factory=dict)
+
+    def through(self, features: ImageFeatures, batch: Batch, trust_truth: float) -> Unrolled:
         count = batch.frames_bthwc.shape[1]
-        said = Unrolled()
-        memories: dict[int, _FrameTokens] = {}
-        prompts = [0]
-        later = int(rng.integers(1, count)) if count > 1 and rng.random() < plan.later else None
-        trust = rng.random() < trust_truth
+        later = int(self.rng.integers(1, count)) if count > 1 and self.rng.random() < self.plan.later else None
+        trust = self.rng.random() < trust_truth
         for t in range(count):
             own = _rows_of(features, batch.owner_k * count + t)
-            truth, known = batch.masks_kthw[:, t], batch.known_kt[:, t]
-            by_hand = torch.zeros(len(truth), dtype=torch.bool, device=truth.device)
+            frame = _Frame(own, batch.masks_kthw[:, t], batch.known_kt[:, t])
+            by_hand = torch.zeros_like(frame.known_k)
             if t == 0:
-                answer, by_hand = self._prompted(own, truth, known, plan, rng, said)
+                answer, by_hand = self._prompted(frame)
             else:
-                embedding = self.model.attend_to_memory(own.embedding_bchw, self._read(memories, prompts, t))
-                candidates = self.model.decode_masks(own, embedding, batch=len(truth), multimask=True)
-                said.add(candidates, truth, known)
-                answer = _best(candidates)
-                if t == later and bool(known.all()):
-                    answer = self._corrected(own, embedding, answer, truth, known, plan, rng, said, None)
-                    prompts.append(t)
+                embedding = self.model.attend_to_memory(own.embedding_bchw, self._read(t))
+                answer = _best(self._decoded(frame, embedding, batch=len(by_hand), multimask=True))
+                if t == later and bool(frame.known_k.all()):
+                    answer = self._corrected(frame, embedding, answer, None)
+                    self.prompts.append(t)
             if t + 1 < count:
-                memories[t] = self._remember(own, answer, truth, by_hand, t in prompts, known if trust else None)
-        return said
+                self.memories[t] = self._remember(frame, answer, by_hand, t in self.prompts, trust)
+        return self.said
+
+    def _decoded(self, frame: _Frame, embedding: Tensor, *prompt: Tensor, **how: Any) -> Candidates:
+        """What the decoder says, which is what it learns from."""
+        candidates = self.model.decode_masks(frame.features, embedding, *prompt, **how)
+        self.said.add(candidates, frame)
+        return candidates
 
     # --- prompted frames -----------------------------------------------------------------------------------------
 
-    def _prompted(
-        self,
-        own: ImageFeatures,
-        truth: Tensor,
-        known: Tensor,
-        plan: Prompting,
-        rng: np.random.Generator,
-        said: Unrolled,
-    ) -> tuple[_ChosenMask, Tensor]:
+    def _prompted(self, frame: _Frame) -> tuple[_ChosenMask, Tensor]:
         """Frame 0: each masklet gets its mask, a box or a click; boxes and clicks perhaps corrections."""
-        chance = torch.from_numpy(rng.random(len(truth))).to(truth.device)
-        by_hand = chance < plan.mask
-        boxed = ~by_hand & (chance < plan.mask + plan.box)
+        chance = torch.from_numpy(self.rng.random(len(frame.known_k))).to(frame.known_k.device)
+        by_hand = chance < self.plan.mask
+        boxed = ~by_hand & (chance < self.plan.mask + self.plan.box)
         parts: list[tuple[Tensor, _ChosenMask]] = []
-        rows = by_hand.nonzero()[:, 0]
-        if len(rows):
-            parts.append((rows, self._painted(_rows_of(own, rows), truth[rows], known[rows], said)))
-        for chosen, draw in ((boxed, prompting.boxes), (~by_hand & ~boxed, prompting.first_clicks)):
+        for chosen, draw in ((by_hand, None), (boxed, prompting.boxes), (~by_hand & ~boxed, prompting.first_clicks)):
             rows = chosen.nonzero()[:, 0]
             if not len(rows):
                 continue
-            features, mask = _rows_of(own, rows), truth[rows]
-            prompt = draw(rng, mask.cpu().numpy())
-            embedding = self.model.without_memory(features.embedding_bchw)
-            candidates = self.model.decode_masks(
-                features, embedding, *prompt, multimask=prompt[0].shape[1] == 1, stability_fallback=False
-            )
-            said.add(candidates, mask, known[rows])
-            answer = _best(candidates)
-            answer = self._corrected(features, embedding, answer, mask, known[rows], plan, rng, said, prompt)
-            parts.append((rows, answer))
+            some = frame.of(rows)
+            if draw is None:
+                parts.append((rows, self._painted(some)))
+                continue
+            prompt = draw(self.rng, some.truth_khw.cpu().numpy())
+            embedding = self.model.without_memory(some.features.embedding_bchw)
+            multimask = prompt[0].shape[1] == 1
+            answer = _best(self._decoded(some, embedding, *prompt, multimask=multimask, stability_fallback=False))
+            parts.append((rows, self._corrected(some, embedding, answer, prompt)))
         order = torch.cat([rows for rows, _ in parts]).argsort()
-        answers = [answer for _, answer in parts]
-        return _ChosenMask(
-            torch.cat([answer.logits_k1hw for answer in answers])[order],
-            torch.cat([answer.token_kc for answer in answers])[order],
-            torch.cat([answer.score_k1 for answer in answers])[order],
-        ), by_hand
+        answers = zip(*(answer for _, answer in parts), strict=True)
+        return _ChosenMask(*(torch.cat(tensors)[order] for tensors in answers)), by_hand
 
-    def _painted(self, own: ImageFeatures, truth: Tensor, known: Tensor, said: Unrolled) -> _ChosenMask:
+    def _painted(self, frame: _Frame) -> _ChosenMask:
         """A mask prompt is the answer itself; the decoder makes the pointer, and learns from repeating the mask."""
-        mask = truth[:, None].float()
-        candidates = self.model.decode_masks(
-            own,
-            own.embedding_bchw,
+        mask = frame.truth_khw[:, None].float()
+        said = self._decoded(
+            frame,
+            frame.features.embedding_bchw,
             mask_logits_b1hw=self.model.mask_downsample(mask),
             multimask=False,
             stability_fallback=False,
         )
-        said.add(candidates, truth, known)
-        return _ChosenMask(
-            _as_logits(mask, candidates.logits_bnhw), candidates.tokens_bnc[:, 0], candidates.object_score_b1
-        )
+        return _ChosenMask(_as_logits(mask, said.logits_bnhw), said.tokens_bnc[:, 0], said.object_score_b1)
 
     def _corrected(
-        self,
-        own: ImageFeatures,
-        embedding: Tensor,
-        answer: _ChosenMask,
-        truth: Tensor,
-        known: Tensor,
-        plan: Prompting,
-        rng: np.random.Generator,
-        said: Unrolled,
-        prompt: tuple[Tensor, Tensor] | None,
+        self, frame: _Frame, embedding: Tensor, answer: _ChosenMask, prompt: tuple[Tensor, Tensor] | None
     ) -> _ChosenMask:
         """Click on what is wrong, a few times; ``prompt`` is what was said on this frame before."""
-        rounds = int(rng.integers(0 if prompt else 1, plan.corrections + 1)) if plan.corrections else 0
-        side = truth.shape[-1]
+        most = self.plan.corrections
+        rounds = int(self.rng.integers(0 if prompt else 1, most + 1)) if most else 0
+        truth = frame.truth_khw
         for _ in range(rounds):
             with torch.no_grad():
-                found = torch.nn.functional.interpolate(
-                    answer.logits_k1hw.float(), (side, side), mode="bilinear", align_corners=False
-                )
-            points, labels = prompting.corrections(rng, (found[:, 0] > 0).cpu().numpy(), truth.cpu().numpy())
+                found = _resized(answer.logits_k1hw.float(), truth.shape[-2:])[:, 0] > 0
+            points, labels = prompting.corrections(self.rng, found.cpu().numpy(), truth.cpu().numpy())
             if prompt is not None:
                 points, labels = torch.cat((prompt[0], points), 1), torch.cat((prompt[1], labels), 1)
             prompt = points, labels
             feedback = answer.logits_k1hw.detach().clamp(-_FEEDBACK_LIMIT, _FEEDBACK_LIMIT)
-            candidates = self.model.decode_masks(
-                own, embedding, points, labels, feedback, multimask=points.shape[1] <= 1, stability_fallback=False
-            )
-            said.add(candidates, truth, known)
-            answer = _best(candidates)
+            how = {"multimask": points.shape[1] <= 1, "stability_fallback": False}
+            answer = _best(self._decoded(frame, embedding, points, labels, feedback, **how))
         return answer
 
     # --- memory ----------------------------------------------------------------------------------------------------
 
     def _remember(
-        self,
-        own: ImageFeatures,
-        answer: _ChosenMask,
-        truth: Tensor,
-        by_hand: Tensor,
-        is_prompt: bool,
-        trust: Tensor | None,
+        self, frame: _Frame, answer: _ChosenMask, by_hand: Tensor, is_prompt: bool, trust: bool
     ) -> _FrameTokens:
-        """``trust`` tells for which masklets memory is to take the truth's word on visibility."""
-        visible = truth.flatten(1).any(1)[:, None]
+        """``trust`` tells whether memory is to take the truth's word on visibility, where that is known."""
+        visible = frame.truth_khw.flatten(1).any(1)[:, None]
         present = answer.score_k1.detach() > 0
         if is_prompt:
             present = visible
-        elif trust is not None:
-            present = torch.where(trust[:, None], visible, present)
+        elif trust:
+            present = torch.where(frame.known_k[:, None], visible, present)
         logits = torch.where(present[..., None, None], answer.logits_k1hw, torch.full_like(answer.logits_k1hw, ABSENT))
         if bool(by_hand.any()):
-            painted = _as_logits(truth[:, None].float(), logits)
+            painted = _as_logits(frame.truth_khw[:, None].float(), logits)
             logits = torch.where(by_hand[:, None, None, None], painted, logits)
+        own = frame.features
         features = self.model.encode_memory(
             own.embedding_bchw, logits, present, image_size=own.image_size, binarize=is_prompt
         )
         return _FrameTokens(features, self.model.object_pointer(answer.token_kc, present))
 
-    def _read(self, memories: dict[int, _FrameTokens], prompts: list[int], t: int) -> Memories:
+    def _read(self, t: int) -> Memories:
         """What frame t reads: the prompt frames, then the latest others, as the ``recency`` policy selects them."""
         spec = self.model.spec
-        slots = [(spec.num_memories - 1, memories[p]) for p in prompts if p < t]
-        pointers = [(t - p, memories[p]) for p in prompts if p < t]
-        for distance in range(spec.num_memories - 1, 0, -1):
-            if t - distance >= 0 and t - distance not in prompts:
-                slots.append((distance - 1, memories[t - distance]))
-        for distance in range(1, spec.max_pointers):
-            if t - distance >= 0 and t - distance not in prompts:
-                pointers.append((distance, memories[t - distance]))
-        k = len(slots[0][1].pointer_kc)
-        device = slots[0][1].pointer_kc.device
+        told = [(t - p, self.memories[p]) for p in self.prompts]
+        rest = {d: self.memories[t - d] for d in range(1, t + 1) if t - d not in self.prompts}
+        slots = [(spec.num_memories - 1, memory) for _, memory in told]
+        slots += [(d - 1, rest[d]) for d in range(spec.num_memories - 1, 0, -1) if d in rest]
+        pointers = told + [(d, memory) for d, memory in rest.items() if d < spec.max_pointers]
+        k, device = len(told[0][1].pointer_kc), told[0][1].pointer_kc.device
         distances = torch.tensor([distance for distance, _ in pointers], dtype=torch.float32, device=device)
         return Memories(
             [memory.features_kchw for _, memory in slots],
@@ -306,6 +275,8 @@ def _rows_of(features: ImageFeatures, rows: Tensor) -> ImageFeatures:
 
 def _as_logits(mask_k1hw: Tensor, like: Tensor) -> Tensor:
     """A drawn mask as logits of the decoder's size."""
-    logits = (mask_k1hw * 2 - 1) * MASK_PROMPT_LOGIT
-    size = tuple(like.shape[-2:])
-    return torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False, antialias=True)
+    return _resized((mask_k1hw * 2 - 1) * MASK_PROMPT_LOGIT, like.shape[-2:], antialias=True)
+
+
+def _resized(logits_k1hw: Tensor, size_hw: Sequence[int], antialias: bool = False) -> Tensor:
+    return F.interpolate(logits_k1hw, tuple(size_hw), mode="bilinear", align_corners=False, antialias=antialias)

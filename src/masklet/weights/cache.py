@@ -66,14 +66,14 @@ def how_to_get(checkpoint: ReleasedCheckpoint) -> str:
     )
 
 
-def _fingerprint(path: Path) -> dict[str, int]:
-    info = path.stat()
-    return {"size": info.st_size, "mtime_ns": info.st_mtime_ns}
+def _stamp(checkpoint: ReleasedCheckpoint) -> dict[str, str | int]:
+    info = cached_path(checkpoint).stat()
+    return {"sha256": checkpoint.sha256, "size": info.st_size, "mtime_ns": info.st_mtime_ns}
 
 
 def mark_verified(checkpoint: ReleasedCheckpoint) -> None:
     """Remember that the file in the cache has the published hash (a read-only cache forgets it)."""
-    content = {"sha256": checkpoint.sha256, **_fingerprint(cached_path(checkpoint))}
+    content = _stamp(checkpoint)
     with contextlib.suppress(MediaError), atomic_path(_stamp_path(checkpoint)) as temporary:
         temporary.write_text(json.dumps(content))
 
@@ -81,8 +81,7 @@ def mark_verified(checkpoint: ReleasedCheckpoint) -> None:
 def is_verified(checkpoint: ReleasedCheckpoint) -> bool:
     """Whether the file in the cache is the one whose hash was found right."""
     try:
-        stamp = json.loads(_stamp_path(checkpoint).read_text())
-        return stamp == {"sha256": checkpoint.sha256, **_fingerprint(cached_path(checkpoint))}
+        return bool(json.loads(_stamp_path(checkpoint).read_text()) == _stamp(checkpoint))
     except (OSError, ValueError):
         return False
 
@@ -107,12 +106,9 @@ def find_cached(checkpoint: ReleasedCheckpoint) -> Path | None:
     Raises `CheckpointError` for a file of another length or another hash; it is left alone, because it may
     have been put there by hand.
     """
-    path = cached_path(checkpoint)
-    state = cache_state(checkpoint)
-    if state in ("missing", "partial"):
-        return None
-    if state == "ready":
-        return path
+    path, state = cached_path(checkpoint), cache_state(checkpoint)
+    if state in ("missing", "partial", "ready"):
+        return path if state == "ready" else None
     remedy = (
         f"Delete it (`masklet models remove {checkpoint.name}`) and run `masklet models pull "
         f"{checkpoint.name}` to fetch it again. To use weights of your own, pass them with --checkpoint FILE."
@@ -199,12 +195,6 @@ def leftovers() -> list[Path]:
     folder = cache_folder()
     if not folder.is_dir():
         return []
-    known = {checkpoint.filename for checkpoint in RELEASED.values()}
-    suffixes = (".part", ".verified", ".lock")
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and path.name not in known
-        and not (path.suffix in suffixes and path.name.removesuffix(path.suffix) in known)
-    )
+    suffixes = ("", ".part", ".verified", ".lock")
+    known = {checkpoint.filename + suffix for checkpoint in RELEASED.values() for suffix in suffixes}
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name not in known)

@@ -77,19 +77,24 @@ def build(
     finite (as float32, or in the requested ``dtype``).
     """
     model = _without_weights(checkpoint.spec)
-    state = {}
-    for key, tensor in checkpoint.state.items():
-        target = torch.float32 if key.startswith(FLOAT32_PARTS) else dtype
-        copy = tensor.to(device=device, dtype=target, copy=True, memory_format=torch.contiguous_format)
-        if not bool(torch.isfinite(copy).all()):
-            if bool(torch.isfinite(tensor).all()):
-                raise CheckpointError(f"{checkpoint.path}: {key} is too large for {dtype}; use float32 or bfloat16.")
-            raise CheckpointError(f"{checkpoint.path} is damaged: {key} holds values that aren't numbers.")
-        state[key] = copy
+    state = {
+        key: _copied(checkpoint, key, torch.float32 if key.startswith(FLOAT32_PARTS) else dtype, device)
+        for key in checkpoint.state
+    }
     model.load_state_dict(state, strict=True, assign=True)
     # A buffer that isn't in the checkpoint would have to be computed after this point.
     assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
     return model.eval().requires_grad_(False)
+
+
+def _copied(checkpoint: Checkpoint, key: str, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+    tensor = checkpoint.state[key]
+    copy = tensor.to(device=device, dtype=dtype, copy=True, memory_format=torch.contiguous_format)
+    if not bool(torch.isfinite(copy).all()):
+        if bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{checkpoint.path}: {key} is too large for {dtype}; use float32 or bfloat16.")
+        raise CheckpointError(f"{checkpoint.path} is damaged: {key} holds values that aren't numbers.")
+    return copy
 
 
 def convert(source: Path | str, target: Path | str, *, half: bool = False) -> Checkpoint:
@@ -102,12 +107,7 @@ def convert(source: Path | str, target: Path | str, *, half: bool = False) -> Ch
     target = Path(target).expanduser()
     with Sources(source):
         refuse_source(target)
-    state = {}
-    for key, tensor in checkpoint.state.items():
-        copy = tensor.to(torch.float16 if half else torch.float32, copy=True).contiguous()
-        if not bool(torch.isfinite(copy).all()):
-            raise CheckpointError(f"{checkpoint.path}: {key} doesn't fit into {copy.dtype}.")
-        state[key] = copy
+    state = {key: _copied(checkpoint, key, torch.float16 if half else torch.float32) for key in checkpoint.state}
     write_safetensors(state, checkpoint.spec, target)
     return checkpoint
 

@@ -17,15 +17,7 @@ from pathlib import Path
 import httpx
 
 from masklet.errors import DownloadError
-from masklet.weights.cache import (
-    cached_path,
-    find_cached,
-    how_to_get,
-    locked,
-    mark_verified,
-    part_path,
-    sha256_of,
-)
+from masklet.weights.cache import cached_path, find_cached, how_to_get, locked, mark_verified, part_path, sha256_of
 from masklet.weights.registry import ReleasedCheckpoint
 
 # Called with the bytes that are there and the length of the whole (None where the server doesn't say).
@@ -106,29 +98,35 @@ class _Download:
         target = cached_path(self.checkpoint)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self.checkpoint, self._say_waiting):
+                if find_cached(self.checkpoint) is None:
+                    ensure_online(self.checkpoint)
+                    self._fetch()
+                    with self.part.open("rb+") as file:
+                        os.fsync(file.fileno())
+                    self.part.replace(target)
+                    mark_verified(self.checkpoint)
         except OSError as error:
             raise self._cannot_write(error) from error
-        with locked(self.checkpoint, self._say_waiting):
-            if find_cached(self.checkpoint) is not None:
-                return target
-            ensure_online(self.checkpoint)
-            resumed = self._part_size() > 0
-            self._transfer()
-            found = self._hash_part()
-            if found != self.checkpoint.sha256 and resumed:
-                # Perhaps the two halves came from different files: once more, from the start.
-                self.note("The resumed file has the wrong hash; fetching it again from the start.")
-                self._discard_part()
-                self._transfer()
-                found = self._hash_part()
-            if found != self.checkpoint.sha256:
-                self._discard_part()
-                raise self._error(
-                    f"What {self.checkpoint.url} sent is not the published {self.checkpoint.filename}: its "
-                    f"SHA-256 is {found}, it should be {self.checkpoint.sha256}. The file was deleted."
-                )
-            self._publish(target)
         return target
+
+    def _fetch(self) -> None:
+        """Fill the part file with the published bytes."""
+        resumed = self._part_size() > 0
+        self._transfer()
+        found = sha256_of(self.part)
+        if found != self.checkpoint.sha256 and resumed:
+            # Perhaps the two halves came from different files: once more, from the start.
+            self.note("The resumed file has the wrong hash; fetching it again from the start.")
+            self.part.unlink()
+            self._transfer()
+            found = sha256_of(self.part)
+        if found != self.checkpoint.sha256:
+            self.part.unlink()
+            raise self._error(
+                f"What {self.checkpoint.url} sent is not the published {self.checkpoint.filename}: its "
+                f"SHA-256 is {found}, it should be {self.checkpoint.sha256}. The file was deleted."
+            )
 
     # -- one connection after the other ----------------------------------------------------------------------
 
@@ -158,7 +156,7 @@ class _Download:
     def _connect_once(self, client: httpx.Client) -> None:
         offset = self._part_size()
         if self.total is not None and offset > self.total:
-            self._discard_part()
+            self.part.unlink()
             offset = 0
         if offset and offset == self.total:
             return
@@ -186,7 +184,7 @@ class _Download:
         if status == 206:
             start, total = _content_range(response)
             if start != offset:
-                self._discard_part()
+                self.part.unlink()
                 raise _TryAgainError("The server answered with another range than asked for")
             self._expect_length(total)
         elif status == 200:  # the whole file: first request, ranges ignored, or the file changed
@@ -199,7 +197,7 @@ class _Download:
             _, total = _content_range(response)
             if total is not None and total == offset and self.total in (None, total):
                 return
-            self._discard_part()
+            self.part.unlink()
             raise _TryAgainError("The server has no such range")
         elif status == 429 or status >= 500:
             after = response.headers.get("Retry-After", "")
@@ -225,73 +223,27 @@ class _Download:
             self.total = length
 
     def _write(self, response: httpx.Response, offset: int) -> None:
-        self._check_room(offset)
+        if self.total is not None and (free := shutil.disk_usage(self.part.parent).free) < self.total - offset:
+            raise self._no_room(f"{self.total - offset:,} more bytes are needed, {free:,} are free")
         done = offset
-        try:
-            with self.part.open("ab" if offset else "wb") as file:
+        with self.part.open("ab" if offset else "wb") as file:
+            self.progress(done, self.total)
+            # As it comes in: blocks of a fixed size would lose the begun one when the connection breaks.
+            for chunk in response.iter_raw():
+                file.write(chunk)
+                done += len(chunk)
+                if self.total is not None and done > self.total:
+                    break
                 self.progress(done, self.total)
-                # As it comes in: blocks of a fixed size would lose the begun one when the connection breaks.
-                for chunk in response.iter_raw():
-                    file.write(chunk)
-                    done += len(chunk)
-                    if self.total is not None and done > self.total:
-                        break
-                    self.progress(done, self.total)
-        except OSError as error:
-            raise self._cannot_write(error) from error
         if self.total is None or done == self.total:
             return
         if done > self.total:
-            self._discard_part()
+            self.part.unlink()
             raise self._error(f"{self.checkpoint.url} sends more than the {self.total:,} bytes it should have.")
         raise _TryAgainError(f"The connection ended after {done:,} of {self.total:,} bytes")
 
-    # -- the part file ---------------------------------------------------------------------------------------
-
     def _part_size(self) -> int:
-        try:
-            return self.part.stat().st_size
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def _discard_part(self) -> None:
-        try:
-            self.part.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def _check_room(self, offset: int) -> None:
-        if self.total is None:
-            return
-        try:
-            free = shutil.disk_usage(self.part.parent).free
-        except OSError as error:
-            raise self._cannot_write(error) from error
-        if free < self.total - offset:
-            raise self._no_room(f"{self.total - offset:,} more bytes are needed, {free:,} are free")
-
-    def _hash_part(self) -> str:
-        try:
-            return sha256_of(self.part)
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def _publish(self, target: Path) -> None:
-        try:
-            with self.part.open("rb+") as file:
-                os.fsync(file.fileno())
-            self.part.replace(target)
-            if os.name == "posix":
-                folder = os.open(target.parent, os.O_RDONLY)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
-        except OSError as error:
-            raise self._cannot_write(error) from error
-        mark_verified(self.checkpoint)
+        return self.part.stat().st_size if self.part.exists() else 0
 
     # -- what to tell ----------------------------------------------------------------------------------------
 

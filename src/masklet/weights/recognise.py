@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import astuple, dataclass, fields
+from typing import Any
 
 from masklet.errors import CheckpointError
 from masklet.models.specs import SPECS, WITHOUT_WEIGHTS, ModelSpec
@@ -36,51 +36,39 @@ _FOREIGN = (
 )
 
 
-@dataclass(frozen=True)
-class Traits:
-    """What the shapes say about a SAM 2 network. Together these tell all known sizes apart."""
+Traits = dict[str, Any]
+"""What the shapes say about a SAM 2 network. Together these tell all known sizes apart."""
 
-    trunk: str
-    trunk_widths: tuple[int, ...]
-    blocks: int
-    width: int
-    memory_width: int
-    num_memories: int
-    occlusion_memory: bool
-    pointer_time: bool
 
-    @classmethod
-    def of_spec(cls, spec: ModelSpec) -> Traits:
-        return cls(
-            trunk=type(spec.trunk).__name__.removesuffix("Spec"),
-            trunk_widths=spec.trunk.widths,
-            blocks=spec.trunk.blocks,
-            width=spec.width,
-            memory_width=spec.memory_width,
-            num_memories=spec.num_memories,
-            occlusion_memory=spec.occlusion_memory,
-            pointer_time=spec.pointer_time,
-        )
+def traits_of_spec(spec: ModelSpec) -> Traits:
+    """What the shapes of this network's weights will say."""
+    own = ("width", "memory_width", "num_memories", "occlusion_memory", "pointer_time")
+    return {
+        "trunk": type(spec.trunk).__name__.removesuffix("Spec"),
+        "trunk_widths": spec.trunk.widths,
+        "blocks": spec.trunk.blocks,
+        **{name: getattr(spec, name) for name in own},
+    }
 
-    @classmethod
-    def of_shapes(cls, shapes: Shapes) -> Traits | None:
-        """Read the traits off a state dict; None where it isn't SAM 2 at all."""
-        trunk = next((name for key, name in _FIRST.items() if len(shapes.get(_TRUNK + key, ())) == 4), None)
-        memory = shapes.get("maskmem_tpos_enc", ())
-        pointer = shapes.get("no_obj_ptr", ())
-        if trunk is None or len(memory) != 4 or len(pointer) != 2:
-            return None
-        blocks = {int(match[1]) for key in shapes if (match := _BLOCK.match(key))}
-        return cls(
-            trunk=trunk,
-            trunk_widths=tuple(shape[1] for i in range(4) if len(shape := shapes.get(_LATERAL.format(3 - i), ())) == 4),
-            blocks=len(blocks),
-            width=pointer[-1],
-            memory_width=memory[-1],
-            num_memories=memory[0],
-            occlusion_memory="no_obj_embed_spatial" in shapes,
-            pointer_time=any(key.startswith("obj_ptr_tpos_proj.") for key in shapes),
-        )
+
+def traits_of_shapes(shapes: Shapes) -> Traits | None:
+    """Read the traits off a state dict; None where it isn't SAM 2 at all."""
+    trunk = next((name for key, name in _FIRST.items() if len(shapes.get(_TRUNK + key, ())) == 4), None)
+    memory = shapes.get("maskmem_tpos_enc", ())
+    pointer = shapes.get("no_obj_ptr", ())
+    if trunk is None or len(memory) != 4 or len(pointer) != 2:
+        return None
+    laterals = (shapes.get(_LATERAL.format(3 - i), ()) for i in range(4))
+    return {
+        "trunk": trunk,
+        "trunk_widths": tuple(shape[1] for shape in laterals if len(shape) == 4),
+        "blocks": len({int(match[1]) for key in shapes if (match := _BLOCK.match(key))}),
+        "width": pointer[-1],
+        "memory_width": memory[-1],
+        "num_memories": memory[0],
+        "occlusion_memory": "no_obj_embed_spatial" in shapes,
+        "pointer_time": any(key.startswith("obj_ptr_tpos_proj.") for key in shapes),
+    }
 
 
 def recognise(shapes: Shapes) -> ModelSpec:
@@ -89,25 +77,22 @@ def recognise(shapes: Shapes) -> ModelSpec:
     Raises `CheckpointError`: not SAM 2 (the message says what it looks like instead), or a SAM 2 of no known
     size (the message says what differs from the nearest one).
     """
-    traits = Traits.of_shapes(shapes)
+    traits = traits_of_shapes(shapes)
     if traits is None:
         raise CheckpointError(_not_sam2(shapes))
-    nearest, differences = None, []
+    differences: dict[str, list[str]] = {}
     for spec in (*SPECS.values(), *WITHOUT_WEIGHTS.values()):
-        theirs = Traits.of_spec(spec)
+        theirs = traits_of_spec(spec)
         differing = [
-            f"{field.name} {mine!r} instead of {other!r}"
-            for field, mine, other in zip(fields(traits), astuple(traits), astuple(theirs), strict=True)
-            if mine != other
+            f"{name} {mine!r} instead of {theirs[name]!r}" for name, mine in traits.items() if mine != theirs[name]
         ]
         if not differing:
             return spec
-        if nearest is None or len(differing) < len(differences):
-            nearest, differences = spec, differing
-    assert nearest is not None
+        differences[spec.name] = differing
+    nearest = min(differences, key=lambda name: len(differences[name]))
     raise CheckpointError(
-        f"it is a SAM 2 of a size that masklet doesn't know; nearest is {nearest.name}, but it has "
-        f"{', '.join(differences)}"
+        f"it is a SAM 2 of a size that masklet doesn't know; nearest is {nearest}, but it has "
+        f"{', '.join(differences[nearest])}"
     )
 
 

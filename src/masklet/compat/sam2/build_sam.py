@@ -63,8 +63,9 @@ def build_sam2_video_predictor(
 
     Args:
         vos_optimized: nothing to do: masklet compiles nothing.
-        options: as for :func:`build_sam2`. ``policy`` is ``samurai`` or ``recency`` (plain SAM 2), or a policy object.
-            By default a model type tracks with SAMURAI, ``configs/samurai/…`` too, and other configs with recency.
+        options: as for :func:`build_sam2`. ``policy`` is the name of one (``recency`` is plain SAM 2; see
+            docs/policies.md), or a policy object. By default a model type tracks with SAMURAI, ``configs/samurai/…``
+            too, and other configs with recency.
             Settings of a policy given by name go along: ``kf_score_weight=0.15`` …
 
     The other arguments, and what is raised, are those of :func:`build_sam2`; ``apply_postprocessing`` also makes the

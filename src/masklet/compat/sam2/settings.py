@@ -25,7 +25,7 @@ class Settings:
     """How a network is to be run.
 
     Attributes:
-        policy: ``samurai``, ``recency``, or a policy object.
+        policy: the name of one, or a policy object.
         policy_settings: settings of a policy given by name.
         image_size: side of the network's square input; None for the model's own.
         stability_fallback, binarize_prompts: see :class:`masklet.tracking.Engine`.

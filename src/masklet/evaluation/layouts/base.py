@@ -6,7 +6,7 @@ import copy
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,17 +45,23 @@ class MaskSequence(ABC):
     Attributes:
         name: folder name of the video.
         frames: names (stems) of all frames, in order.
-        exclusive: True when a pixel belongs to one object at most (label maps).
+        exclusive: True when a pixel belongs to one object at most (label maps); otherwise results are stored as one
+            folder of PNGs per object.
+        merged: every object is taken as one (DAVIS 2016).
         skip_before_appearance: see `ObjectScorer`.
     """
 
     exclusive = True
+    merged = False
 
-    def __init__(self, name: str, images: Mapping[str, Path], annotated: Sequence[str], *, skip_early: bool = False):
+    def __init__(
+        self, name: str, images: Mapping[str, Path], annotations: Iterable[Mapping[str, Path]], *, skip_early: bool
+    ):
         self.name = name
         self._images = images
+        self._annotations = [path for files in annotations for path in files.values()]
         # frames without a picture can be scored; pictures without an annotation have to be tracked
-        self.frames: tuple[str, ...] = tuple(sorted({*images, *annotated}))
+        self.frames: tuple[str, ...] = tuple(sorted({*images, *(frame for files in annotations for frame in files)}))
         self.skip_before_appearance = skip_early
 
     def image_paths(self) -> list[Path]:
@@ -71,7 +77,7 @@ class MaskSequence(ABC):
 
     def files(self) -> list[Path]:
         """All pictures and annotations."""
-        return [*self._images.values(), *self._annotations()]
+        return [*self._images.values(), *self._annotations]
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -82,17 +88,23 @@ class MaskSequence(ABC):
     def limited(self, count: int) -> MaskSequence:
         """The same video, cut after `count` frames."""
         short = copy.copy(self)
-        short.__dict__.pop("targets", None)
+        for known in ("targets", "annotated", "annotated_by_object"):
+            short.__dict__.pop(known, None)
         short.frames = self.frames[:count]
-        short._cut(frozenset(short.frames))
         return short
 
+    @property
     @abstractmethod
-    def _cut(self, frames: frozenset[str]) -> None:
-        """Forgets the annotations of all other frames."""
+    def annotated(self) -> tuple[int, ...]:
+        """Indices of the frames with an annotation, in order."""
 
     @abstractmethod
-    def _annotations(self) -> Iterable[Path]: ...
+    def object_ids(self, frame: int) -> list[int]:
+        """The objects that an annotated frame has an annotation of."""
+
+    def unknown(self, frame: int) -> frozenset[int]:
+        """Objects of which it isn't known whether and where they are on this annotated frame."""
+        return frozenset()
 
     @abstractmethod
     def _find_targets(self) -> tuple[Target, ...]: ...
@@ -110,7 +122,7 @@ class LabelMapSequence(MaskSequence):
 
     Args:
         rule: which objects are followed, and where they are scored.
-        merge: take every object as one (DAVIS 2016).
+        merged: take every object as one (DAVIS 2016).
         has_void: 255 is no object but background, as the DAVIS 2017 toolkit takes it.
     """
 
@@ -121,14 +133,18 @@ class LabelMapSequence(MaskSequence):
         maps: Mapping[str, Path],
         rule: TargetRule,
         *,
-        merge: bool = False,
+        merged: bool = False,
         has_void: bool = True,
         skip_early: bool = False,
     ):
-        super().__init__(name, images, tuple(maps), skip_early=skip_early)
-        self.annotated: tuple[int, ...] = tuple(i for i, frame in enumerate(self.frames) if frame in maps)
-        self._maps, self._rule, self._merge, self._has_void = maps, rule, merge, has_void
+        super().__init__(name, images, [maps], skip_early=skip_early)
+        self._maps, self._rule, self.merged = maps, rule, merged
+        self._background = (0, VOID) if has_void and not merged else (0,)
         self._last: tuple[int, np.ndarray] | None = None
+
+    @cached_property
+    def annotated(self) -> tuple[int, ...]:
+        return tuple(i for i, frame in enumerate(self.frames) if frame in self._maps)
 
     def labels(self, frame: int) -> np.ndarray:
         """The label map of an annotated frame, (H, W) uint8 (merged: 0 and 1)."""
@@ -136,54 +152,69 @@ class LabelMapSequence(MaskSequence):
             path = self._maps.get(self.frames[frame])
             if path is None:
                 raise InputError(f"{self.name}: frame {self.frames[frame]} has no annotation")
-            self._last = frame, foreground(path) if self._merge else read_label_map(path)
+            self._last = frame, foreground(path) if self.merged else read_label_map(path)
         return self._last[1]
 
     def object_ids(self, frame: int) -> list[int]:
-        values = np.unique(self.labels(frame)).tolist()
-        return [int(v) for v in values if v != 0 and not (self._has_void and not self._merge and v == VOID)]
+        return [int(v) for v in np.unique(self.labels(frame)) if v not in self._background]
 
     def truth(self, frame: int, object_id: int) -> np.ndarray:
         return self.labels(frame) == object_id
-
-    def _cut(self, frames: frozenset[str]) -> None:
-        self._maps = {frame: path for frame, path in self._maps.items() if frame in frames}
-        self.annotated = tuple(i for i, frame in enumerate(self.frames) if frame in self._maps)
-
-    def _annotations(self) -> Iterable[Path]:
-        return self._maps.values()
 
     def _find_targets(self) -> tuple[Target, ...]:
         return self._rule(self) if self.annotated else ()
 
 
-def from_first_frame(sequence: LabelMapSequence) -> tuple[Target, ...]:
-    """DAVIS: the objects 1 … n of the first annotation; first and last annotated frame aren't scored."""
-    first = sequence.annotated[0]
-    highest = max(sequence.object_ids(first), default=0)
-    return tuple(Target(i, first, sequence.annotated[1:-1]) for i in range(1, highest + 1))
+class ObjectFolderSequence(MaskSequence):
+    """One folder of binary PNGs per object (SA-V). Masks may overlap; an object's first and last annotated frame
+    aren't scored.
+    """
 
+    exclusive = False
 
-def from_appearance(sequence: LabelMapSequence) -> tuple[Target, ...]:
-    """MOSE: an object is told about where it first appears; first and last frame aren't scored."""
-    seen: dict[int, int] = {}
-    for frame in sequence.annotated:
-        for object_id in sequence.object_ids(frame):
-            seen.setdefault(object_id, frame)
-    return tuple(Target(i, frame, sequence.annotated[1:-1]) for i, frame in sorted(seen.items()))
+    def __init__(self, name: str, images: Mapping[str, Path], masks: Mapping[int, Mapping[str, Path]]):
+        super().__init__(name, images, list(masks.values()), skip_early=True)
+        self._masks = masks
+
+    @cached_property
+    def annotated_by_object(self) -> dict[int, tuple[int, ...]]:
+        """Indices of the annotated frames of each object."""
+        index = {frame: i for i, frame in enumerate(self.frames)}
+        return {
+            number: tuple(index[frame] for frame in files if frame in index) for number, files in self._masks.items()
+        }
+
+    @cached_property
+    def annotated(self) -> tuple[int, ...]:
+        return tuple(sorted(set().union(*self.annotated_by_object.values())))
+
+    def object_ids(self, frame: int) -> list[int]:
+        return [number for number, frames in self.annotated_by_object.items() if frame in frames]
+
+    def unknown(self, frame: int) -> frozenset[int]:
+        return frozenset(self._masks) - frozenset(self.object_ids(frame))
+
+    def truth(self, frame: int, object_id: int) -> np.ndarray:
+        path = self._masks[object_id].get(self.frames[frame])
+        if path is None:
+            raise InputError(f"{self.name}: object {object_id} has no annotation on frame {self.frames[frame]}")
+        return foreground(path).astype(bool)
+
+    def _find_targets(self) -> tuple[Target, ...]:
+        targets = []
+        for object_id, annotated in sorted(self.annotated_by_object.items()):
+            first = next((i for i in annotated if self.truth(i, object_id).any()), None)
+            if first is not None:
+                targets.append(Target(object_id, first, annotated[1:-1]))
+        return tuple(targets)
 
 
 @dataclass(frozen=True)
 class MaskDataset:
-    """The sequences of a mask benchmark.
-
-    `per_object_files`: results are stored as one folder of PNGs per object (SA-V), not as label maps.
-    """
+    """The sequences of a mask benchmark."""
 
     name: str
     sequences: tuple[MaskSequence, ...]
-    per_object_files: bool = False
-    merged: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from masklet import __version__
 from masklet.export.base import DatasetExporter, nothing_left
+from masklet.export.classes import by_class
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
 from masklet.masks.boxes import to_xywh
@@ -29,7 +30,7 @@ class Coco(DatasetExporter):
     min_area: float = Field(default=0.0, ge=0, description="Leave out masks of fewer pixels")
 
     def write(self, job: Job) -> None:
-        categories = {name: number for number, name in enumerate(job.categories, start=1)}
+        categories = {name: number for number, name in enumerate(by_class(job.objects), start=1)}
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for picture in self.pictures(job, tracked_only=True):
@@ -49,7 +50,7 @@ class Coco(DatasetExporter):
                 found = self._annotation(layer)
                 if found is not None:
                     numbers = {"id": len(annotations) + 1, "image_id": len(images)}
-                    annotations.append({**numbers, "category_id": categories[layer.object.name], **found})
+                    annotations.append({**numbers, "category_id": categories[layer.object.label], **found})
         if not annotations:
             raise nothing_left(len(images), self.min_area)
         document = {
@@ -76,5 +77,6 @@ class Coco(DatasetExporter):
             "iscrowd": 0,
             "track_id": layer.object.id,
             "score": layer.record.scores.predicted_iou,
-            "attributes": {"lost": layer.record.lost, "painted": layer.record.painted},
+            "name": layer.object.name,
+            "attributes": {"lost": layer.record.lost, "painted": layer.record.painted, **layer.object.attributes},
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
@@ -9,12 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from masklet.export.base import DatasetExporter, nothing_seen
+from masklet.export.classes import attribute_text, attribute_values, by_class
 from masklet.export.job import Job
 from masklet.export.xml import document, element
 from masklet.masks import polygons, rle
 from masklet.masks.boxes import mask_slices
 from masklet.masks.palette import hex_color
 from masklet.project.finishing import Layer
+from masklet.project.records import ProjectObject
 
 _LABEL_TYPES = {"masks": "mask", "polygons": "polygon", "boxes": "rectangle"}
 
@@ -53,7 +56,7 @@ class Cvat(DatasetExporter):
                     continue
                 rows, columns = where
                 mask = {
-                    "label": layer.object.name,
+                    "label": layer.object.label,
                     "source": "semi-auto",
                     "occluded": 0,
                     "rle": ", ".join(map(str, rle.row_runs(layer.mask_hw[where]))),
@@ -64,13 +67,13 @@ class Cvat(DatasetExporter):
                     "z_order": 0,
                     "group_id": layer.object.id,
                 }
-                element("mask", mask, image)
+                _add_attributes(element("mask", mask, image), layer.object)
             images.append(image)
         return images
 
     def _tracks(self, job: Job) -> list[Element]:
         tracks = {
-            chosen.id: element("track", {"id": number, "label": chosen.name, "source": "semi-auto"})
+            chosen.id: element("track", {"id": number, "label": chosen.label, "source": "semi-auto"})
             for number, chosen in enumerate(job.objects)
         }
         tag = "polygon" if self.kind == "polygons" else "box"
@@ -83,7 +86,7 @@ class Cvat(DatasetExporter):
                 state = {"frame": picture.index, "keyframe": 1, "outside": 0, "occluded": 0, "z_order": 0}
                 if layer is not None and box is not None:
                     shown[number] = self._shape(layer, box)
-                    element(tag, {**state, **shown[number]}, track)
+                    _add_attributes(element(tag, {**state, **shown[number]}, track), layer.object)
                 elif number in shown:
                     # "Outside" ends the track here; without it CVAT would draw the last shape on.
                     element(tag, {**state, "outside": 1, **shown.pop(number)}, track)
@@ -101,21 +104,29 @@ class Cvat(DatasetExporter):
         video = self.kind != "masks"
         count = job.source.frame_count if video else len(job.indices(self.every))
         mode = "interpolation" if video else "annotation"
-        for name, value in {
-            "name": job.clip,
-            "size": count,
-            "mode": mode,
-            "start_frame": 0,
-            "stop_frame": count - 1,
-        }.items():
-            element(name, parent=task, text=value)
+        frames = {"size": count, "mode": mode, "start_frame": 0, "stop_frame": count - 1}
+        _add_texts(task, {"name": job.clip, **frames})
         labels = element("labels", parent=task)
-        for name, chosen in job.categories.items():
-            label = element("label", parent=labels)
-            for tag, value in {"name": name, "color": hex_color(chosen.color), "type": _LABEL_TYPES[self.kind]}.items():
-                element(tag, parent=label, text=value)
-            element("attributes", parent=label)
+        for name, together in by_class(job.objects).items():
+            told = {"name": name, "color": hex_color(together[0].color), "type": _LABEL_TYPES[self.kind]}
+            label = _add_texts(element("label", parent=labels), told)
+            specifications = element("attributes", parent=label)
+            for attribute, values in attribute_values(together).items():
+                # What CVAT would fill in for shapes that don't say it stands first.
+                choices = list(dict.fromkeys(["", *values])) if len(together) > 1 else values
+                told = {"name": attribute, "mutable": "False", "input_type": "select", "default_value": choices[0]}
+                _add_texts(element("attribute", parent=specifications), {**told, "values": "\n".join(choices)})
         if video:
-            original = element("original_size", parent=task)
-            element("width", parent=original, text=job.source.width)
-            element("height", parent=original, text=job.source.height)
+            size = {"width": job.source.width, "height": job.source.height}
+            _add_texts(element("original_size", parent=task), size)
+
+
+def _add_texts(parent: Element, texts: Mapping[str, Any]) -> Element:
+    for tag, text in texts.items():
+        element(tag, parent=parent, text=text)
+    return parent
+
+
+def _add_attributes(shape: Element, chosen: ProjectObject) -> None:
+    for name, value in chosen.attributes.items():
+        element("attribute", {"name": name}, shape, attribute_text(value))

@@ -10,12 +10,13 @@ import numpy as np
 from pydantic import Field
 
 from masklet.export.base import DatasetExporter, nothing_seen
+from masklet.export.classes import attribute_text, attribute_values, by_class
 from masklet.export.job import Job, Picture
 from masklet.export.xml import document, element
 from masklet.masks import rle
 from masklet.masks.boxes import to_xywh
 from masklet.masks.palette import hex_color
-from masklet.project.records import dumps
+from masklet.project.records import ProjectObject, dumps
 
 _RUN_BITS = (4, 8, 12, 16)  # the lengths of run lengths that one mask may use
 
@@ -49,8 +50,13 @@ class LabelStudio(DatasetExporter):
             tasks = self._masks(job)
             element("Image", {"name": "image", "value": "$image", "zoom": "true"}, view)
             labels = element("BrushLabels", {"name": "label", "toName": "image"}, view)
-        for name, chosen in job.categories.items():
+        for name, (chosen, *_) in by_class(job.objects).items():
             element("Label", {"value": name, "background": hex_color(chosen.color)}, labels)
+        about = "video" if self.kind == "boxes" else "image"
+        for name, values in attribute_values(job.objects).items():
+            said = element("Choices", {"name": _control(name), "toName": about, "perRegion": "true"}, view)
+            for value in values:
+                element("Choice", {"value": value}, said)
         job.output.text("tasks.json", dumps(tasks))
         job.output.text("config.xml", document(view))
 
@@ -67,21 +73,22 @@ class LabelStudio(DatasetExporter):
 
     @staticmethod
     def _regions(job: Job, picture: Picture) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": f"object{layer.object.id}_{picture.index}",
-                "type": "brushlabels",
-                "from_name": "label",
-                "to_name": "image",
-                "original_width": job.source.width,
-                "original_height": job.source.height,
-                "image_rotation": 0,
-                "score": layer.record.scores.predicted_iou,
-                "value": {"format": "rle", "rle": pack_brush(layer.mask_hw), "brushlabels": [layer.object.name]},
-            }
-            for layer in picture.layers.values()
-            if layer.mask_hw.any()
-        ]
+        picture_size = {
+            "to_name": "image",
+            "original_width": job.source.width,
+            "original_height": job.source.height,
+            "image_rotation": 0,
+        }
+        regions = []
+        for layer in picture.layers.values():
+            if not layer.mask_hw.any():
+                continue
+            region = {"id": f"object{layer.object.id}_{picture.index}", **picture_size}
+            value = {"format": "rle", "rle": pack_brush(layer.mask_hw), "brushlabels": [layer.object.label]}
+            score = layer.record.scores.predicted_iou
+            regions.append({**region, "type": "brushlabels", "from_name": "label", "score": score, "value": value})
+            regions += [region | said for said in _choices(layer.object)]
+        return regions
 
     def _boxes(self, job: Job) -> list[dict[str, Any]]:
         source = job.source
@@ -97,22 +104,19 @@ class LabelStudio(DatasetExporter):
                     sequence.append({**moment, **place, "rotation": 0, "enabled": True})
                 elif sequence:
                     sequence[-1]["enabled"] = False  # the box isn't drawn on until the next key frame
-        results = [
-            {
-                "id": f"object{chosen.id}",
-                "type": "videorectangle",
-                "from_name": "box",
-                "to_name": "video",
-                "value": {
-                    "framesCount": source.frame_count,
-                    "duration": float(source.frame_count / source.rate),
-                    "sequence": sequences[chosen.id],
-                    "labels": [chosen.name],
-                },
+        results = []
+        for chosen in job.objects:
+            if not sequences[chosen.id]:
+                continue
+            region = {"id": f"object{chosen.id}", "to_name": "video"}
+            value = {
+                "framesCount": source.frame_count,
+                "duration": float(source.frame_count / source.rate),
+                "sequence": sequences[chosen.id],
+                "labels": [chosen.label],
             }
-            for chosen in job.objects
-            if sequences[chosen.id]
-        ]
+            results.append({**region, "type": "videorectangle", "from_name": "box", "value": value})
+            results += [region | said for said in _choices(chosen)]
         if not results:
             raise nothing_seen()
         video = self.url + quote(PurePosixPath(source.path.replace("\\", "/")).name)
@@ -121,6 +125,19 @@ class LabelStudio(DatasetExporter):
     def _task(self, job: Job, data: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
         by = {} if self.result == "annotations" else {"model_version": f"masklet {job.project.track_settings.model}"}
         return {"data": data, self.result: [{**by, "result": results}]}
+
+
+def _control(attribute: str) -> str:
+    """What the setup calls the choices of an attribute, beside its own parts."""
+    return f"{attribute}_" if attribute in ("box", "image", "label", "video") else attribute
+
+
+def _choices(chosen: ProjectObject) -> list[dict[str, Any]]:
+    """An object's attributes, as what was chosen about its region."""
+    return [
+        {"type": "choices", "from_name": _control(name), "value": {"choices": [attribute_text(value)]}}
+        for name, value in chosen.attributes.items()
+    ]
 
 
 def pack_brush(mask_hw: np.ndarray) -> list[int]:

@@ -97,6 +97,8 @@ def _header(job: Job, folder: str | None) -> dict[str, Any]:
                 "id": chosen.id,
                 "name": chosen.name,
                 "color": hex_color(chosen.color),
+                **({"category": chosen.category} if chosen.category else {}),
+                **({"attributes": chosen.attributes} if chosen.attributes else {}),
                 **({} if folder is None else {"folder": f"{folder}/{job.object_names[chosen.id]}"}),
                 "prompts": [
                     {"frame": frame, **prompt.to_json()}

@@ -94,13 +94,13 @@ class Mots(_MotExporter):
 
 
 def class_numbers(objects: list[ProjectObject], given: dict[str, int], usual: dict[str, int]) -> dict[int, int]:
-    """A class for every object by id: as given, as usual for its name, or the next free number."""
+    """A class for every object by id: as given, as usual for its class, or the next free number."""
     classes: dict[int, int] = {}
     named: dict[str, int] = {}
     for chosen in objects:
-        name = chosen.name.casefold()
-        if chosen.name in given:
-            classes[chosen.id] = given[chosen.name]
+        name = chosen.label.casefold()
+        if chosen.label in given:
+            classes[chosen.id] = given[chosen.label]
         elif name in usual:
             classes[chosen.id] = usual[name]
         else:

@@ -17,6 +17,7 @@ from masklet.masks import rle
 COLUMNS = (
     *("frame", "time", "object_id", "object", "x1", "y1", "x2", "y2", "width", "height", "area", "area_share"),
     *("centroid_x", "centroid_y", "object_score", "predicted_iou", "motion_score", "lost", "is_prompt", "painted"),
+    "found_again",
 )
 
 
@@ -32,6 +33,7 @@ class Csv(FramesExporter):
         text = io.StringIO(newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(COLUMNS)
+        back = {(i, row["frame"]) for i in job.ids for row in job.project.scores(i) if row["found_again"]}
         for picture in job.pictures(job.indices(self.every, tracked_only=True), pixels=False):
             for layer in picture.layers.values():
                 record = layer.record
@@ -48,6 +50,7 @@ class Csv(FramesExporter):
                         *(area, f"{area / (height * width):.6f}", *centre),
                         *("" if score is None else f"{score:.4f}" for score in vars(record.scores).values()),
                         *(int(flag) for flag in (record.lost, record.is_prompt, record.painted)),
+                        int((layer.object.id, picture.index) in back),
                     ]
                 )
         job.output.text(None, text.getvalue())

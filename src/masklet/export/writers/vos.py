@@ -53,7 +53,7 @@ class YouTubeVos(DatasetExporter):
             write_indexed_png(job.output.file(PurePosixPath("Annotations", f"{name}.png")), labels)
             self.write_frame(job, picture, PurePosixPath("JPEGImages", f"{name}{self.suffix}"))
         objects: dict[str, Any] = {
-            str(numbers[chosen.id]): {"category": chosen.name, "frames": seen[numbers[chosen.id]]}
+            str(numbers[chosen.id]): {"category": chosen.label, "frames": seen[numbers[chosen.id]]}
             for chosen in job.objects
             if seen[numbers[chosen.id]]
         }

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from pydantic import Field
 
 from masklet.export.base import DatasetExporter, nothing_left
+from masklet.export.classes import by_class
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
 from masklet.masks.boxes import to_xywh
@@ -26,7 +27,7 @@ class _Yolo(DatasetExporter):
     min_area: float = Field(default=0.0, ge=0, description="Leave out masks of fewer pixels")
 
     def write(self, job: Job) -> None:
-        classes = {name: number for number, name in enumerate(job.categories)}
+        classes = {name: number for number, name in enumerate(by_class(job.objects))}
         indices = job.indices(self.every, tracked_only=True)
         # Neighbouring frames look alike: frames picked at random would put the training set into validation.
         held_back = round(len(indices) * self.val_fraction)
@@ -38,7 +39,7 @@ class _Yolo(DatasetExporter):
             part = "train" if picture.number < train else "val"
             name = job.path(picture)
             lines = [
-                f"{classes[layer.object.name]} {self._line(job, layer)}\n"
+                f"{classes[layer.object.label]} {self._line(job, layer)}\n"
                 for layer in picture.layers.values()
                 if rle.area(layer.rle) >= max(self.min_area, 1)
             ]

@@ -110,7 +110,7 @@ function describeFrame(index) {
   const object = state.selected.peek();
   const mask = object && maskOf(index, object.id);
   const lane = object && state.lanes.peek()[object.id];
-  const words = ["", "tracked", "doubtful", "lost"][lane ? lane.at(index) : 0];
+  const words = lane?.isFoundAgain(index) ? "found again" : ["", "tracked", "doubtful", "lost"][lane ? lane.at(index) : 0];
   return `Frame ${index}${object && (mask || words) ? `, ${object.name} ${words || "has a mask"}` : ""}`;
 }
 

@@ -19,6 +19,8 @@ export interface Rle {
 
 export interface PolicyInfo {
   name: string;
+  /** What people call it */
+  title: string;
   description: string;
   /** JSON schema of its settings */
   settings_schema: Record<string, any>;
@@ -134,6 +136,10 @@ export interface ObjectState {
   mask_settings: Record<string, any> | null;
   /** All mask settings that hold for it */
   effective_settings: Record<string, any>;
+  /** Its class in data sets; null: its name */
+  category: string | null;
+  /** What else data sets say of it */
+  attributes: Record<string, boolean | number | string>;
 }
 
 export interface PromptState {
@@ -258,6 +264,10 @@ export interface ChangeObject {
   position?: number | null;
   /** Replaces its own settings; null takes them away */
   mask_settings?: Record<string, any> | null;
+  /** Its class in data sets; null: its name */
+  category?: string | null;
+  /** Replaces all of them */
+  attributes?: Record<string, boolean | number | string> | null;
 }
 
 export interface Clicks {
@@ -466,6 +476,16 @@ export interface ModelState {
   job: string | null;
 }
 
+export interface EditAnswer {
+  /** Of the step of undo */
+  label: string;
+  /** How many frames were changed */
+  frames: number;
+  /** The objects that it was about; one that was made comes last */
+  objects: number[];
+  revision: number;
+}
+
 export interface Done {
   ok: true;
   revision: number | null;
@@ -516,3 +536,95 @@ export interface JobChanged {
 export interface Missed {
   type: "missed";
 }
+
+export interface DeleteMasks {
+  /** The object that is edited */
+  object: number;
+  /** First frame; null: the first of the video */
+  start?: number | null;
+  /** Last frame, included; null: the last of the video */
+  end?: number | null;
+  kind: "delete";
+}
+
+export interface CopyMask {
+  /** The object that is edited */
+  object: number;
+  /** First frame; null: the first of the video */
+  start?: number | null;
+  /** Last frame, included; null: the last of the video */
+  end?: number | null;
+  kind: "copy";
+  /** Where the mask is copied from */
+  frame: number;
+  /** The object that gets it; null: the same one */
+  onto?: number | null;
+}
+
+export interface Interpolate {
+  /** The object that is edited */
+  object: number;
+  /** First frame, which has a mask */
+  start: number;
+  /** Last frame, included, which has a mask */
+  end: number;
+  kind: "interpolate";
+}
+
+export interface NotHere {
+  /** The object that is edited */
+  object: number;
+  /** First frame; null: the first of the video */
+  start?: number | null;
+  /** Last frame; null: before the next prompt that shows it */
+  end?: number | null;
+  kind: "absent";
+}
+
+export interface Merge {
+  /** The object that is edited */
+  object: number;
+  start?: null;
+  end?: null;
+  kind: "merge";
+  /** The object that is merged into it, and goes */
+  other: number;
+}
+
+export interface Swap {
+  /** The object that is edited */
+  object: number;
+  /** First frame; null: the first of the video */
+  start?: number | null;
+  /** Last frame, included; null: the last of the video */
+  end?: number | null;
+  kind: "swap";
+  /** The object that it is swapped with */
+  other: number;
+}
+
+export interface Reassign {
+  /** The object that is edited */
+  object: number;
+  /** First frame; null: the first of the video */
+  start?: number | null;
+  /** Last frame, included; null: the last of the video */
+  end?: number | null;
+  kind: "reassign";
+  /** The object that gets them; null: a new one */
+  other?: number | null;
+}
+
+export interface Split {
+  /** The object that is edited */
+  object: number;
+  /** First frame; null: the first of the video */
+  start?: number | null;
+  /** Last frame, included; null: the last of the video */
+  end?: number | null;
+  kind: "split";
+  /** COCO run lengths {size, counts} of the part */
+  region: Record<string, any>;
+}
+
+export type Edit = DeleteMasks | CopyMask | Interpolate | NotHere | Merge | Swap | Reassign | Split;

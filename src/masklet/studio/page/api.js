@@ -177,9 +177,12 @@ export const getAlpha = (project, frame, object, settings, signal) =>
       : { cache: "no-store" },
   );
 
-/** @param {string} project @param {number} object @param {number} [start] @param {number} [end] */
-export const clearMasks = (project, object, start, end) =>
-  request("DELETE", `/projects/${project}/masks${query({ object, start, end })}`);
+/**
+ * @param {string} project
+ * @param {import("./api-types.js").Edit} given
+ * @returns {Promise<import("./api-types.js").EditAnswer>}
+ */
+export const edit = (project, given) => request("POST", `/projects/${project}/edits`, given);
 
 /**
  * @param {string} project

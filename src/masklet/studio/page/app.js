@@ -1,10 +1,12 @@
 /** The whole page: the first screen or the editor, dialogs and messages. */
 import * as actions from "./actions.js";
+import { beside, onion } from "./compare.js";
 import { Edges } from "./edges.js";
+import { Editing } from "./editing.js";
 import { ExportDialog } from "./export.js";
 import { Inspector } from "./inspector.js";
-import { KeySheet } from "./keyboard.js";
-import { Notices } from "./notices.js";
+import { KeySheet, showTab } from "./keyboard.js";
+import { Spoken, StatusLine } from "./notices.js";
 import { Objects } from "./objects.js";
 import { OpenScreen, RelinkDialog } from "./open.js";
 import { SettingsDialog } from "./settings.js";
@@ -12,19 +14,22 @@ import * as state from "./state.js";
 import { refused } from "./sync.js";
 import { Timeline } from "./timeline.js";
 import { Transport } from "./transport.js";
-import { Icon, IconButton, classes, html } from "./ui.js";
-import { Viewer } from "./viewer.js";
+import { Icon, IconButton, html } from "./ui.js";
+import { Busy, Viewer } from "./viewer.js";
 
 export function App() {
   const open = state.project.value !== null;
   return html`
-    ${open ? html`<${Editor} key=${state.project.value?.id} />` : html`<${OpenScreen} />`}
+    <div class="page">
+      ${!(state.online.value && state.inStep.value) && html`<${Away} />`}
+      ${open ? html`<${Editor} key=${state.project.value?.id} />` : html`<${OpenScreen} />`}
+      ${state.dialog.value ? html`<div class="status"></div>` : html`<${StatusLine}><${Busy} /><//>`}
+    </div>
     ${state.dialog.value === "export" && open && html`<${ExportDialog} />`}
     ${state.dialog.value === "settings" && html`<${SettingsDialog} />`}
     ${state.dialog.value === "keys" && html`<${KeySheet} />`}
     ${state.dialog.value === "relink" && html`<${RelinkDialog} />`}
-    ${!(state.online.value && state.inStep.value) && html`<${Away} />`}
-    <${Notices} />
+    <${Spoken} />
   `;
 }
 
@@ -40,11 +45,11 @@ function Away() {
 }
 
 function Editor() {
-  return html`<div class=${classes("editor", !state.panelOpen.value && "no-panel")}>
+  return html`<div class="editor">
     <${TopBar} />
     <${Tools} />
     <${Viewer} />
-    ${state.panelOpen.value && html`<${Panel} />`}
+    <${Panel} />
     <section class="time" aria-label="Time">
       <${Transport} />
       ${(state.media.value?.frame_count ?? 1) > 1 && html`<${Timeline} />`}
@@ -96,6 +101,14 @@ function flipTheme() {
   state.theme.value = isLight() ? "dark" : "light";
 }
 
+/** The panel folds where there is no room for it, and is there again where there is. */
+export function startFolding() {
+  const small = matchMedia("(max-width: 920px)");
+  const fold = () => (state.panelOpen.value = !small.matches);
+  small.addEventListener("change", fold);
+  fold();
+}
+
 /** Keeps `data-theme` as chosen, or as the system has it. */
 export function startTheme() {
   const apply = () => {
@@ -124,12 +137,15 @@ function Tools() {
       pressed=${state.hoverPreview.value}
       onClick=${() => (state.hoverPreview.value = !state.hoverPreview.value)}
     />
+    <${IconButton} icon="onion" label="Onion skin: outlines before and after" keys="Shift+O" pressed=${onion.value} onClick=${() => (onion.value = !onion.value)} />
+    <${IconButton} icon="beside" label="Side by side" keys="Shift+B" pressed=${beside.value} onClick=${() => (beside.value = !beside.value)} />
   </nav>`;
 }
 
 /** @type {{name: state.Tab, label: string, icon: string, body: () => any}[]} */
 const TABS = [
   { name: "objects", label: "Objects", icon: "objects", body: Objects },
+  { name: "edit", label: "Edit", icon: "edit", body: Editing },
   { name: "edges", label: "Mask", icon: "sliders", body: Edges },
   { name: "why", label: "Why", icon: "why", body: Inspector },
 ];
@@ -145,6 +161,11 @@ function Panel() {
     state.tab.value = next.name;
     document.getElementById(`tab-${next.name}`)?.focus();
   };
+  if (!state.panelOpen.value) {
+    return html`<nav class="panel folded" aria-label="Panel">
+      ${TABS.map((entry) => html`<${IconButton} key=${entry.name} icon=${entry.icon} label=${entry.label} onClick=${showTab(entry.name)} />`)}
+    </nav>`;
+  }
   return html`<aside class="panel" aria-label="Panel">
     <div class="tabs" role="tablist" aria-label="Panel">
       ${TABS.map(

@@ -1,4 +1,5 @@
 /** A dialog that keeps the focus in it, closes with Escape, and gives the focus back. */
+import { StatusLine, notices } from "./notices.js";
 import * as state from "./state.js";
 import { IconButton, html, useEffect, useRef } from "./ui.js";
 
@@ -27,6 +28,7 @@ export function Dialog({ title, children, foot }) {
       <${IconButton} icon="close" label="Close" keys="Esc" onClick=${close} />
     </div>
     <div class="dialog-body">${children}</div>
+    ${notices.value.length > 0 && html`<${StatusLine} />`}
     ${foot && html`<div class="dialog-foot">${foot}</div>`}
   </dialog>`;
 }

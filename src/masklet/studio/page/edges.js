@@ -159,7 +159,7 @@ function Control({ info, value, own }) {
       max="1"
       step="any"
       value=${position}
-      aria-valuetext=${value === null ? "by itself" : `${value} ${about.unit ?? ""}`}
+      aria-valuetext=${value === null ? "automatic" : `${value} ${about.unit ?? ""}`}
       onInput=${(/** @type {any} */ event) => tryOut(info.name, valueAt(Number(event.target.value)))}
       onChange=${() => void keep()}
       onKeyDown=${(/** @type {KeyboardEvent} */ event) => {

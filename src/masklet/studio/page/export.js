@@ -1,8 +1,10 @@
-/** The export dialog: every format with its options, progress, and what came out. */
+/** The export dialog: where it goes or which format, what would be missing, progress, and what came out. */
 import * as api from "./api.js";
+import { lacks } from "./coverage.js";
 import { Dialog, close } from "./dialog.js";
 import { duration, plural, words } from "./format.js";
-import { attempt, complain } from "./notices.js";
+import { attempt } from "./notices.js";
+import { DESTINATIONS } from "./presets.js";
 import { SchemaForm, fieldsOf } from "./schemaform.js";
 import * as state from "./state.js";
 import { download } from "./sync.js";
@@ -10,9 +12,12 @@ import { Icon, classes, html, signal, useEffect } from "./ui.js";
 
 /** @type {import("./vendor/signals-core.js").Signal<import("./api-types.js").FormatState[]>} */
 const formats = signal(/** @type {import("./api-types.js").FormatState[]} */ ([]));
-const chosen = signal("vp9-alpha");
+const chosen = signal(DESTINATIONS[0].choices[0].format);
+/** Where it goes, and which of the choices for that; null: a format was chosen by its name. */
+const destination = signal(/** @type {{at: number, choice: number} | null} */ ({ at: 0, choice: 0 }));
 /** Options by format, so that going back and forth forgets nothing. */
 const options = signal(/** @type {Record<string, Record<string, any>>} */ ({}));
+pick(0, 0);
 const path = signal("");
 const onlyRange = signal(false);
 const onlyObjects = signal(/** @type {number[] | null} */ (null));
@@ -20,6 +25,14 @@ const overwrite = signal(false);
 const problem = signal("");
 
 const GROUPS = { video: "Video", sequence: "Picture sequences", dataset: "Data sets", still: "Stills", animation: "Animations" };
+
+/** @param {number} at @param {number} choice */
+function pick(at, choice) {
+  const picked = DESTINATIONS[at].choices[choice];
+  destination.value = { at, choice };
+  chosen.value = picked.format;
+  options.value = { ...options.value, [picked.format]: { ...options.value[picked.format], ...picked.options } };
+}
 
 async function load() {
   if (!formats.value.length) formats.value = (await attempt(api.listFormats)) ?? [];
@@ -42,7 +55,6 @@ async function begin() {
     state.jobs.value = { ...state.jobs.value, [job.id]: state.jobs.value[job.id] ?? job };
   } catch (error) {
     problem.value = error instanceof Error ? error.message : String(error);
-    if (!(error instanceof api.ApiError)) complain(error);
   }
 }
 
@@ -54,6 +66,7 @@ export function ExportDialog() {
   const marked = state.markIn.value !== null || state.markOut.value !== null;
   const jobs = Object.values(state.jobs.value).filter((job) => job.kind === "export" && job.project === project?.id);
   const nothing = state.objects.value.length === 0;
+  const picked = (/** @type {string} */ name) => !destination.value && name === chosen.value;
   return html`<${Dialog}
     title="Export"
     foot=${html`
@@ -63,7 +76,25 @@ export function ExportDialog() {
     `}
   >
     <div class="export">
-      <nav class="formats" aria-label="Formats">
+      <nav class="formats" aria-label="Destinations and formats">
+        <h3>For</h3>
+        <ul>
+          ${DESTINATIONS.map(
+            (entry, at) => html`<li>
+              <button
+                type="button"
+                class=${classes("format", destination.value?.at === at && "chosen")}
+                aria-current=${destination.value?.at === at ? "true" : undefined}
+                onClick=${() => {
+                  pick(at, 0);
+                  problem.value = "";
+                }}
+              >
+                ${entry.title}
+              </button>
+            </li>`,
+          )}
+        </ul>
         ${Object.entries(GROUPS).map(([group, title]) => {
           const list = formats.value.filter((entry) => entry.group === group);
           return list.length > 0 && html`<h3>${title}</h3>
@@ -72,10 +103,11 @@ export function ExportDialog() {
                 (entry) => html`<li>
                   <button
                     type="button"
-                    class=${classes("format", entry.name === chosen.value && "chosen")}
-                    aria-current=${entry.name === chosen.value ? "true" : undefined}
+                    class=${classes("format", picked(entry.name) && "chosen")}
+                    aria-current=${picked(entry.name) ? "true" : undefined}
                     data-format=${entry.name}
                     onClick=${() => {
+                      destination.value = null;
                       chosen.value = entry.name;
                       problem.value = "";
                     }}
@@ -90,19 +122,22 @@ export function ExportDialog() {
       <div class="export-options">
         ${format &&
         html`
-          <h2>${format.title}</h2>
-          <p class="dim" style=${{ margin: "0.25rem 0 0.75rem" }}>${format.description}</p>
-          <${SchemaForm}
-            key=${format.name}
-            prefix="export"
-            fields=${fields}
-            values=${options.value[format.name] ?? {}}
-            onChange=${(/** @type {string} */ name, /** @type {any} */ value) => {
-              options.value = { ...options.value, [format.name]: { ...options.value[format.name], [name]: value } };
-            }}
-          />
+          ${destination.value ? html`<${Destination} at=${destination.value.at} choice=${destination.value.choice} />` : html`<h2>${format.title}</h2>`}
+          <p class="dim" style=${{ margin: "0.25rem 0 0.75rem" }}>${format.description}.</p>
+          <${Summary} />
+          <details class="export-where" open=${!destination.value} key=${format.name}>
+            <summary>Options of ${format.title}</summary>
+            <${SchemaForm}
+              prefix="export"
+              fields=${fields}
+              values=${options.value[format.name] ?? {}}
+              onChange=${(/** @type {string} */ name, /** @type {any} */ value) => {
+                options.value = { ...options.value, [format.name]: { ...options.value[format.name], [name]: value } };
+              }}
+            />
+          </details>
           <details class="export-where">
-            <summary>Where, and what of it</summary>
+            <summary>File, frames and objects</summary>
             <div class="stack" style=${{ marginTop: "0.5rem" }}>
               <div class="field">
                 <label for="export-path">${format.extensions.length ? "File" : "Folder"}</label>
@@ -142,6 +177,37 @@ export function ExportDialog() {
       </div>
     </div>
   <//>`;
+}
+
+/** @param {{at: number, choice: number}} props */
+function Destination({ at, choice }) {
+  const { title, hint, choices } = DESTINATIONS[at];
+  return html`<h2>${title}</h2>
+    <p class="dim" style=${{ margin: "0.25rem 0 0.5rem" }}>${hint}</p>
+    <div role="radiogroup" aria-label=${title}>
+      ${choices.map(
+        (entry, i) => html`<label class="check" key=${entry.title}>
+          <input type="radio" name="export-choice" checked=${i === choice} onChange=${() => pick(at, i)} />${entry.title}
+        </label>`,
+      )}
+    </div>`;
+}
+
+/** What will be written, and what of it has no mask. */
+function Summary() {
+  state.lanesChanged.value;
+  const count = state.media.value?.frame_count ?? 1;
+  const first = (onlyRange.value && state.markIn.value) || 0;
+  const last = (onlyRange.value ? state.markOut.value : null) ?? count - 1;
+  const objects = state.objects.value.filter((object) => onlyObjects.value?.includes(object.id) ?? object.visible);
+  const missing = lacks(objects, state.lanes.value, first, last);
+  return html`<div class=${classes("summary", missing.length > 0 && "lacks")} role="note" aria-label="Summary">
+    <${Icon} name=${missing.length ? "warning" : "check"} />
+    <div class="grow">
+      <p>${plural(last - first + 1, "frame")} (${first}–${last}), ${plural(objects.length, "object")}${missing.length ? ":" : ", a mask on every frame."}</p>
+      ${missing.map((sentence) => html`<p class="small">${sentence}</p>`)}
+    </div>
+  </div>`;
 }
 
 /** @param {{job: state.JobState}} props */

@@ -63,8 +63,8 @@ export function Inspector() {
         <dd>${decimal(why.object_score, 1)}${why.lost ? " · lost" : ""}</dd>
         <dt>Direction</dt>
         <dd>${why.direction}</dd>
-        <dt>Policy</dt>
-        <dd>${why.policy}</dd>
+        <dt>Tracking method</dt>
+        <dd>${state.studio.value?.policies.find((entry) => entry.name === why.policy)?.title ?? why.policy}</dd>
       </dl>
       <p class="teach">The object score says whether the object is seen at all: above zero it is, below zero it counts as lost.</p>
     </div>

@@ -1,10 +1,13 @@
 /** Every key and what it does: the table that is listened to is the one that the `?` sheet shows. */
 import * as actions from "./actions.js";
 import { camera, fit, setZoom, zoomBy } from "./camera.js";
+import { beside, onion } from "./compare.js";
 import { Dialog } from "./dialog.js";
+import { EDITING } from "./editing.js";
 import { renaming } from "./objects.js";
 import * as state from "./state.js";
-import { crosshair, hideCrosshair, moveCrosshair, toggleCrosshair, useCrosshair } from "./tools.js";
+import * as shape from "./shape.js";
+import { closeShape, crosshair, hideCrosshair, moveCrosshair, toggleCrosshair, useCrosshair } from "./tools.js";
 import { togglePlay } from "./transport.js";
 import { html } from "./ui.js";
 
@@ -39,6 +42,7 @@ const flip = (name) => () => {
   if (object) void actions.changeObject(object.id, { [name]: !object[name] });
 };
 const pointing = () => crosshair.peek() !== null;
+const drawing = () => shape.corners.peek().length > 0;
 /** @param {number} factor */
 const resizeBrush = (factor) => () => {
   const next = state.brushSize.peek() * factor;
@@ -51,18 +55,25 @@ export const BINDINGS = [
   { group: "Point", keys: ["b"], label: "Box", run: useTool("box") },
   { group: "Point", keys: ["p"], label: "Brush", run: useTool("brush") },
   { group: "Point", keys: ["e"], label: "Eraser", run: useTool("eraser") },
+  { group: "Point", keys: ["q"], label: "Lasso", run: useTool("lasso") },
+  { group: "Point", keys: ["Shift+q"], label: "Polygon", run: useTool("polygon") },
   { group: "Point", keys: ["h"], label: "Hand", run: useTool("hand") },
+  { group: "Point", keys: ["Enter"], label: "Close the polygon", run: closeShape, when: () => !pointing() && drawing() },
+  { group: "Point", keys: ["Backspace"], label: "Take the last corner back", run: shape.takeBack, when: () => !pointing() && drawing() },
+  { group: "Point", keys: ["Escape"], label: "Let go of the polygon", run: shape.letGo, when: drawing },
   { group: "Point", keys: ["["], label: "Smaller brush", run: resizeBrush(1 / 1.2) },
   { group: "Point", keys: ["]"], label: "Larger brush", run: resizeBrush(1.2) },
   { group: "Point", keys: ["c"], label: "Next candidate of the click", run: () => actions.flipCandidate(1) },
   { group: "Point", keys: ["Shift+c"], label: "Previous candidate", run: () => actions.flipCandidate(-1) },
-  { group: "Point", keys: ["Delete"], label: "Take back what was said on this frame", run: actions.clearFrame },
+  { group: "Point", keys: ["Delete"], label: "Remove the prompts of this frame", run: actions.clearFrame },
 
   { group: "Point by keyboard", keys: ["x"], label: "Crosshair on or off", run: toggleCrosshair },
   { group: "Point by keyboard", keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Shift+ArrowLeft", "Shift+ArrowRight", "Shift+ArrowUp", "Shift+ArrowDown"], shown: ["← → ↑ ↓"], label: "Move it (Shift: one pixel of the picture)", run: () => {}, when: pointing },
   { group: "Point by keyboard", keys: ["Enter"], label: "Add here; a corner of a box; a dab of the brush", run: () => useCrosshair(true), when: pointing },
   { group: "Point by keyboard", keys: ["Backspace", "Shift+Enter"], shown: ["Backspace", "Shift+Enter"], label: "Remove here; rub out", run: () => useCrosshair(false), when: pointing },
   { group: "Point by keyboard", keys: ["Escape"], label: "Crosshair off", run: hideCrosshair, when: pointing },
+
+  ...EDITING,
 
   { group: "Track", keys: ["t"], label: "Forwards", run: () => actions.track("forward") },
   { group: "Track", keys: ["Shift+t"], label: "Backwards", run: () => actions.track("backward") },
@@ -93,7 +104,7 @@ export const BINDINGS = [
   { group: "Objects", keys: ["PageUp"], label: "Select the previous", run: () => actions.selectNext(-1) },
   { group: "Objects", keys: ["F2"], label: "Rename", run: () => { showTabOnly("objects"); renaming.value = state.currentObject.peek(); } },
   { group: "Objects", keys: ["d"], label: "Show or hide", run: flip("visible") },
-  { group: "Objects", keys: ["s"], label: "Show alone", run: () => { state.solo.value = state.solo.peek() === null ? state.currentObject.peek() : null; } },
+  { group: "Objects", keys: ["s"], label: "Solo", run: () => { state.solo.value = state.solo.peek() === null ? state.currentObject.peek() : null; } },
   { group: "Objects", keys: ["l"], label: "Lock or unlock", run: flip("locked") },
 
   { group: "View", keys: ["1"], label: "Overlay", run: useView("overlay") },
@@ -102,13 +113,15 @@ export const BINDINGS = [
   { group: "View", keys: ["4"], label: "Cut-out", run: useView("cutout") },
   { group: "View", keys: ["5"], label: "Green screen", run: useView("screen") },
   { group: "View", keys: ["6"], label: "Original", run: useView("original") },
+  { group: "View", keys: ["Shift+o"], label: "Onion skin: outlines before and after", run: () => (onion.value = !onion.peek()) },
+  { group: "View", keys: ["Shift+b"], label: "Side by side", run: () => (beside.value = !beside.peek()) },
   { group: "View", keys: ["+", "="], label: "Zoom in (or turn the wheel)", run: () => zoomBy(1.25) },
   { group: "View", keys: ["-"], shown: ["−"], label: "Zoom out", run: () => zoomBy(1 / 1.25) },
   { group: "View", keys: ["0"], label: "Fit", run: fit },
   { group: "View", keys: ["z"], label: "Pixel by pixel, or fit", run: () => (camera.peek().zoom === null ? setZoom(1 / (devicePixelRatio || 1)) : fit()) },
   { group: "View", keys: ["w"], label: "Why: what the model saw", run: showTab("why") },
   { group: "View", keys: ["m"], label: "Mask settings", run: showTab("edges") },
-  { group: "View", keys: ["\\"], label: "Panel on or off", run: () => (state.panelOpen.value = !state.panelOpen.peek()) },
+  { group: "View", keys: ["\\"], label: "Fold or unfold the panel", run: () => (state.panelOpen.value = !state.panelOpen.peek()) },
 
   { group: "Studio", keys: ["Ctrl+z"], label: "Undo", run: actions.undo },
   { group: "Studio", keys: ["Ctrl+Shift+z", "Ctrl+y"], shown: ["Ctrl+Shift+Z", "Ctrl+Y"], label: "Redo", run: actions.redo },

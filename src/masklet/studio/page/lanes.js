@@ -138,6 +138,15 @@ export class LaneData {
     return worst;
   }
 
+  /** @param {number} frame  Whether the object is back here, after it was lost and seen before that. */
+  isFoundAgain(frame) {
+    const bound = this.bound();
+    if (this.at(frame, bound) === LOST || !this.there[frame]) return false;
+    let before = frame - 1;
+    while (before >= 0 && this.at(before, bound) === LOST) before--;
+    return before < frame - 1 && before >= 0 && this.there[before] === 1;
+  }
+
   /** How many frames have a mask. */
   tracked() {
     let count = 0;

@@ -1,7 +1,7 @@
 /** Where the page begins. */
 import * as actions from "./actions.js";
 import * as api from "./api.js";
-import { App, startTheme } from "./app.js";
+import { App, startFolding, startTheme } from "./app.js";
 import { startInspector } from "./inspector.js";
 import { listenToKeys } from "./keyboard.js";
 import { complain } from "./notices.js";
@@ -18,7 +18,7 @@ function pathInAddress() {
 
 async function begin() {
   startTheme();
-  if (innerWidth < 920) state.panelOpen.value = false;
+  startFolding();
   const root = /** @type {HTMLElement} */ (document.getElementById("app"));
   try {
     state.studio.value = await api.getStudio();

@@ -1,7 +1,6 @@
-/** Messages: toasts for people who see, a live region for people who listen. */
+/** Messages: a line below everything for people who see, a live region for people who listen. */
 import { ApiError, wasAborted } from "./api.js";
-import { dialog } from "./state.js";
-import { Icon, html, signal, useEffect, useRef } from "./ui.js";
+import { Icon, IconButton, classes, html, signal } from "./ui.js";
 
 /** @typedef {{id: number, text: string, kind: "info" | "error", action?: {label: string, run: () => void}}} Notice */
 
@@ -53,39 +52,39 @@ export async function attempt(run) {
   }
 }
 
-export function Notices() {
-  const toasts = useRef(/** @type {HTMLElement | null} */ (null));
-  const some = notices.value.length > 0;
-  const over = dialog.value;
-  useEffect(() => {
-    // The last that was opened lies on top, so after a dialog the messages are opened anew.
-    const element = toasts.current;
-    if (element?.matches(":popover-open")) element.hidePopover();
-    if (some) element?.showPopover();
-  }, [some, over]);
-  return html`
-    <div class="visually-hidden" role="status" aria-live="polite" id="spoken">${spoken}</div>
-    <div class="toasts" popover="manual" ref=${toasts} role="region" aria-label="Messages" aria-live="polite">
-      ${notices.value.map(
-        (notice) => html`<div class=${`toast ${notice.kind}`} key=${notice.id} role=${notice.kind === "error" ? "alert" : undefined}>
-          <${Icon} name=${notice.kind === "error" ? "warning" : "why"} />
-          <p>${notice.text}</p>
-          ${notice.action &&
-          html`<button
-            type="button"
-            class="link"
-            onClick=${() => {
-              notice.action?.run();
-              dismiss(notice.id);
-            }}
-          >
-            ${notice.action.label}
-          </button>`}
-          <button type="button" class="icon-button tiny" aria-label="Dismiss" onClick=${() => dismiss(notice.id)}>
-            <${Icon} name="close" />
-          </button>
-        </div>`,
-      )}
+/** What the line says while there is no message: what can be done here. */
+export const hint = signal("");
+
+/** For screen readers, what is nowhere to be read. */
+export function Spoken() {
+  return html`<div class="visually-hidden" role="status" aria-live="polite" id="spoken">${spoken}</div>`;
+}
+
+/**
+ * The line with the latest message; those before it come back when it is dismissed.
+ * @param {{children?: import("./ui.js").Children}} props  what stands at its end
+ */
+export function StatusLine({ children }) {
+  const notice = notices.value.at(-1);
+  const before = notices.value.length - 1;
+  return html`<div class=${classes("status", notice?.kind)}>
+    <div class="notice" role=${notice?.kind === "error" ? "alert" : "status"}>
+      ${notice
+        ? html`<${Icon} name=${notice.kind === "error" ? "warning" : "why"} /><p key=${notice.id}>${notice.text}</p>`
+        : html`<p class="dim">${hint}</p>`}
     </div>
-  `;
+    ${notice?.action &&
+    html`<button
+      type="button"
+      class="link"
+      onClick=${() => {
+        dismiss(notice.id);
+        notice.action?.run();
+      }}
+    >
+      ${notice.action.label}
+    </button>`}
+    ${notice && html`<${IconButton} icon="close" class="tiny" label="Dismiss" text=${before ? `${before} more` : ""} onClick=${() => dismiss(notice.id)} />`}
+    ${children}
+  </div>`;
 }

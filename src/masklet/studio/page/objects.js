@@ -1,6 +1,7 @@
 /** The list of objects. */
 import * as actions from "./actions.js";
 import { plural } from "./format.js";
+import { Labels } from "./labels.js";
 import * as state from "./state.js";
 import { Draft, Icon, IconButton, classes, html, signal } from "./ui.js";
 
@@ -110,7 +111,7 @@ function Details({ object }) {
   return html`<div class="section" style=${{ marginTop: "1rem", borderTop: "1px solid var(--line)", paddingTop: "0.75rem" }}>
     <h3>${object.name}</h3>
     <p class="small">${tracked} of ${plural(count, "frame")} have a mask.</p>
-    <p class="small dim">On this frame: ${parts.length ? parts.join(", ") : "nothing said"}.</p>
+    <p class="small dim">${parts.length ? `Prompts on this frame: ${parts.join(", ")}.` : "No prompt on this frame."}</p>
     ${frames.length > 0 &&
     html`<p class="small dim">
       Prompts on
@@ -119,7 +120,7 @@ function Details({ object }) {
       )}${frames.length > 12 ? ` and ${frames.length - 12} more` : ""}.
     </p>`}
     <div class="row" style=${{ margin: "0.5rem 0 0.75rem", flexWrap: "wrap" }}>
-      <button type="button" class="button" disabled=${here.length === 0} title="Delete" onClick=${actions.clearFrame}>Clear this frame</button>
+      <button type="button" class="button" disabled=${here.length === 0} title="Delete" onClick=${actions.clearFrame}>Remove prompts</button>
       <button
         type="button"
         class="button"
@@ -130,6 +131,7 @@ function Details({ object }) {
         Track from here
       </button>
     </div>
+    <${Labels} key=${object.id} object=${object} />
     <label class="check">
       <input
         type="checkbox"

@@ -85,7 +85,7 @@ function input(field, id, value, change) {
           change(at < 0 ? null : field.choices[at]);
         }}
       >
-        ${field.nullable && html`<option value="-1" selected=${value === null}>by itself</option>`}
+        ${field.nullable && html`<option value="-1" selected=${value === null}>automatic</option>`}
         ${field.choices.map((choice, i) => html`<option value=${i} selected=${choice === value}>${String(choice)}</option>`)}
       </select>`;
     case "color":
@@ -98,7 +98,7 @@ function input(field, id, value, change) {
         min=${field.minimum}
         max=${field.maximum}
         step=${field.kind === "integer" ? 1 : "any"}
-        placeholder=${field.nullable ? "by itself" : ""}
+        placeholder=${field.nullable ? "automatic" : ""}
         value=${value}
         onChange=${(/** @type {string} */ text) => change(text === "" ? null : Number(text))}
       />`;
@@ -106,7 +106,7 @@ function input(field, id, value, change) {
       return html`<${Draft}
         ...${shared}
         type="text"
-        placeholder=${field.nullable ? "by itself" : ""}
+        placeholder=${field.nullable ? "automatic" : ""}
         value=${value}
         onChange=${(/** @type {string} */ text) => change(text === "" && field.nullable ? null : text)}
       />`;

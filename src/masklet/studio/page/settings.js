@@ -1,4 +1,4 @@
-/** Model, resolution, policy and precision of the open project; how the page looks; checkpoints. */
+/** Model, resolution, tracking method and precision of the open project; how the page looks; checkpoints. */
 import * as api from "./api.js";
 import { Dialog, close } from "./dialog.js";
 import { duration, size } from "./format.js";
@@ -12,8 +12,15 @@ import { Icon, classes, effect, html, signal, useEffect } from "./ui.js";
 const models = signal(/** @type {import("./api-types.js").ModelState[]} */ ([]));
 
 const load = async () => {
-  models.value = (await attempt(api.listModels)) ?? models.value;
+  models.value = (await attempt(api.listModels))?.sort((a, b) => rank(a) - rank(b)) ?? models.value;
 };
+
+/** @param {import("./api-types.js").ModelState} model */
+const isHere = (model) => model.state === "packaged" || model.state === "ready" || model.state === "unchecked";
+/** What is here comes first, then what is on its way; otherwise the order stays. @param {import("./api-types.js").ModelState} model */
+const rank = (model) => (isHere(model) ? 0 : model.state === "partial" ? 1 : 2);
+/** What a download takes; weights are 32-bit numbers where it isn't known. @param {import("./api-types.js").ModelState} model */
+const bytesOf = (model) => model.bytes ?? 4 * model.parameters;
 
 /** Models change when a download ends. */
 let endedDownloads = "";
@@ -64,7 +71,7 @@ export function SettingsDialog() {
           <div class="field">
             <label for="set-resolution">Resolution</label>
             <select id="set-resolution" onChange=${(/** @type {any} */ event) => change({ resolution: event.target.value ? Number(event.target.value) : null })}>
-              <option value="" selected=${track.resolution === null}>the model's own${model ? ` (${model.image_size})` : ""}</option>
+              <option value="" selected=${track.resolution === null}>model default${model ? ` (${model.image_size})` : ""}</option>
               ${resolutions(track.resolution ?? null).map((side) => html`<option value=${side} selected=${side === track.resolution}>${side}</option>`)}
             </select>
             <div class="hint">The side of the square picture that the network sees. Smaller is faster and coarser.</div>
@@ -72,20 +79,20 @@ export function SettingsDialog() {
           <div class="field">
             <label for="set-dtype">Precision</label>
             <select id="set-dtype" onChange=${(/** @type {any} */ event) => change({ dtype: event.target.value || null })}>
-              <option value="" selected=${!track.dtype}>what suits ${studio?.device} (${studio?.default_dtype})</option>
+              <option value="" selected=${!track.dtype}>automatic (${studio?.default_dtype} on ${studio?.device})</option>
               ${(studio?.dtypes ?? []).map((name) => html`<option value=${name} selected=${name === track.dtype}>${name}</option>`)}
             </select>
           </div>
           <div class="field">
-            <label for="set-policy">Policy</label>
+            <label for="set-policy">Tracking method</label>
             <select id="set-policy" onChange=${(/** @type {any} */ event) => change({ policy: event.target.value, policy_options: {} })}>
-              ${(studio?.policies ?? []).map((entry) => html`<option value=${entry.name} selected=${entry.name === track.policy}>${entry.name}</option>`)}
+              ${(studio?.policies ?? []).map((entry) => html`<option value=${entry.name} selected=${entry.name === track.policy}>${entry.title}</option>`)}
             </select>
-            <div class="hint">How masks and memories are chosen${policy ? `: ${policy.name} ${policy.description}` : ""}.</div>
+            ${policy && html`<div class="hint">How masks and memories are chosen: this one ${policy.description}.</div>`}
           </div>
           ${policy &&
           html`<details>
-            <summary>Settings of ${policy.name}</summary>
+            <summary>${policy.title} settings</summary>
             <${SchemaForm}
               fields=${fieldsOf(policy.settings_schema)}
               values=${{ ...model?.policy_defaults[policy.name], ...track.policy_options }}
@@ -100,14 +107,14 @@ export function SettingsDialog() {
       <div class="field">
         <label for="set-theme">Colours</label>
         <select id="set-theme" onChange=${(/** @type {any} */ event) => (state.theme.value = event.target.value)}>
-          ${["auto", "dark", "light"].map((name) => html`<option value=${name} selected=${name === state.theme.value}>${name === "auto" ? "as the system" : name}</option>`)}
+          ${["auto", "dark", "light"].map((name) => html`<option value=${name} selected=${name === state.theme.value}>${name === "auto" ? "system" : name}</option>`)}
         </select>
       </div>
       <div class="field">
         <label for="set-opacity">Overlay</label>
         <input type="range" id="set-opacity" min="0.1" max="1" step="0.05" value=${state.opacity.value} onInput=${(/** @type {any} */ event) => (state.opacity.value = Number(event.target.value))} />
       </div>
-      <label class="check"><input type="checkbox" checked=${state.loop.value} onChange=${(/** @type {any} */ event) => (state.loop.value = event.target.checked)} /> Play round and round</label>
+      <label class="check"><input type="checkbox" checked=${state.loop.value} onChange=${(/** @type {any} */ event) => (state.loop.value = event.target.checked)} /> Loop playback</label>
       <label class="check"><input type="checkbox" checked=${state.autoCorrect.value} onChange=${(/** @type {any} */ event) => (state.autoCorrect.value = event.target.checked)} /> Track again by itself after a correction</label>
       <label class="check"><input type="checkbox" checked=${state.hoverPreview.value} onChange=${(/** @type {any} */ event) => (state.hoverPreview.value = event.target.checked)} /> Show what a click would give</label>
       <div class="row">
@@ -136,7 +143,7 @@ function resolutions(now) {
 
 /** @param {{model: import("./api-types.js").ModelState, chosen: boolean}} props */
 function Model({ model, chosen }) {
-  const here = model.state === "packaged" || model.state === "ready" || model.state === "unchecked";
+  const here = isHere(model);
   const job = Object.values(state.jobs.value).find(
     (entry) => entry.kind === "download" && entry.model === model.name && state.isActive(entry),
   );
@@ -164,7 +171,7 @@ function Model({ model, chosen }) {
           ? html`<span class="dim number small">${size(job.done)} of ${size(job.total)} ${duration(job.seconds_left)}</span>
               <button type="button" class="button" onClick=${() => attempt(() => api.jobAction(job.id, "cancel"))}>Cancel</button>`
           : html`<button type="button" class="button" onClick=${get}>
-              <${Icon} name="download" /> ${model.state === "partial" ? `Go on (${size(model.fetched_bytes)} of ${size(model.bytes)})` : (size(model.bytes) || "Get")}
+              <${Icon} name="download" /> ${model.state === "partial" ? `Resume (${size(model.fetched_bytes)} of ${size(bytesOf(model))})` : `Download ${size(bytesOf(model))}`}
             </button>`}
     </label>
     ${job && html`<progress max=${job.total ?? 1} value=${job.done} aria-label=${`Download of ${model.name}`}></progress>`}

@@ -8,8 +8,8 @@ import { computed, signal } from "./ui.js";
 /** @typedef {import("./api-types.js").PromptState} PromptState */
 /** @typedef {import("./api-types.js").CandidateState} CandidateState */
 /** @typedef {"overlay" | "outline" | "matte" | "cutout" | "screen" | "original"} View */
-/** @typedef {"point" | "box" | "brush" | "eraser" | "hand"} Tool */
-/** @typedef {"objects" | "edges" | "why"} Tab */
+/** @typedef {"point" | "box" | "brush" | "eraser" | "lasso" | "polygon" | "hand"} Tool */
+/** @typedef {"objects" | "edit" | "edges" | "why"} Tab */
 /** @typedef {"export" | "settings" | "keys" | "relink"} DialogName */
 
 /** @type {{name: View, label: string, icon: string}[]} */
@@ -28,6 +28,8 @@ export const TOOLS = [
   { name: "box", label: "Box", icon: "box", keys: "B" },
   { name: "brush", label: "Brush: paint the mask", icon: "brush", keys: "P" },
   { name: "eraser", label: "Eraser", icon: "eraser", keys: "E" },
+  { name: "lasso", label: "Lasso: draw around what belongs to the mask", icon: "lasso", keys: "Q" },
+  { name: "polygon", label: "Polygon: click its corners, double-click closes it", icon: "polygon", keys: "Shift+Q" },
   { name: "hand", label: "Hand: move the picture", icon: "hand", keys: "H" },
 ];
 
@@ -128,7 +130,7 @@ export function promptFrames(object = null) {
  * @param {string} name
  * @param {V} initial
  */
-function remembered(name, initial) {
+export function remembered(name, initial) {
   const key = `masklet.${name}`;
   let value = initial;
   try {

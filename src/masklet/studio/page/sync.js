@@ -161,8 +161,10 @@ function takeJob(job) {
   state.jobs.value = { ...state.jobs.peek(), [job.id]: job };
   const ended = !state.isActive(job) && (!before || state.isActive(before));
   if (!ended) return;
-  if (job.state === "failed") notify(job.error?.message ?? `${job.title} failed.`, { kind: "error" });
-  for (const note of job.notes) if (job.state === "done") notify(note, { seconds: 8 });
+  // The export dialog shows its jobs itself.
+  const shown = job.kind === "export" && state.dialog.peek() === "export";
+  if (job.state === "failed" && !shown) notify(job.error?.message ?? `${job.title} failed.`, { kind: "error" });
+  if (job.state === "done" && !shown) for (const note of job.notes) notify(note, { seconds: 8 });
   if (job.kind === "track" && job.project === state.project.peek()?.id) {
     batch(() => {
       state.following.value = false;
@@ -173,8 +175,8 @@ function takeJob(job) {
     if (job.state === "done") announce("Tracking is done");
   }
   if (job.kind === "export" && job.state === "done") {
-    announce(`${job.title} is done`);
-    if (state.dialog.peek() !== "export") notify(`${job.title} is done.`, { action: { label: "Download", run: () => download(job.id) } });
+    if (shown) announce(`${job.title} is done`);
+    else notify(`${job.title} is done.`, { action: { label: "Download", run: () => download(job.id) } });
   }
   if (job.kind === "download" && job.state === "done") notify(`${job.title} is done.`);
 }

@@ -531,7 +531,8 @@ function describe(index, object) {
   if (!object || !lane) return `frame ${index}`;
   const here = lane.at(index);
   const kind = ["not tracked", "tracked", "doubtful", "lost"][here];
-  const about = lane.isPainted(index) ? "painted" : lane.isPrompt(index) ? "prompt" : kind;
+  const seen = lane.isFoundAgain(index) ? "found again" : kind;
+  const about = lane.isPainted(index) ? "painted" : lane.isPrompt(index) ? "prompt" : seen;
   const scores =
     here === NONE || lane.isPainted(index)
       ? ""

@@ -3,13 +3,17 @@ import * as actions from "./actions.js";
 import * as api from "./api.js";
 import { panBy, reveal, toSource, zoom, zoomBy } from "./camera.js";
 import { canvasOf } from "./compositor.js";
+import { split } from "./editing.js";
 import { maskOf, ShownMask } from "./masks.js";
 import { announce, notify } from "./notices.js";
+import { encode, pack } from "./rle.js";
+import * as shape from "./shape.js";
 import * as state from "./state.js";
 import { batch, effect, signal } from "./ui.js";
 
 const DRAG = 5; // CSS pixels after which a click is a drag
 const HOVER_EVERY = 90; // ms
+const CLOSE = 9; // CSS pixels from its first corner within which a click closes a polygon
 
 /** The box that is being drawn, in source pixels. */
 export const draftBox = signal(/** @type {[number, number, number, number] | null} */ (null));
@@ -116,6 +120,27 @@ async function endPainting(now) {
   if (painting.peek()?.canvas === now.canvas) painting.value = null;
 }
 
+// --- shapes
+
+/** Carries out the shape that was drawn: it adds to the mask, takes away from it, or splits it. */
+export async function closeShape() {
+  const drawn = shape.take();
+  const media = state.media.peek();
+  if (!drawn || !media) return;
+  state.playing.value = false;
+  if (drawn.does === "split") {
+    const region = shape.pixelsOf(drawn, media);
+    const counts = region && pack(encode(region, media.height, media.width));
+    if (counts) await split({ size: [media.height, media.width], counts });
+    return;
+  }
+  const begun = await beginPainting();
+  if (!begun) return;
+  shape.fill(begun.canvas, drawn, state.objects.peek().find((object) => object.id === begun.object)?.color ?? "#fff");
+  painting.value = begun;
+  await endPainting(begun);
+}
+
 // --- hovering
 
 let hoverTimer = 0;
@@ -176,6 +201,7 @@ effect(() => {
   state.frame.value;
   state.tool.value;
   stopHover();
+  shape.letGo();
 });
 
 // --- the pointer
@@ -186,7 +212,7 @@ effect(() => {
  * @returns {() => void} ends it
  */
 export function listenTo(canvas) {
-  /** @type {{kind: "pan" | "box" | "paint", start: [number, number], last: [number, number], label: 0 | 1, moved: boolean, erase: boolean, id: number} | null} */
+  /** @type {{kind: "pan" | "box" | "paint" | "shape", start: [number, number], last: [number, number], label: 0 | 1, moved: boolean, erase: boolean, id: number} | null} */
   let drag = null;
   /** Strokes that wait for the painting to begin. @type {Promise<void>} */
   let strokes = Promise.resolve();
@@ -237,6 +263,10 @@ export function listenTo(canvas) {
         painting.value = await beginPainting();
       });
       paintLine(source, source, erase);
+    } else if (tool === "lasso" || tool === "polygon") {
+      if (event.button !== 0 && event.button !== 2) return;
+      drag = { ...base, kind: "shape", label: 1, erase: removes };
+      if (shape.addCorner(clampToFrame(source), { removes, near: CLOSE / zoom.peek(), begins: tool === "lasso" })) void closeShape();
     } else if (event.button === 0 || event.button === 2) {
       drag = { ...base, kind: "box", label: removes ? 0 : 1, erase: false };
     }
@@ -255,6 +285,7 @@ export function listenTo(canvas) {
     }
     const source = toSource(...at);
     pointer.value = source;
+    if (shape.corners.peek().length) shape.tip.value = clampToFrame(source);
     if (!drag) {
       hoverAt(source);
       return;
@@ -269,6 +300,8 @@ export function listenTo(canvas) {
         paintLine(from, to, drag.erase);
         from = to;
       }
+    } else if (drag.kind === "shape") {
+      if (state.tool.peek() === "lasso") shape.follow(clampToFrame(source), 1 / zoom.peek());
     } else if (drag.moved && drag.label === 1) {
       const [x1, y1] = clampToFrame(toSource(...drag.start));
       const [x2, y2] = clampToFrame(source);
@@ -291,6 +324,7 @@ export function listenTo(canvas) {
       });
       return;
     }
+    if (now.kind === "shape" && state.tool.peek() === "lasso") void closeShape();
     if (now.kind !== "box") return;
     const box = draftBox.peek();
     draftBox.value = null;
@@ -317,6 +351,7 @@ export function listenTo(canvas) {
       draftBox.value = null;
       panning.value = false;
       painting.value = null;
+      shape.letGo();
     });
   };
 
@@ -413,6 +448,12 @@ export async function useCrosshair(adds) {
     stroke(begun, now, now, (tool === "eraser") === adds);
     const done = painting.peek();
     if (done) await endPainting(done);
+    return;
+  }
+  if (tool === "lasso" || tool === "polygon") {
+    if (!adds) shape.takeBack();
+    else if (shape.addCorner(now, { removes: false, near: CLOSE / zoom.peek(), begins: false })) await closeShape();
+    else announce("Corner set. Enter at the first corner, or twice at the same place, closes the polygon.");
     return;
   }
   if (tool === "box" && adds) {

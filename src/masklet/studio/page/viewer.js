@@ -3,12 +3,15 @@ import * as actions from "./actions.js";
 import { getAlpha, wasAborted } from "./api.js";
 import { camera, fit, placement, setZoom, toView, viewSize, zoom, zoomBy } from "./camera.js";
 import { alphaFromGrey, compose, drawOutline } from "./compositor.js";
+import { Beside, OnionOptions, beside, drawOnion, onion, onionStep, pinned } from "./compare.js";
 import { frameProblem, framesArrived, pictureOf, want, widthFor } from "./frames.js";
 import { entryOf, masksChanged, wantMasks } from "./masks.js";
+import { hint } from "./notices.js";
 import { previewAlphaSettings, previewed } from "./preview.js";
+import * as shape from "./shape.js";
 import * as state from "./state.js";
 import { crosshair, draftBox, hovered, listenTo, painting, panning, pointer } from "./tools.js";
-import { Icon, IconButton, effect, html, signal, useEffect, useRef } from "./ui.js";
+import { Icon, IconButton, classes, effect, html, signal, useEffect, useRef } from "./ui.js";
 
 /** Opacities with soft edges of the frame in view: key, and pictures by object. */
 const alphas = signal(/** @type {{key: string, pictures: Map<number, ImageBitmap>}} */ ({ key: "", pictures: new Map() }));
@@ -61,6 +64,7 @@ function start(canvas) {
       unit: unit * size,
     };
     compose(context, scene);
+    drawOnion(context, index, scene);
     const preview = hovered.peek();
     if (preview && state.view.peek() !== "matte") {
       drawOutline(context, preview, { color: "#ffffff", selected: true }, { ...scene, view: "outline" }, [4, 4]);
@@ -68,6 +72,7 @@ function start(canvas) {
     context.setTransform(unit, 0, 0, unit, 0, 0);
     if (state.view.peek() === "overlay" || state.view.peek() === "outline") drawPrompts(context, index);
     if (state.tab.peek() === "why" && state.panelOpen.peek()) drawWhy(context, index);
+    drawShape(context);
     drawPointer(context);
     canvas.dataset.frame = String(picture ? index : -1);
     canvas.dataset.drawn = String(Number(canvas.dataset.drawn ?? 0) + 1);
@@ -84,6 +89,7 @@ function start(canvas) {
         state.frame, state.view, state.opacity, state.prompts, state.shown, state.currentObject, state.tab,
         state.panelOpen, state.explanation, state.brushSize, state.tool, framesArrived, masksChanged, placement,
         viewSize, alphas, previewed, crosshair, draftBox, hovered, painting, pointer,
+        shape.corners, shape.tip, onion, onionStep,
       ]) source.value;
       ask();
     }),
@@ -97,6 +103,7 @@ function start(canvas) {
       const ahead = state.playing.value
         ? Array.from({ length: 16 }, (_, i) => index + i)
         : [index, index + 1, index - 1, index + 2];
+      if (pinned.value !== null) ahead.push(pinned.value);
       want(ahead.map((next) => (state.playing.value && state.loop.value ? next % media.frame_count : next)).filter((next) => next >= 0 && next < media.frame_count), width);
     }),
     effect(() => {
@@ -283,6 +290,28 @@ function drawWhy(context, index) {
   if (why.motion_box) drawBox(context, why.motion_box, "#ff5cf4", [8, 4], "expected (Kalman)", true);
 }
 
+/** The polygon or lasso that is being drawn. @param {CanvasRenderingContext2D} context */
+function drawShape(context) {
+  const corners = shape.corners.peek();
+  if (!corners.length) return;
+  const way = [...corners, shape.tip.peek() ?? corners[0]].map((at) => toView(...at));
+  for (const [style, line] of /** @type {[string, number][]} */ ([["#000b", 3.5], ["#ffffff", 1.5]])) {
+    context.strokeStyle = style;
+    context.lineWidth = line * size;
+    context.beginPath();
+    for (const at of way) context.lineTo(...at);
+    context.stroke();
+  }
+  if (state.tool.peek() !== "polygon") return;
+  for (const [x, y] of way.slice(0, -1)) {
+    context.fillStyle = "#ffffff";
+    context.fillRect(x - 3 * size, y - 3 * size, 6 * size, 6 * size);
+    context.lineWidth = size;
+    context.strokeStyle = "#000b";
+    context.strokeRect(x - 3 * size, y - 3 * size, 6 * size, 6 * size);
+  }
+}
+
 /** @param {CanvasRenderingContext2D} context */
 function drawPointer(context) {
   const cross = crosshair.peek();
@@ -327,7 +356,7 @@ export function Viewer() {
   const tool = state.tool.value;
   const cursor = panning.value ? "grabbing" : tool === "hand" ? "grab" : tool === "brush" || tool === "eraser" ? "none" : "crosshair";
   const media = state.media.value;
-  return html`<main class="view" aria-label="Picture">
+  return html`<main class=${classes("view", beside.value && "split")} aria-label="Picture">
     <canvas
       ref=${canvas}
       id="picture"
@@ -338,11 +367,12 @@ export function Viewer() {
       style=${{ cursor }}
       onFocus=${() => tabbing.contains("tabbing") && crosshair.peek() === null && showHint()}
     ></canvas>
+    ${beside.value && html`<${Beside} layersOf=${layersOf} />`}
     <${ToolOptions} />
-    <${Busy} />
+    <${OnionOptions} />
     <${Correction} />
     <${Candidates} />
-    <${Hint} />
+    <${Problem} />
     <${Zoom} />
   </main>`;
 }
@@ -358,6 +388,13 @@ function showHint() {
 
 function ToolOptions() {
   const tool = state.tool.value;
+  if (tool === "lasso" || tool === "polygon") {
+    return html`<div class="float options segments" role="group" aria-label="What the shape does">
+      ${/** @type {const} */ ([["add", "Add"], ["remove", "Subtract"], ["replace", "Replace"], ["split", "Split off"]]).map(
+        ([name, label]) => html`<button type="button" class="icon-button" aria-pressed=${String(shape.does.value === name)} onClick=${() => (shape.does.value = name)}>${label}</button>`,
+      )}
+    </div>`;
+  }
   if (tool !== "brush" && tool !== "eraser") return null;
   return html`<div class="float options">
     <label class="row">
@@ -385,21 +422,22 @@ effect(() => {
   return () => clearTimeout(timer);
 });
 
-function Busy() {
+export function Busy() {
   if (!slow.value) return null;
   const model = state.project.value?.settings.track.model;
-  return html`<div class="float busy" role="status"><span class="spinner"></span>${model} is looking at the frame…</div>`;
+  return html`<span class="busy row" role="status"><span class="spinner"></span>${model} is looking at the frame…</span>`;
 }
 
-function Hint() {
+function Problem() {
   const problem = frameProblem.value;
-  if (problem) return html`<div class="nothing"><p role="alert">${problem}</p></div>`;
-  if (hintShown.value) {
-    return html`<div class="nothing"><p>Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.</p></div>`;
-  }
-  if (state.prompts.value.length || painting.value || state.working.value.length) return null;
-  return html`<div class="nothing"><p>Click on what you want to cut out, or drag a box around it.</p></div>`;
+  return problem && html`<div class="nothing"><p role="alert">${problem}</p></div>`;
 }
+
+effect(() => {
+  if (hintShown.value) hint.value = "Press X for a crosshair. Arrow keys move it, Enter adds, Backspace removes.";
+  else if (state.project.value && !state.prompts.value.length) hint.value = "Click on what you want to cut out, or drag a box around it.";
+  else hint.value = "";
+});
 
 function Correction() {
   const pending = state.pendingCorrection.value;

@@ -34,7 +34,9 @@ def get_studio(studio: StudioOf) -> schemas.StudioInfo:
         local=studio.access.local,
         upload_limit=studio.root.upload_limit,
         policies=[
-            schemas.PolicyInfo(name=name, description=kind.description, settings_schema=kind.model_json_schema())
+            schemas.PolicyInfo(
+                name=name, title=kind.title, description=kind.description, settings_schema=kind.model_json_schema()
+            )
             for name, kind in POLICIES.items()
         ],
         mask_settings_schema=MaskSettings.model_json_schema(),
@@ -143,6 +145,6 @@ def _kind(schema: dict[str, Any]) -> str:
         return schema["$ref"].rsplit("/", 1)[-1]
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
-    if "anyOf" in schema:
-        return " or ".join(_kind(option) for option in schema["anyOf"])
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(map(_kind, options))
     return str(schema.get("type", ""))

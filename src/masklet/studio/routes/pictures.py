@@ -90,25 +90,6 @@ def preview_alpha(
     return Response(project.overlays.alpha_png(frame, object, settings), media_type="image/png")
 
 
-@router.delete(f"{PROJECT}/masks")
-def delete_masks(
-    project: ProjectOf,
-    object: Annotated[int, Query(ge=0, lt=2**31)],
-    start: Annotated[int, Query(ge=0, lt=2**31)] = 0,
-    end: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
-) -> schemas.Done:
-    """Removes an object's masks and prompts from frames `start` to `end`, both included."""
-    opened = project.project
-    project.unlocked(object)
-    last = opened.source.frame_count - 1
-    stop = min(last if end is None else end, last) + 1
-    with opened.edit("Clear masks"):
-        for frame in {prompt.frame for prompt in opened.prompts(object_id=object) if start <= prompt.frame < stop}:
-            opened.clear_prompts(frame, object)
-        opened.clear_masks(object, start, stop)
-    return schemas.Done(revision=project.changed("prompts", "masks", "history", "run", objects=[object]))
-
-
 def _only(frame: int, found: list[schemas.FrameMasksState]) -> schemas.FrameMasksState:
     return found[0] if found else schemas.FrameMasksState(frame=frame, objects=[])
 

@@ -34,7 +34,7 @@ def add_object(project: ProjectOf, given: schemas.NewObject) -> schemas.ObjectSt
 def change_object(project: ProjectOf, object: ObjectOf, given: schemas.ChangeObject) -> schemas.ObjectState:
     """Changes what is given of an object, and leaves the rest."""
     changes: dict[str, Any] = given.model_dump(exclude_unset=True)
-    for name in ("name", "color", "visible", "locked", "position"):
+    for name in ("name", "color", "visible", "locked", "position", "attributes"):
         if name in changes and changes[name] is None:
             raise InputError(f"{name} can't be null.")
     if "color" in changes:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError
-from masklet.tracking.policies.base import Choice, MotionState, PastFrame, Policy, Selection
+from masklet.tracking.policies.base import Choice, Moment, Offer, PastFrame, Policy, Selection, State
+from masklet.tracking.policies.dam4sam import DAM4SAM
 from masklet.tracking.policies.recency import Recency
+from masklet.tracking.policies.sam2long import SAM2Long
 from masklet.tracking.policies.samurai import Samurai
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
 
-POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Samurai, Recency)}
+POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Samurai, Recency, DAM4SAM, SAM2Long)}
 DEFAULT_POLICY = Samurai.name
 
 
@@ -36,14 +38,18 @@ def make_policy(policy: str | Policy, spec: ModelSpec, **settings: Any) -> Polic
 
 
 __all__ = [
+    "DAM4SAM",
     "DEFAULT_POLICY",
     "POLICIES",
     "Choice",
-    "MotionState",
+    "Moment",
+    "Offer",
     "PastFrame",
     "Policy",
     "Recency",
+    "SAM2Long",
     "Samurai",
     "Selection",
+    "State",
     "make_policy",
 ]

@@ -6,25 +6,60 @@ Policies are pure: they get numbers and return numbers, so they can be tested wi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from masklet.results import Scores
-from masklet.settings import CheckedSettings, Count, setting
-from masklet.tracking.motion import Box, BoxFilter
+import numpy as np
+
+from masklet.results import Box, Scores
+from masklet.settings import CheckedSettings, setting
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
     from masklet.tracking.memory import FrameMemory, MemoryBank
 
+#: What a policy keeps of an object from frame to frame, in its own words. Nobody else looks into it; it is stored with
+#: the frame and given back on the next one. Empty where nothing is known yet: at prompts, and far away from them.
+State = bytes
+
 
 @dataclass(frozen=True)
-class MotionState:
-    """What a policy believes about an object's motion: the filter, and how many good frames it has seen in a row."""
+class Moment:
+    """The frame that is looked at, and what the network can read there.
 
-    filter: BoxFilter | None = None
-    stable_frames: int = 0
+    Attributes:
+        frame: its index.
+        step: the direction of time, +1 or -1; 0 where a prompt decides the frame.
+        num_memories: temporal slots of the network: the last is for prompts, 0 for the latest frame.
+        max_pointers: object pointers to read.
+    """
+
+    frame: int
+    step: int
+    num_memories: int
+    max_pointers: int
+
+    def behind(self, frames: Iterable[int]) -> list[int]:
+        """Those of some frames that lie in the past, latest first."""
+        return sorted((t for t in frames if (self.frame - t) * self.step > 0), key=lambda t: -t * self.step)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the decoder offers after one reading of an object's memories.
+
+    Attributes:
+        ious: predicted IoU of every candidate.
+        object_score: logit that the object is visible.
+        box_of: tight box of a candidate in pixels of the network's input, None for an empty mask; asked if needed.
+        mask_of: a candidate's mask, bool ``[h, w]`` at a quarter of the input's side; asked if needed.
+    """
+
+    ious: tuple[float, ...]
+    object_score: float
+    box_of: Callable[[int], Box | None]
+    mask_of: Callable[[int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -32,28 +67,34 @@ class Choice:
     """A policy's choice among candidates.
 
     Attributes:
-        index: the candidate.
-        motion: belief about motion after this frame.
-        motion_scores: overlap of every candidate's box with the predicted one, where motion had a say.
-        final_scores: what the candidates were ranked by.
+        kept: (reading, candidate) of all masks that enter memory. The first is the object's mask; further ones are
+            other versions of what the frame may show.
+        state: what the policy wants to know on the next frame.
+        final_scores: what the first reading's candidates were ranked by.
+        motion_scores: overlap of every candidate's box with the expected one, where motion had a say.
+        expected_box_xyxy: where the object was expected, in pixels of the network's input.
     """
 
-    index: int
-    motion: MotionState
-    motion_scores: tuple[float, ...] | None
+    kept: tuple[tuple[int, int], ...]
+    state: State
     final_scores: tuple[float, ...]
-
-    @property
-    def motion_score(self) -> float | None:
-        return None if self.motion_scores is None else self.motion_scores[self.index]
+    motion_scores: tuple[float, ...] | None = None
+    expected_box_xyxy: Box | None = None
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Memories to read on one frame: ``(temporal slot, memory)`` and ``(distance in frames, memory)`` for pointers."""
+    """Memories to read on one frame.
+
+    Attributes:
+        frames: ``(temporal slot, memory)``.
+        pointers: ``(distance in frames, memory)``.
+        weights: of each of the frames, then of each of the pointers; empty where all count the same.
+    """
 
     frames: list[tuple[int, FrameMemory]]
     pointers: list[tuple[int, FrameMemory]]
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +104,7 @@ class PastFrame:
     Attributes:
         distance: frames between the two; 1 is the frame just before.
         is_prompt: a prompt decided it.
+        kept: it was read in the slot of prompts.
         scores: of its mask, where they are known.
         beside_prompt: it lies next to the first prompt that was read.
         crowded_out: all slots went to frames that came after it.
@@ -70,9 +112,13 @@ class PastFrame:
 
     distance: int
     is_prompt: bool = False
+    kept: bool = False
     scores: Scores = field(default_factory=Scores)
     beside_prompt: bool = False
     crowded_out: bool = False
+
+
+PROMPT_FRAMES = setting(None, "Prompt frames", "Read only so many of the nearest prompt frames.")
 
 
 class Policy(CheckedSettings, ABC):
@@ -80,14 +126,14 @@ class Policy(CheckedSettings, ABC):
 
     Attributes:
         name: what the policy is called by.
+        title: what people call it.
         description: what it does, for people, in a few words.
         presence_threshold: object-score logit above which a frame's mask and pointer count as showing the object.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     description: ClassVar[str]
-
-    max_prompt_frames: Count | None = setting(None, "Prompt frames", "Read only so many of the nearest prompt frames.")
 
     @classmethod
     def noun(cls) -> str:
@@ -103,54 +149,31 @@ class Policy(CheckedSettings, ABC):
         return 0.0
 
     @abstractmethod
-    def choose(self, ious: Sequence[float], box_of: Callable[[int], Box | None], motion: MotionState) -> Choice:
+    def select(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
+        """Select what a frame reads. Each selection is a reading of its own; they go through the network together."""
+
+    @abstractmethod
+    def choose(self, offers: Sequence[Offer], bank: MemoryBank, state: State, at: Moment) -> Choice:
         """Choose among candidates.
 
         Args:
-            ious: predicted IoU of each.
-            box_of: tight box of a candidate in pixels of the network's input, None for an empty mask; asked only if
-                needed.
-            motion: belief after the frame before.
+            offers: what the decoder offers after every reading that `select` asked for.
+            bank, state: as `select` got them; at a prompt there is no state.
         """
 
     @abstractmethod
-    def recent(
-        self, prompts: Sequence[int], tracked: Mapping[int, Scores], frame: int, step: int, count: int
-    ) -> list[int]:
-        """The frames that ``frame`` reads beside those of prompts, the one of slot 0 first, at most ``count``.
-
-        What is left out here must be left out on every later frame as well: nobody keeps it.
+    def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
+        """The frames whose memories this frame or one after it may still read.
 
         Args:
             prompts: prompted frames in the order in which they were first prompted.
             tracked: scores of the tracked ones.
-            step: the direction of time (+1 or -1).
         """
 
-    def select(self, bank: MemoryBank, frame: int, step: int, spec: ModelSpec, max_pointers: int) -> Selection:
-        """Select what ``frame`` reads when time runs in direction ``step``."""
-        prompts = select_prompts(bank, frame, self.max_prompt_frames)
-        frames = [(spec.num_memories - 1, memory) for memory in prompts.values()]
-        recent = self.recent([*bank.prompts], bank.recent_scores, frame, step, spec.num_memories - 1)
-        for slot, t in reversed([*enumerate(recent)]):
-            memory = latest(bank, prompts, t)
-            if memory is not None:
-                frames.append((slot, memory))
-        return Selection(frames, select_pointers(bank, prompts, frame, step, max_pointers))
-
-    def reach(
-        self,
-        prompts: Sequence[int],
-        tracked: Mapping[int, Scores],
-        frame: int,
-        step: int,
-        spec: ModelSpec,
-        max_pointers: int,
-    ) -> set[int]:
-        """The frames whose memories ``frame`` or a frame after it (in direction ``step``) may still read."""
-        near = {frame - step * distance for distance in range(1, max_pointers)}
-        recent = self.recent(prompts, tracked, frame, step, spec.num_memories - 1)
-        return near | {*recent} | reachable_prompts(prompts, frame, step, self.max_prompt_frames)
+    def check_state(self, state: State) -> None:
+        """Raises ValueError for bytes that are no state of this policy: they may come out of a stranger's file."""
+        if state:
+            raise ValueError(f"{self.name} keeps no state")
 
     def explain_choice(
         self, chosen: int, ious: Sequence[float], motion_scores: Sequence[float] | None, is_prompt: bool
@@ -189,22 +212,25 @@ def select_prompts(bank: MemoryBank, frame: int, limit: int | None) -> dict[int,
     return {t: bank.prompts[t] for t in sorted(chosen)}
 
 
-def reachable_prompts(prompts: Sequence[int], frame: int, step: int, limit: int | None) -> set[int]:
-    """The prompt frames that `select_prompts` may choose for ``frame`` or a later one; the first always counts."""
-    behind = sorted((t for t in prompts if (frame - t) * step > 0), key=lambda t: -t * step)
-    return {*prompts} - {*behind[limit:]} | {*prompts[:1]} if limit is not None else {*prompts}
+def reachable_prompts(prompts: Sequence[int], at: Moment, limit: int | None) -> set[int]:
+    """The prompt frames that `select_prompts` may choose for a frame or a later one; the first always counts."""
+    return {*prompts} - {*at.behind(prompts)[limit:]} | {*prompts[:1]} if limit is not None else {*prompts}
 
 
-def select_pointers(
-    bank: MemoryBank, prompts: dict[int, FrameMemory], frame: int, step: int, max_pointers: int
-) -> list[tuple[int, FrameMemory]]:
+def select_pointers(bank: MemoryBank, prompts: dict[int, FrameMemory], at: Moment) -> list[tuple[int, FrameMemory]]:
     """Object pointers by plain recency: prompt frames that lie behind, then the last ``max_pointers - 1`` frames."""
-    pointers = [((frame - t) * step, memory) for t, memory in prompts.items() if (frame - t) * step >= 0]
-    for distance in range(1, max_pointers):
-        memory = latest(bank, prompts, frame - step * distance)
+    pointers = past_pointers(prompts, at)
+    for distance in range(1, at.max_pointers):
+        memory = latest(bank, prompts, at.frame - at.step * distance)
         if memory is not None:
             pointers.append((distance, memory))
     return pointers
+
+
+def past_pointers(prompts: Mapping[int, FrameMemory], at: Moment) -> list[tuple[int, FrameMemory]]:
+    """Object pointers of the prompt frames that lie behind."""
+    distances = [((at.frame - t) * at.step, memory) for t, memory in prompts.items()]
+    return [(distance, memory) for distance, memory in distances if distance >= 0]
 
 
 def latest(bank: MemoryBank, prompts: dict[int, FrameMemory], frame: int) -> FrameMemory | None:

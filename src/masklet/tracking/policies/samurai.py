@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from masklet.settings import Count, Share, setting
-from masklet.tracking.motion import Box, BoxFilter, box_overlap
-from masklet.tracking.policies.base import Choice, MotionState, PastFrame, Policy
+from masklet.tracking.motion import BoxFilter, box_overlap
+from masklet.tracking.policies.base import (
+    PROMPT_FRAMES,
+    Choice,
+    Moment,
+    Offer,
+    PastFrame,
+    Policy,
+    Selection,
+    State,
+    latest,
+    reachable_prompts,
+    select_pointers,
+    select_prompts,
+)
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
     from masklet.results import Scores
+    from masklet.tracking.memory import MemoryBank
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What is believed about an object's motion: the filter, and how many good frames it has seen in a row."""
+
+    filter: BoxFilter | None = None
+    stable_frames: int = 0
+
+    def pack(self) -> State:
+        """As 8-byte floats: the count, then the filter's mean and covariance if there is one."""
+        known = () if self.filter is None else (self.filter.mean, self.filter.covariance.ravel())
+        return np.concatenate(([self.stable_frames], *known)).astype("<f8").tobytes()
+
+    @classmethod
+    def unpack(cls, state: State) -> Motion:
+        """The reverse of `pack`; no bytes are no belief. Raises ValueError for others."""
+        numbers = np.frombuffer(state, "<f8").astype(np.float64)
+        if len(numbers) not in (0, 1, 1 + 8 + 64) or not np.isfinite(numbers).all():
+            raise ValueError("what is believed about motion is damaged")
+        if not len(numbers):
+            return cls()
+        known = BoxFilter(numbers[1:9], numbers[9:].reshape(8, 8)) if len(numbers) > 1 else None
+        return cls(known, int(numbers[0]))
 
 
 class Samurai(Policy):
     """The published policy with the published defaults."""
 
     name: ClassVar[str] = "samurai"
+    title: ClassVar[str] = "SAMURAI (motion-aware)"
     description: ClassVar[str] = "weighs motion, and remembers good frames only"
 
     kf_score_weight: Share = setting(
@@ -35,6 +75,7 @@ class Samurai(Policy):
     memory_bank_kf_score_threshold: Share = setting(
         0.0, "Memory motion score", "Motion score above which a frame is remembered."
     )
+    max_prompt_frames: Count | None = PROMPT_FRAMES
 
     @classmethod
     def defaults(cls, spec: ModelSpec) -> dict[str, Any]:
@@ -44,47 +85,65 @@ class Samurai(Policy):
     def presence_threshold(self) -> float:
         return self.min_obj_score_logits
 
-    def choose(self, ious: Sequence[float], box_of: Callable[[int], Box | None], motion: MotionState) -> Choice:
-        best = int(np.argmax(ious))
-        if motion.filter is None or motion.stable_frames == 0:
-            box = box_of(best)
-            if box is None:  # nothing to start from in an empty mask: wait for one that shows the object
-                waiting = MotionState(None if motion.filter is None else motion.filter.predict(), 0)
-                return Choice(best, waiting, None, tuple(ious))
-            return Choice(best, MotionState(BoxFilter.start(box), 1), None, tuple(ious))
-
-        expected = motion.filter.predict()
+    def choose(self, offers: Sequence[Offer], bank: MemoryBank, state: State, at: Moment) -> Choice:
+        motion, offer = Motion.unpack(state), offers[0]
+        ious, box_of, best = offer.ious, offer.box_of, int(np.argmax(offer.ious))
+        expected = None if motion.filter is None else motion.filter.predict()
+        expected_box = None if expected is None else expected.box_xyxy
         scores: tuple[float, ...] | None = None
-        final = tuple(ious)
+        final = ious
+
+        def chosen(belief: BoxFilter | None, stable_frames: int) -> Choice:
+            return Choice(((0, best),), Motion(belief, stable_frames).pack(), final, scores, expected_box)
+
+        if expected is None or expected_box is None or motion.stable_frames == 0:
+            box = box_of(best)
+            # There is nothing to start from in an empty mask: wait for one that shows the object.
+            return chosen(expected, 0) if box is None else chosen(BoxFilter.start(box), 1)
         settled = motion.stable_frames >= self.stable_frames_threshold
         if settled:
             boxes = [box_of(i) for i in range(len(ious))]
-            scores = tuple(0.0 if box is None else box_overlap(expected.box_xyxy, box) for box in boxes)
+            scores = tuple(0.0 if box is None else box_overlap(expected_box, box) for box in boxes)
             weight = self.kf_score_weight
             final = tuple(weight * score + (1 - weight) * iou for score, iou in zip(scores, ious, strict=True))
             best = int(np.argmax(final))
-
         good = ious[best] >= self.stable_ious_threshold if settled else ious[best] > self.stable_ious_threshold
         if not good:
-            return Choice(best, MotionState(expected, 0), scores, final)
+            return chosen(expected, 0)
         box = box_of(best)
         if box is None:  # no measurement: predict only
-            return Choice(best, MotionState(expected, motion.stable_frames), scores, final)
-        count = motion.stable_frames if settled else motion.stable_frames + 1
-        return Choice(best, MotionState(expected.update(box), count), scores, final)
+            return chosen(expected, motion.stable_frames)
+        return chosen(expected.update(box), motion.stable_frames + (not settled))
 
-    def recent(
-        self, prompts: Sequence[int], tracked: Mapping[int, Scores], frame: int, step: int, count: int
-    ) -> list[int]:
-        """The latest good frames.
+    def check_state(self, state: State) -> None:
+        Motion.unpack(state)
 
-        The frame just before is always read, whatever its scores, and even if it is a prompt frame. The frame next to
-        the first prompt is passed over, as published (its scan ends at frame 2).
+    def select(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
+        prompts = select_prompts(bank, at.frame, self.max_prompt_frames)
+        frames = [(at.num_memories - 1, memory) for memory in prompts.values()]
+        ranked = self._good_frames(bank.prompts, bank.recent_scores, at)[: at.num_memories - 1]
+        if at.frame - at.step not in ranked:
+            # The frame just before is always read, whatever its scores; it has its slot even if it is a prompt frame.
+            ranked = [at.frame - at.step, *ranked][: at.num_memories - 1]
+        for slot in range(len(ranked) - 1, -1, -1):
+            memory = latest(bank, prompts, ranked[slot])
+            if memory is not None:
+                frames.append((slot, memory))
+        return [Selection(frames, select_pointers(bank, prompts, at))]
+
+    def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
+        near = {at.frame - at.step * distance for distance in range(1, max(at.max_pointers, 2))}
+        good = self._good_frames(prompts, tracked, at)[: at.num_memories - 1]
+        return near | set(good) | reachable_prompts(prompts, at, self.max_prompt_frames)
+
+    def _good_frames(self, prompts: Iterable[int], tracked: Mapping[int, Scores], at: Moment) -> list[int]:
+        """Tracked frames behind that are good enough to be read, latest first.
+
+        The frame next to the first prompt is passed over, as published (its scan ends at frame 2).
         """
         first = next(iter(prompts), None)
-        behind = sorted((t for t in tracked if (frame - t) * step > 0), key=lambda t: -t * step)
-        good = [t for t in behind if (first is None or abs(t - first) > 1) and self._is_good(tracked[t])]
-        return (good if frame - step in good[:count] else [frame - step, *good])[:count]
+        behind = at.behind(tracked)
+        return [t for t in behind if (first is None or abs(t - first) > 1) and self._is_good(tracked[t])]
 
     def _is_good(self, scores: Scores) -> bool:
         return (
@@ -121,7 +180,11 @@ class Samurai(Policy):
         for value, least, words in (
             (seen.predicted_iou, self.memory_bank_iou_threshold, "Its predicted IoU"),
             (seen.object_score, self.memory_bank_obj_score_threshold, "Its object score"),
-            (seen.motion_score, self.memory_bank_kf_score_threshold, "Its overlap with where motion expected it"),
+            (
+                past.scores.motion_score,
+                self.memory_bank_kf_score_threshold,
+                "Its overlap with where motion expected it",
+            ),
         ):
             if value is not None and not value > least:
                 return f"{words}, {value:.2f}, is not above {least:g}."

@@ -45,7 +45,9 @@ class Views:
             image_hwc = cv2.resize(image_hwc, (small_w, small_h), interpolation=cv2.INTER_AREA)
             matrix = matrix @ scaling(width / small_w, height / small_h)
         moved = self._warp(image_hwc, matrix, cv2.INTER_LINEAR, FILL)
-        return moved if self.quarter is None else self._tiled(moved)
+        if self.quarter is None:
+            return moved
+        return np.ascontiguousarray(np.tile(moved, (2, 2, 1))[: self.size_hw[0], : self.size_hw[1]])
 
     def labels(self, t: int, labels_hw: np.ndarray) -> np.ndarray:
         """(H, W) uint8: the labels of frame t, each pixel as the source has it at its centre."""
@@ -54,11 +56,10 @@ class Views:
         moved = self._warp(labels_hw, matrix, cv2.INTER_NEAREST, (0,))
         if self.quarter is None:
             return moved
-        placed = np.zeros(self.size_hw, labels_hw.dtype)
-        rows, columns = self._quarters()[self.quarter]
-        part = placed[rows, columns]
-        part[:] = moved[: part.shape[0], : part.shape[1]]
-        return placed
+        (tile_h, tile_w), (row, column) = self._tile_hw, divmod(self.quarter, 2)
+        placed = np.zeros((2 * tile_h, 2 * tile_w), labels_hw.dtype)
+        placed[row * tile_h :, column * tile_w :][:tile_h, :tile_w] = moved
+        return np.ascontiguousarray(placed[: self.size_hw[0], : self.size_hw[1]])
 
     def _warp(self, picture: np.ndarray, matrix: np.ndarray, how: int, fill: tuple[int, ...]) -> np.ndarray:
         height, width = self._tile_hw
@@ -73,14 +74,6 @@ class Views:
         if self.quarter is None:
             return self.size_hw
         return -(-self.size_hw[0] // 2), -(-self.size_hw[1] // 2)
-
-    def _quarters(self) -> list[tuple[slice, slice]]:
-        (height, width), (tile_h, tile_w) = self.size_hw, self._tile_hw
-        rows, columns = (slice(0, tile_h), slice(tile_h, height)), (slice(0, tile_w), slice(tile_w, width))
-        return [(row, column) for row in rows for column in columns]
-
-    def _tiled(self, tile: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(np.tile(tile, (2, 2, 1))[: self.size_hw[0], : self.size_hw[1]])
 
 
 def draw_views(

@@ -8,14 +8,14 @@ a "track_id" or "instance_id"), which is what `masklet export coco` writes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.training.footage.jsons import packed, read_document, to_mask
+from masklet.training.footage.jsons import expecting, packed, read_document, to_masks
 from masklet.training.footage.videos import PictureFootage
 
 TRACK_KEYS = ("track_id", "instance_id")
@@ -34,27 +34,23 @@ class CocoVideo(PictureFootage):
         path: Path,
         pictures: Sequence[Path],
         size_hw: tuple[int, int],
-        segmentations: dict[int, dict[int, Any]],
+        segmentations: Iterable[tuple[int, int, Any]],
         names: dict[int, str],
     ) -> None:
-        """`segmentations` holds run lengths or polygons by frame and object, `names` the objects' categories."""
+        """`segmentations` gives frame, object, and run lengths or polygons; `names` the objects' categories."""
         super().__init__(name, path, pictures)
-        self._size_hw = size_hw
-        self._segmentations = segmentations
-        self._names = names
+        self._size_hw, self._names = size_hw, names
+        self._segmentations: dict[int, dict[int, Any]] = {}
+        for index, number, segmentation in segmentations:
+            self._segmentations.setdefault(index, {})[number] = packed(segmentation)
 
     @property
     def annotated(self) -> Sequence[int]:
         return range(len(self))
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
-        found = {}
-        for object_id, segmentation in self._segmentations.get(index, {}).items():
-            where = f"{self.path}: object {object_id} on frame {index} of {self.name}"
-            mask = to_mask(segmentation, self._size_hw, where)
-            if mask.any():
-                found[object_id] = mask
-        return found
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        where = f"{self.path}: object {{}} on frame {index} of {self.name}"
+        return to_masks(self._segmentations.get(index, {}), self._size_hw, where)
 
     def object_name(self, object_id: int) -> str:
         return self._names.get(object_id, super().object_name(object_id))
@@ -63,7 +59,7 @@ class CocoVideo(PictureFootage):
 def load_videos(path: Path) -> list[CocoVideo]:
     """The annotated videos of a YouTube-VIS file. Raises InputError for another file, or where pictures are missing."""
     document = read_document(path)
-    try:
+    with expecting(path, "COCO video JSON (as of YouTube-VIS)"):
         categories = _categories(document)
         annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in document.get("annotations") or ():
@@ -74,32 +70,33 @@ def load_videos(path: Path) -> list[CocoVideo]:
             return []
         folder = _folder_of(path, [str(video["file_names"][0]) for video in videos])
         return [_video_of(path, folder, video, annotations[video["id"]], categories) for video in videos]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not COCO video JSON (as of YouTube-VIS): {error!r}") from error
 
 
 def _video_of(
     path: Path, folder: Path, video: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[Any, str]
 ) -> CocoVideo:
     pictures = [folder / str(name) for name in video["file_names"]]
-    by_frame: dict[int, dict[int, Any]] = defaultdict(dict)
-    names = {}
-    for number, annotation in enumerate(annotations, start=1):
-        segmentations = annotation["segmentations"]
-        if len(segmentations) != len(pictures):
+    for annotation in annotations:
+        if len(annotation["segmentations"]) != len(pictures):
             raise InputError(
-                f"{path}: annotation {annotation.get('id')} has {len(segmentations)} segmentations, but its video "
-                f"{video['id']} has {len(pictures)} frames"
+                f"{path}: annotation {annotation.get('id')} has {len(annotation['segmentations'])} segmentations, but "
+                f"its video {video['id']} has {len(pictures)} frames"
             )
-        names[number] = categories.get(annotation.get("category_id"), f"object {number}")
-        for index, segmentation in enumerate(segmentations):
-            if segmentation:
-                by_frame[index][number] = packed(segmentation)
+    numbered = dict(enumerate(annotations, start=1))
+    names = {number: _category(annotation, number, categories) for number, annotation in numbered.items()}
+    segmentations = (
+        (index, number, segmentation)
+        for number, annotation in numbered.items()
+        for index, segmentation in enumerate(annotation["segmentations"])
+        if segmentation
+    )
     name = str(video.get("name") or Path(str(video["file_names"][0])).parent.as_posix())
     size_hw = int(video["height"]), int(video["width"])
-    return CocoVideo(name if name != "." else str(video["id"]), path, pictures, size_hw, dict(by_frame), names)
+    return CocoVideo(name if name != "." else str(video["id"]), path, pictures, size_hw, segmentations, names)
+
+
+def _category(annotation: dict[str, Any], number: int, categories: dict[Any, str]) -> str:
+    return categories.get(annotation.get("category_id"), f"object {number}")
 
 
 def load_tracks(path: Path) -> list[CocoVideo]:
@@ -108,7 +105,7 @@ def load_tracks(path: Path) -> list[CocoVideo]:
     Raises InputError for a file that isn't one, or whose pictures are not found.
     """
     document = read_document(path)
-    try:
+    with expecting(path, "COCO instance JSON with tracks"):
         categories = _categories(document)
         key = next(
             (key for key in TRACK_KEYS if any(key in annotation for annotation in document["annotations"])), None
@@ -133,22 +130,17 @@ def load_tracks(path: Path) -> list[CocoVideo]:
             name = path.parent.name if number is None else called.get(number, str(number))
             images.sort(key=_order)
             pictures = [folder / str(image["file_name"]) for image in images]
-            segmentations: dict[int, dict[int, Any]] = {}
-            names: dict[int, str] = {}
-            for index, image in enumerate(images):
-                segmentations[index] = {}
-                for annotation in by_image[image["id"]]:
-                    track = int(annotation[key])
-                    segmentations[index][track] = packed(annotation["segmentation"])
-                    names[track] = categories.get(annotation.get("category_id"), f"object {track}")
-            if names:
+            found = [
+                (index, int(annotation[key]), annotation)
+                for index, image in enumerate(images)
+                for annotation in by_image[image["id"]]
+            ]
+            if found:
+                names = {track: _category(annotation, track, categories) for _, track, annotation in found}
                 size_hw = int(images[0]["height"]), int(images[0]["width"])
+                segmentations = ((index, track, annotation["segmentation"]) for index, track, annotation in found)
                 videos.append(CocoVideo(name, path, pictures, size_hw, segmentations, names))
         return videos
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not COCO instance JSON with tracks: {error!r}") from error
 
 
 def _order(image: dict[str, Any]) -> tuple[int, str]:

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -83,26 +84,20 @@ class Footage:
         for path in given:
             self.videos += find_videos(Path(path).expanduser(), self.settings, layout, split)
         _make_names_unique(self.videos)
-        self._by_name = {video.name: video for video in self.videos}
 
     def __repr__(self) -> str:
         return f"<Footage: {len(self.videos)} videos, seed {self.seed}>"
 
     def __iter__(self) -> Iterator[FootageClip]:
-        number = 0
-        while True:
-            yield self.clip(number)
-            number += 1
+        return map(self.clip, count())
 
     def video(self, name: str) -> FootageVideo:
         """A video by its name. Raises InputError."""
-        found = self._by_name.get(name)
-        if found is None:
-            some = ", ".join(list(self._by_name)[:8])
-            raise InputError(
-                f"there is no video '{name}' in this footage; there are {some}{' …' * (len(self.videos) > 8)}"
-            )
-        return found
+        for video in self.videos:
+            if video.name == name:
+                return video
+        some = ", ".join(video.name for video in self.videos[:8])
+        raise InputError(f"there is no video '{name}' in this footage; there are {some}{' …' * (len(self.videos) > 8)}")
 
     def divided(self, share: float = 0.1) -> tuple[Footage, Footage]:
         """Videos to learn from, and others (about this share, at least one) to validate on.
@@ -120,11 +115,10 @@ class Footage:
                 "Add another one, or validate on other data."
             )
         ordered = sorted(self.videos, key=lambda video: (zlib.crc32(video.name.encode()), video.name))
-        count = min(max(1, round(share * len(ordered))), len(ordered) - 1)
-        held = {video.name for video in ordered[:count]}
-        return self._of([v for v in self.videos if v.name not in held]), self._of(
-            [self._by_name[n] for n in sorted(held)]
-        )
+        held = ordered[: min(max(1, round(share * len(ordered))), len(ordered) - 1)]
+        names = {video.name for video in held}
+        learned = [video for video in self.videos if video.name not in names]
+        return self._of(learned), self._of(sorted(held, key=lambda video: video.name))
 
     def changed(self, seed: int | None = None, **settings: Any) -> Footage:
         """The same videos as other clips: another seed, or other settings such as `frames=8, height=512, width=512`.
@@ -138,7 +132,7 @@ class Footage:
 
     def _of(self, videos: list[FootageVideo]) -> Footage:
         part = copy.copy(self)
-        part.videos, part._by_name, part.damaged = videos, {video.name: video for video in videos}, {}
+        part.videos, part.damaged = videos, {}
         return part
 
     def check(self, most: int | None = None) -> None:
@@ -201,37 +195,22 @@ class Footage:
         shown = list(first)
         rng.shuffle(shown)
         annotated = frozenset(video.annotated)
-        masks_t: list[dict[int, np.ndarray] | None] = []
-        known: dict[int, dict[int, np.ndarray]] = {indices[0]: video.masks(indices[0])}
-        for index in indices:
-            if index in annotated and index not in known:
-                known[index] = video.masks(index)
-            masks_t.append(known.get(index))
+        known = {index: video.masks(index) for index in dict.fromkeys(indices) if index in annotated}
         object_ids = _apart(video, shown, known, settings.objects)
         pictures = video.read(indices)
-        images = [pictures[index] for index in indices]
         for index, masks in known.items():
             video.check_sizes(index, pictures[index], masks)
         # what is known of only some of the objects is not known
-        annotated_t = np.array(
-            [
-                masks is not None and not video.unknown(i) & set(object_ids)
-                for i, masks in zip(indices, masks_t, strict=True)
-            ]
-        )
+        annotated_t = np.array([i in known and not video.unknown(i) & set(object_ids) for i in indices])
         numbers = {object_id: label for label, object_id in enumerate(object_ids, start=1)}
-        maps = [
-            None if masks is None else _numbered(masks, numbers, image.shape[:2])
-            for masks, image in zip(masks_t, images, strict=True)
-        ]
-        assert maps[0] is not None
-        views = self._views(rng, maps[0], len(object_ids))
+        maps = {index: _numbered(masks, numbers, pictures[index].shape[:2]) for index, masks in known.items()}
+        views = self._views(rng, maps[indices[0]], len(object_ids))
         colours = draw_colours(rng, settings, len(indices))
-        size_hw = settings.height, settings.width
-        frames_thwc = np.stack([colours.apply(t, views.image(t, image)) for t, image in enumerate(images)])
-        labels_thw = np.stack(
-            [np.zeros(size_hw, np.uint8) if m is None else views.labels(t, m) for t, m in enumerate(maps)]
-        )
+        frames_thwc = np.stack([colours.apply(t, views.image(t, pictures[i])) for t, i in enumerate(indices)])
+        labels_thw = np.zeros((len(indices), settings.height, settings.width), np.uint8)
+        for t, index in enumerate(indices):
+            if index in maps:
+                labels_thw[t] = views.labels(t, maps[index])
         kept, table = _visible(labels_thw[0], len(object_ids))
         if not kept:
             return None

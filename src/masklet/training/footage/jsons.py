@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
+@contextmanager
+def expecting(path: Path, what: str) -> Iterator[None]:
+    """Raises InputError where a document turns out not to be `what` while it is read."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(f"{path} is not {what}: {error!r}") from error
+
+
 def packed(segmentation: Any) -> Any:
     """A segmentation as it was, with long lists of run lengths as arrays: an eighth of the memory."""
     if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
@@ -34,14 +46,18 @@ def packed(segmentation: Any) -> Any:
     return segmentation
 
 
-def to_mask(segmentation: Any, size_hw: tuple[int, int], where: str) -> np.ndarray:
-    """(H, W) bool of run lengths (their own size) or polygons (of `size_hw`).
+def to_masks(segmentations: Mapping[int, Any], size_hw: tuple[int, int], where: str) -> dict[int, np.ndarray]:
+    """(H, W) bool by object of run lengths (their own size) or polygons (of `size_hw`).
 
-    Raises InputError for damaged ones, naming `where`.
+    Raises InputError for damaged ones, naming `where`, which has a place for the object.
     """
-    try:
-        if isinstance(segmentation, Mapping):
-            return rle.decode(segmentation)
-        return polygons.from_coco(segmentation, *size_hw)
-    except (InputError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: the segmentation can't be used: {error}") from error
+    found = {}
+    for object_id, segmentation in segmentations.items():
+        try:
+            if isinstance(segmentation, Mapping):
+                found[object_id] = rle.decode(segmentation)
+            else:
+                found[object_id] = polygons.from_coco(segmentation, *size_hw)
+        except (InputError, TypeError, ValueError) as error:
+            raise InputError(f"{where.format(object_id)}: the segmentation can't be used: {error}") from error
+    return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.training.footage import coco, projects, sav
+from masklet.training.footage.jsons import read_document
 from masklet.training.footage.settings import FootageSettings
-from masklet.training.footage.videos import FootageVideo, LabelMapVideo, ObjectFolderVideo
+from masklet.training.footage.videos import FootageVideo, SequenceVideo
 
 _JSON_HEAD = 1 << 20
 _MASKS_LOOKED_AT = 50  # the first ones may be empty
@@ -153,88 +154,57 @@ def _recognise_json(path: Path) -> str:
         return "coco-video"
     if b'"images"' in head or b'"segmentation"' in head:
         return "coco-tracks"
-    if not whole:  # the telling entries come later
-        keys = coco.read_document(path).keys()
-        if "videos" in keys and "images" not in keys:
-            return "coco-video"
-        if "images" in keys:
-            return "coco-tracks"
-    else:
-        try:
-            json.loads(head)
-        except ValueError as error:
-            raise InputError(f"{path} can't be read as JSON: {error}") from error
+    keys = read_document(path).keys()
+    if not whole and keys & {"videos", "images"}:  # the telling entries come later
+        return "coco-tracks" if "images" in keys else "coco-video"
     raise InputError(
         f"{path} is neither COCO video JSON (videos with file_names), nor COCO JSON with tracks (images, annotations "
         "with track_id), nor an annotation of SA-V (masklet)"
     )
 
 
-def _benchmark(name: str) -> Callable[[Path, str | None, FootageSettings], list[FootageVideo]]:
+def _benchmark(name: str, path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
     """Videos of label maps or of a folder per object, as the benchmark's own reader finds them."""
+    from masklet.evaluation import MaskDataset, open_layout
 
-    def load(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
-        from masklet.evaluation.layouts import open_layout
-        from masklet.evaluation.layouts.base import LabelMapSequence
-        from masklet.evaluation.layouts.sav import ObjectFolderSequence
-
-        base = _base(path, split)
-        videos: list[FootageVideo] = []
-        for sequence in open_layout(name, base, split if base == path else None).sequences:
-            if isinstance(sequence, LabelMapSequence) and sequence.annotated:
-                videos.append(LabelMapVideo(sequence, base))
-            elif isinstance(sequence, ObjectFolderSequence):
-                videos.append(ObjectFolderVideo(sequence, base))
-        return videos
-
-    return load
+    base = _base(path, split)
+    dataset = open_layout(name, base, split if base == path else None)
+    assert isinstance(dataset, MaskDataset)
+    return [SequenceVideo(sequence, base) for sequence in dataset.sequences if sequence.annotated]
 
 
-def _json_files(
-    name: str,
-    loader: Callable[[Path], list[coco.CocoVideo]],
-) -> Callable[[Path, str | None, FootageSettings], list[FootageVideo]]:
-    def load(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
-        base = _base(path, split) if path.is_dir() else path
-        files = [path] if path.is_file() else _documents(base) or _documents(path)
-        if len(files) > 1:
-            files = [file for file in files if _layout_of(file) == name]
-            files = [file for file in files if split and split in file.stem] or files
-        if not files:
-            raise InputError(f"{path} holds no JSON file of annotations")
-        return [video for file in files for video in loader(file)]
-
-    return load
+def _coco(name: str, path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
+    files = [path] if path.is_file() else _documents(_base(path, split)) or _documents(path)
+    if len(files) > 1:
+        files = [file for file in files if _layout_of(file) == name]
+        files = [file for file in files if split and split in file.stem] or files
+    if not files:
+        raise InputError(f"{path} holds no JSON file of annotations")
+    load = coco.load_videos if name == "coco-video" else coco.load_tracks
+    return [video for file in files for video in load(file)]
 
 
+def _sav_json(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
+    return list(sav.find_videos(path, settings.masklets))
+
+
+def _projects(path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
+    return list(projects.find_projects(path, settings.tracked, settings.least_predicted_iou))
+
+
+_DAVIS = "JPEGImages/<video>, Annotations/<video> with numbers as pixels"
 FOOTAGE_LAYOUTS: dict[str, FootageLayout] = {
-    layout.name: layout
-    for layout in (
-        FootageLayout(
-            "davis", "JPEGImages/<video>, Annotations/<video> with numbers as pixels", _benchmark("davis2017")
-        ),
-        FootageLayout("davis2016", "the same, all that isn't black is one object", _benchmark("davis2016")),
-        FootageLayout("youtube-vos", "the same with meta.json", _benchmark("youtube-vos")),
-        FootageLayout("mose", "the same; 255 is an object's number", _benchmark("mose")),
-        FootageLayout("lvos", "the same with <split>_meta.json", _benchmark("lvos")),
-        FootageLayout("sav", "JPEGImages_24fps/<video>, Annotations_6fps/<video>/<object>", _benchmark("sav")),
-        FootageLayout(
-            "sav-json",
-            "<id>.mp4 with <id>_manual.json and <id>_auto.json",
-            lambda path, split, settings: list(sav.find_videos(path, settings.masklets)),
-        ),
-        FootageLayout(
-            "coco-video", "YouTube-VIS JSON: videos with file_names", _json_files("coco-video", coco.load_videos)
-        ),
-        FootageLayout(
-            "coco-tracks", "COCO JSON: images, annotations with track_id", _json_files("coco-tracks", coco.load_tracks)
-        ),
-        FootageLayout(
-            "projects",
-            "*.masklet files",
-            lambda path, split, settings: list(
-                projects.find_projects(path, settings.tracked, settings.least_predicted_iou)
-            ),
-        ),
+    name: FootageLayout(name, description, load)
+    for name, description, load in (
+        ("davis", _DAVIS, partial(_benchmark, "davis2017")),
+        ("davis2016", "the same, all that isn't black is one object", partial(_benchmark, "davis2016")),
+        ("youtube-vos", "the same with meta.json", partial(_benchmark, "youtube-vos")),
+        ("mose", "the same; 255 is an object's number", partial(_benchmark, "mose")),
+        ("lvos", "the same with <split>_meta.json", partial(_benchmark, "lvos")),
+        ("sav", "JPEGImages_24fps/<video>, Annotations_6fps/<video>/<object>", partial(_benchmark, "sav")),
+        ("sav-json", "<id>.mp4 with <id>_manual.json and <id>_auto.json", _sav_json),
+        ("coco-video", "YouTube-VIS JSON: videos with file_names", partial(_coco, "coco-video")),
+        ("coco-tracks", "COCO JSON: images, annotations with track_id", partial(_coco, "coco-tracks")),
+        ("projects", "*.masklet files", _projects),
     )
 }

@@ -86,19 +86,15 @@ class ProjectVideo(MediaVideo):
     def unknown(self, index: int) -> frozenset[int]:
         return frozenset(number for number, frames in self._labels.trusted.items() if index not in frames)
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
         labels, found = self._labels, {}
         for object_id, frames in labels.trusted.items():
             if index not in frames:
                 continue
-            given = labels.given.get((index, object_id))
-            if given is None:
-                record = labels.project.mask(index, object_id)
-                mask = None if record is None else record.mask
-            else:
-                mask = rle.decode(given)
-            if mask is not None and mask.any():
-                found[object_id] = mask
+            if (given := labels.given.get((index, object_id))) is not None:
+                found[object_id] = rle.decode(given)
+            elif (record := labels.project.mask(index, object_id)) is not None:
+                found[object_id] = record.mask
         return found
 
     def object_name(self, object_id: int) -> str:

@@ -5,6 +5,7 @@ Files are opened when a clip of them is asked for: there are 50,000 videos.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.training.footage.handles import kept_open
-from masklet.training.footage.jsons import read_document, to_mask
+from masklet.training.footage.jsons import expecting, read_document, to_masks
 from masklet.training.footage.videos import MediaVideo
 
 if TYPE_CHECKING:
@@ -51,14 +52,9 @@ class SavVideo(MediaVideo):
     def annotated(self) -> Sequence[int]:
         return sorted(self._masklets.by_frame)
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
-        found = {}
-        for object_id, segmentation in self._masklets.by_frame[index].items():
-            where = f"{self.path}: masklet {object_id} on frame {index}"
-            mask = to_mask(segmentation, self._masklets.size_hw, where)
-            if mask.any():
-                found[object_id] = mask
-        return found
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        where = f"{self.path}: masklet {{}} on frame {index}"
+        return to_masks(self._masklets.by_frame[index], self._masklets.size_hw, where)
 
     def object_name(self, object_id: int) -> str:
         kind = "automatic" if object_id >= _AUTO_IDS else "manual"
@@ -78,7 +74,7 @@ class SavVideo(MediaVideo):
         count, size_hw = 0, (0, 0)
         for kind, path in self._documents.items():
             document = read_document(path)
-            try:
+            with expecting(path, "an annotation of SA-V"):
                 frames = document["masklet"]
                 count = int(document["video_frame_count"])
                 size_hw = int(document["video_height"]), int(document["video_width"])
@@ -90,8 +86,6 @@ class SavVideo(MediaVideo):
                     if place * every < count:
                         found = {first + ids[n]: run_lengths for n, run_lengths in enumerate(objects) if run_lengths}
                         merged.setdefault(place * every, {}).update(found)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise InputError(f"{path} is not an annotation of SA-V: {error!r}") from error
         return _Masklets(count, size_hw, merged)
 
 
@@ -108,22 +102,19 @@ def find_videos(root: Path, masklets: str) -> list[SavVideo]:
 
     Raises InputError where videos are missing.
     """
+    find, name = root.rglob, "*"
     if root.is_file():
-        name = root.stem.removesuffix("_manual").removesuffix("_auto")
-        files = [path for kind in KINDS if (path := root.with_name(f"{name}_{kind}.json")).is_file()]
-    else:
-        files = sorted(path for kind in KINDS for path in root.rglob(f"*_{kind}.json"))
+        find, name = root.parent.glob, glob.escape(root.stem.removesuffix("_manual").removesuffix("_auto"))
+    files = {kind: sorted(find(f"{name}_{kind}.json")) for kind in KINDS}
     kinds = KINDS if masklets == "both" else (masklets,)
     found: dict[Path, dict[str, Path]] = {}
     for kind in kinds:
-        for path in files:
-            if path.stem.endswith(f"_{kind}"):
-                video = path.with_name(path.stem.removesuffix(f"_{kind}") + ".mp4")
-                found.setdefault(video, {})[kind] = path
+        for path in files[kind]:
+            found.setdefault(path.with_name(path.stem.removesuffix(f"_{kind}") + ".mp4"), {})[kind] = path
     if not found:
         raise InputError(
             f"{root} holds no {' or '.join(f'*_{kind}.json' for kind in kinds)} of SA-V"
-            + (f"; it has others: leave masklets={masklets!r} out" if files else "")
+            + (f"; it has others: leave masklets={masklets!r} out" if any(files.values()) else "")
         )
     missing = [video for video in found if not video.is_file()]
     if missing:

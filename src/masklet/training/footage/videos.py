@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,7 @@ import numpy as np
 from masklet.errors import InputError, MediaError
 
 if TYPE_CHECKING:
-    from masklet.evaluation.layouts.base import LabelMapSequence
-    from masklet.evaluation.layouts.sav import ObjectFolderSequence
+    from masklet.evaluation.layouts import MaskSequence
     from masklet.media import MediaReader
 
 _FAR = 32  # frames; further apart, finding the place anew is quicker than decoding on
@@ -57,11 +55,15 @@ class FootageVideo(ABC):
     def annotated(self) -> Sequence[int]:
         """Indices of the annotated frames, rising."""
 
-    @abstractmethod
     def masks(self, index: int) -> dict[int, np.ndarray]:
         """Masks of the objects that are visible on an annotated frame, (H, W) bool by object id. An object without a
         mask isn't visible, unless it is `unknown`.
         """
+        return {object_id: mask for object_id, mask in self.known_masks(index).items() if mask.any()}
+
+    @abstractmethod
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        """All masks of an annotated frame, also empty ones."""
 
     def unknown(self, index: int) -> frozenset[int]:
         """Objects of which it isn't known whether and where they are on this annotated frame."""
@@ -144,42 +146,23 @@ class PictureFootage(FootageVideo):
         return images
 
 
-class LabelMapVideo(PictureFootage):
-    """DAVIS, YouTube-VOS, MOSE, LVOS: label maps, as the benchmarks' reader finds them."""
+class SequenceVideo(PictureFootage):
+    """A video of DAVIS, YouTube-VOS, MOSE, LVOS or SA-V's val and test, as the benchmarks' reader finds it."""
 
-    def __init__(self, sequence: LabelMapSequence, path: Path) -> None:
+    def __init__(self, sequence: MaskSequence, path: Path) -> None:
         super().__init__(sequence.name, path, sequence.image_paths())
         self._sequence = sequence
+        self.exclusive = sequence.exclusive
 
     @property
     def annotated(self) -> Sequence[int]:
         return self._sequence.annotated
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
-        labels = self._sequence.labels(index)
-        return {object_id: labels == object_id for object_id in self._sequence.object_ids(index)}
-
-
-class ObjectFolderVideo(PictureFootage):
-    """SA-V val and test: a folder of masks per object, which may overlap, as the benchmark's reader finds them."""
-
-    exclusive = False
-
-    def __init__(self, sequence: ObjectFolderSequence, path: Path) -> None:
-        super().__init__(sequence.name, path, sequence.image_paths())
-        self._sequence = sequence
-
-    @cached_property
-    def annotated(self) -> Sequence[int]:
-        return sorted(set().union(*self._sequence.annotated.values()))
-
     def unknown(self, index: int) -> frozenset[int]:
-        return frozenset(i for i, frames in self._sequence.annotated.items() if index not in frames)
+        return self._sequence.unknown(index)
 
-    def masks(self, index: int) -> dict[int, np.ndarray]:
-        known = (i for i, frames in self._sequence.annotated.items() if index in frames)
-        found = {object_id: self._sequence.truth(index, object_id) for object_id in known}
-        return {object_id: mask for object_id, mask in found.items() if mask.any()}
+    def known_masks(self, index: int) -> dict[int, np.ndarray]:
+        return {number: self._sequence.truth(index, number) for number in self._sequence.object_ids(index)}
 
 
 def _runs(wanted: Sequence[int]) -> list[list[int]]:

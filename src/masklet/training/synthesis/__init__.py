@@ -7,9 +7,8 @@ for clip in ClipGenerator(wardrobe, ClipSettings(frames=5, height=256, width=256
 
 from __future__ import annotations
 
-from masklet.training.synthesis.actors import Wardrobe
 from masklet.training.synthesis.clips import Clip, ClipGenerator, ClipSettings
 from masklet.training.synthesis.preview import contact_sheet
-from masklet.training.synthesis.sources import Pictures
+from masklet.training.synthesis.sources import Pictures, Wardrobe
 
 __all__ = ["Clip", "ClipGenerator", "ClipSettings", "Pictures", "Wardrobe", "contact_sheet"]

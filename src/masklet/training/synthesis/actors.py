@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,20 +13,11 @@ from masklet.training.synthesis.parts import Actor, Bend, Part, flat_actor, prem
 from masklet.training.synthesis.paths import Rng, chance, wobble
 from masklet.training.synthesis.puppets import puppet
 from masklet.training.synthesis.shapes import random_shape
-from masklet.training.synthesis.sources import Pictures
+from masklet.training.synthesis.sources import Wardrobe
 from masklet.training.synthesis.textures import piece_of, surface
 
 _SHAPE_SIDE = 256
 _GREY = np.array([[0.299, 0.587, 0.114]], np.float32)
-
-
-@dataclass(frozen=True)
-class Wardrobe:
-    """The pictures that clips are made of. Without cut-outs every object is a shape or a puppet."""
-
-    cutouts: Pictures | None = None
-    photos: Pictures | None = None
-    textures: Pictures | None = None
 
 
 def cast(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
@@ -39,8 +30,8 @@ def cast(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
     if which < 0.6:
         return assembly(rng, frames, wardrobe)
     if which < 0.8:
-        return puppet(rng, frames, wardrobe.photos, wardrobe.textures, wardrobe.cutouts)
-    shape = random_shape(rng, _SHAPE_SIDE, wardrobe.photos, wardrobe.textures)
+        return puppet(rng, frames, wardrobe)
+    shape = random_shape(rng, _SHAPE_SIDE, wardrobe)
     return flat_actor([shape], np.zeros(frames, int), "shape", _maybe_bend(rng, frames))
 
 
@@ -98,7 +89,7 @@ def assembly(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
         if chance(rng, 0.7):
             picture = dressed(rng, pictures.read(pictures.pick(rng)), wardrobe)
         else:
-            picture = random_shape(rng, _SHAPE_SIDE, wardrobe.photos, wardrobe.textures)
+            picture = random_shape(rng, _SHAPE_SIDE, wardrobe)
         height, width = picture.shape[:2]
         size = rng.uniform(0.6, 0.8) if number == 0 else rng.uniform(0.25, 0.6)
         hinge = np.array([0.0, 0.0]) if number == 0 else rng.uniform(-0.3, 0.3, 2)
@@ -127,7 +118,7 @@ def _dresser(rng: Rng, wardrobe: Wardrobe) -> Callable[[np.ndarray], np.ndarray]
     saturation, gain = float(rng.uniform(0.35, 1.1)), float(rng.uniform(0.7, 1.15))
     tint = rng.normal(1, 0.08, 3).astype(np.float32)
     hue = rng.uniform(-90, 90) if chance(rng, 0.25) else 0.0
-    covering = surface(rng, 192, 192, wardrobe.photos, wardrobe.textures) if chance(rng, 0.4) else None
+    covering = surface(rng, 192, 192, wardrobe) if chance(rng, 0.4) else None
     thickness = rng.uniform(0.25, 0.85)
     mirrored = chance(rng, 0.5)
     side_light = (rng.normal(0, 0.35, 2) if chance(rng, 0.4) else np.zeros(2)).tolist()
@@ -155,7 +146,7 @@ def _dresser(rng: Rng, wardrobe: Wardrobe) -> Callable[[np.ndarray], np.ndarray]
 
 def camouflaged(rng: Rng, background: np.ndarray, frames: int) -> Actor:
     """A shape cut out of the background's own surface: only its edge and its motion give it away."""
-    shape = random_shape(rng, _SHAPE_SIDE, None, None)
+    shape = random_shape(rng, _SHAPE_SIDE, Wardrobe())
     height, width = shape.shape[:2]
     colours = piece_of(rng, background, height, width)
     return flat_actor(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from itertools import count
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from pydantic import Field
 
 from masklet.settings import CheckedSettings, Count, Share, Span
-from masklet.training.synthesis.actors import Wardrobe, camouflaged, cast, look_alike
+from masklet.training.synthesis.actors import camouflaged, cast, look_alike
 from masklet.training.synthesis.compositor import Canvas, Layer, project, smeared, streak
 from masklet.training.synthesis.geometry import move, scaling, translation
 from masklet.training.synthesis.grading import Grade
 from masklet.training.synthesis.parts import Actor
 from masklet.training.synthesis.paths import Rng, chance
+from masklet.training.synthesis.sources import Wardrobe
 from masklet.training.synthesis.staging import (
     Staged,
     bars,
@@ -75,6 +77,11 @@ class Clip:
     number: int = 0
     annotated_t: np.ndarray | None = None
 
+    @property
+    def known_t(self) -> np.ndarray:
+        """(T,) bool, on which frames the labels say something."""
+        return np.ones(len(self.frames_thwc), bool) if self.annotated_t is None else self.annotated_t
+
     def mask(self, object_id: int) -> np.ndarray:
         """(T, H, W) bool."""
         return self.labels_thw == object_id
@@ -99,11 +106,12 @@ class ClipGenerator:
         self.settings = settings or ClipSettings()
         self.seed = seed
 
+    def changed(self, seed: int, **settings: Any) -> ClipGenerator:
+        """The same pictures as other clips: another seed, other settings such as `frames=8, height=512, width=512`."""
+        return ClipGenerator(self.wardrobe, self.settings.changed(**settings), seed)
+
     def __iter__(self) -> Iterator[Clip]:
-        number = 0
-        while True:
-            yield self.clip(number)
-            number += 1
+        return map(self.clip, count())
 
     def clip(self, number: int) -> Clip:
         """The clip of this number (0 or more). Its first object is visible in its first frame."""
@@ -189,14 +197,14 @@ class ClipGenerator:
             if behaviour == "stay hidden for a while" and frames > 2:
                 front.append(hiding_occluder(rng, self._cover(rng), staged, frames, size_hw))
         if chance(rng, 0.18):
-            coat = surface(rng, 192, 48, self.wardrobe.photos, self.wardrobe.textures)
+            coat = surface(rng, 192, 48, self.wardrobe)
             front.append(bars(rng, coat, frames, size_hw))
         return objects, front
 
     def _cover(self, rng: Rng) -> Actor:
         if chance(rng, 0.5):
             return cast(rng, self.settings.frames, self.wardrobe)
-        coat = surface(rng, 160, 160, self.wardrobe.photos, self.wardrobe.textures)
+        coat = surface(rng, 160, 160, self.wardrobe)
         return cover_actor(rng, coat, self.settings.frames)
 
     # ------------------------------------------------------------------------------------------ backdrop
@@ -209,7 +217,7 @@ class ClipGenerator:
             picture = wardrobe.photos.read(wardrobe.photos.pick(rng))
             backdrop = piece_of(rng, picture, height, width, least=0.45)
         else:
-            backdrop = surface(rng, height, width, wardrobe.photos, wardrobe.textures)
+            backdrop = surface(rng, height, width, wardrobe)
         if chance(rng, 0.2):
             reach = 2 * int(rng.integers(1, 6)) + 1
             backdrop = cv2.blur(cv2.blur(backdrop, (reach, reach)), (reach, reach))

@@ -154,19 +154,11 @@ def smeared(layer: Layer, motion: np.ndarray) -> Layer:
 
 def streak(motion: np.ndarray) -> np.ndarray:
     """The kernel of a straight motion (x, y in pixels), centred, sums to 1."""
-    reach_x, reach_y = int(abs(motion[0]) / 2) + 1, int(abs(motion[1]) / 2) + 1
-    kernel = np.zeros((2 * reach_y + 1, 2 * reach_x + 1), np.float32)
-    steps = max(2, int(np.hypot(*motion)) + 1)
-    for share in np.linspace(-0.5, 0.5, steps):
-        px, py = reach_x + motion[0] * share, reach_y + motion[1] * share
-        x, y = int(px), int(py)
-        fx, fy = px - x, py - y
-        for dx, dy, weight in (
-            (0, 0, (1 - fx) * (1 - fy)),
-            (1, 0, fx * (1 - fy)),
-            (0, 1, (1 - fx) * fy),
-            (1, 1, fx * fy),
-        ):
-            if weight > 0:
-                kernel[min(y + dy, 2 * reach_y), min(x + dx, 2 * reach_x)] += weight
+    reach = (np.abs(motion) / 2).astype(int) + 1
+    kernel = np.zeros(2 * reach[::-1] + 1, np.float32)
+    along = np.linspace(-0.5, 0.5, max(2, int(np.hypot(*motion)) + 1))
+    places = reach + motion * along[:, None]
+    whole = places.astype(int)
+    for (fx, fy), (x, y) in zip(places - whole, whole, strict=True):  # shared out to the four pixels around
+        kernel[y : y + 2, x : x + 2] += np.outer([1 - fy, fy], [1 - fx, fx])
     return kernel / kernel.sum()

@@ -3,24 +3,22 @@
 A pack is an uncompressed .npz with the pictures as encoded files end to end (`data`, `starts`), their `names`,
 `strips` (pictures with one number are views of one thing in order: a turn, a walk) and a description (`about`,
 JSON). Packs named cutouts-*.npz hold pictures with alpha, photos-*.npz scenes, textures-*.npz surfaces.
+`tools/pack_writer.py` writes them.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from masklet.atomic import atomic_path
-from masklet.errors import ExportError, MediaError
+from masklet.errors import MediaError
 
 KEYS = ("data", "starts", "names", "strips", "about")
 
@@ -35,15 +33,6 @@ class About:
     url: str = ""
     note: str = ""
     cyclic: bool = False  # after a strip's last view comes its first; otherwise it runs back and forth
-
-
-@dataclass(frozen=True, slots=True)
-class PackItem:
-    """One picture to pack: (H, W, 4) RGBA or (H, W, 3) RGB uint8; `strip` joins views of one thing."""
-
-    name: str
-    image: np.ndarray
-    strip: str = ""
 
 
 class Pack:
@@ -113,44 +102,6 @@ def decode(data: np.ndarray) -> np.ndarray | None:
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-
-
-def write_pack(path: Path, items: Iterable[PackItem], about: About, quality: int = 90) -> tuple[int, int]:
-    """Writes a pack as WebP pictures (alpha without loss). Pictures of one strip must follow each other.
-
-    Returns:
-        (things, pictures) written.
-
-    Raises:
-        ExportError: the file can't be written.
-    """
-    encoded: list[bytes] = []
-    names: list[str] = []
-    strips: list[int] = []
-    numbers: dict[str, int] = {}
-    for item in items:
-        encoded.append(_encode(item.image, quality))
-        names.append(item.name)
-        strips.append(numbers.setdefault(item.strip, len(numbers)) if item.strip else -1)
-    starts = np.cumsum([0, *(len(e) for e in encoded)]).astype(np.int64)
-    arrays: dict[str, Any] = {
-        "data": np.frombuffer(b"".join(encoded), np.uint8),
-        "starts": starts,
-        "names": np.asarray(names or [""])[: len(names)],
-        "strips": np.asarray(strips, np.int32),
-        "about": np.asarray(json.dumps(asdict(about))),
-    }
-    with atomic_path(path, error=ExportError) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    return len(Pack(path)), len(names)
-
-
-def _encode(image: np.ndarray, quality: int) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=4, alpha_quality=100)
-    return buffer.getvalue()
 
 
 def find_packs(folder: Path, kind: str) -> Iterator[Path]:

@@ -9,7 +9,7 @@ import numpy as np
 from masklet.training.synthesis.geometry import rotation, scaling, translation
 from masklet.training.synthesis.parts import Actor, Part, premultiplied
 from masklet.training.synthesis.paths import Rng, chance
-from masklet.training.synthesis.sources import Pictures
+from masklet.training.synthesis.sources import Wardrobe
 from masklet.training.synthesis.textures import piece_of, surface
 
 _PIXELS = 240  # a puppet's unit length in pixels of its limb pictures
@@ -39,19 +39,16 @@ class Limb:
     behind: bool = False
 
 
-def puppet(
-    rng: Rng, frames: int, photos: Pictures | None, textures: Pictures | None, cutouts: Pictures | None
-) -> Actor:
+def puppet(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
     """A random figure with moving limbs."""
     plan = (_person, _person, _beast, _insect)[int(rng.integers(4))]
     limbs = plan(rng)
     pace = rng.uniform(0.03, 0.28)  # turns per frame
     starts, angles = _pose(limbs, np.arange(frames), pace, rng.uniform(0, 1))
-    coats = [surface(rng, _PIXELS, _PIXELS, photos, textures) for _ in range(int(rng.integers(1, 4)))]
+    coats = [surface(rng, _PIXELS, _PIXELS, wardrobe) for _ in range(int(rng.integers(1, 4)))]
     head = None
-    if cutouts is not None and chance(rng, 0.3):
-        head = cutouts.read(cutouts.pick(rng))
-
+    if wardrobe.cutouts is not None and chance(rng, 0.3):
+        head = wardrobe.cutouts.read(wardrobe.cutouts.pick(rng))
     order = sorted(range(len(limbs)), key=lambda i: not limbs[i].behind)
     corners = _extent(limbs, starts, angles)
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))

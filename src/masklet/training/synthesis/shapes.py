@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 
 from masklet.training.synthesis.paths import Rng, chance
-from masklet.training.synthesis.sources import Pictures, crop_to_alpha
+from masklet.training.synthesis.sources import Wardrobe, crop_to_alpha
 from masklet.training.synthesis.textures import surface
 
 _FINER = 2  # silhouettes are drawn this much larger, then shrunk: smooth edges
 
 
-def random_shape(rng: Rng, side: int, photos: Pictures | None, textures: Pictures | None) -> np.ndarray:
+def random_shape(rng: Rng, side: int, wardrobe: Wardrobe) -> np.ndarray:
     """A textured silhouette, (H, W, 4) uint8 RGBA with a longest side of about `side` pixels."""
     draw = _KINDS[int(rng.choice(len(_KINDS), p=_SHARES))]
     large = side * _FINER
@@ -22,9 +22,9 @@ def random_shape(rng: Rng, side: int, photos: Pictures | None, textures: Picture
     if chance(rng, 0.3):  # not everything is as wide as it is high
         squeeze = rng.uniform(0.35, 0.9)
         alpha = cv2.resize(alpha, (max(8, int(side * squeeze)), side), interpolation=cv2.INTER_AREA)
-    colours = surface(rng, alpha.shape[0], alpha.shape[1], photos, textures)
+    colours = surface(rng, alpha.shape[0], alpha.shape[1], wardrobe)
     cropped = crop_to_alpha(np.dstack([_lit(rng, colours, alpha), alpha]))
-    return cropped if cropped is not None else random_shape(rng, side, photos, textures)
+    return cropped if cropped is not None else random_shape(rng, side, wardrobe)
 
 
 def _lit(rng: Rng, colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -39,8 +39,10 @@ def _lit(rng: Rng, colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return (colours * light[..., None]).clip(0, 255).astype(np.uint8)
 
 
-def _fill(mask: np.ndarray, points: np.ndarray, value: int = 255) -> None:
-    cv2.fillPoly(mask, [np.round(points * mask.shape[0]).astype(np.int32)], value, cv2.LINE_AA)
+def _fill(mask: np.ndarray, angle: np.ndarray, radius: np.ndarray) -> None:
+    """Fills an outline around the middle; radii are shares of the picture's side."""
+    points = 0.5 + np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None]
+    cv2.fillPoly(mask, [np.round(points * mask.shape[0]).astype(np.int32)], 255, cv2.LINE_AA)
 
 
 def _blob(rng: Rng, mask: np.ndarray) -> None:
@@ -49,7 +51,7 @@ def _blob(rng: Rng, mask: np.ndarray) -> None:
     for wave in range(2, 8):
         radius += rng.normal(0, 0.35) / wave * np.sin(wave * angle + rng.uniform(0, 2 * np.pi))
     radius = 0.46 * np.clip(radius, 0.15, None) / radius.max()
-    _fill(mask, 0.5 + np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None])
+    _fill(mask, angle, radius)
     if chance(rng, 0.2):
         centre = rng.uniform(0.35, 0.65, 2)
         cv2.circle(
@@ -61,14 +63,14 @@ def _polygon(rng: Rng, mask: np.ndarray) -> None:
     count = int(rng.integers(3, 9))
     angle = np.sort(rng.uniform(0, 2 * np.pi, count))
     radius = rng.uniform(0.25, 0.48, count)
-    _fill(mask, 0.5 + np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None])
+    _fill(mask, angle, radius)
 
 
 def _star(rng: Rng, mask: np.ndarray) -> None:
     points = int(rng.integers(4, 10))
     angle = np.linspace(0, 2 * np.pi, 2 * points, endpoint=False) + rng.uniform(0, 1)
     radius = np.where(np.arange(2 * points) % 2, rng.uniform(0.1, 0.3), 0.47) * rng.uniform(0.85, 1, 2 * points)
-    _fill(mask, 0.5 + np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None])
+    _fill(mask, angle, radius)
 
 
 def _ring(rng: Rng, mask: np.ndarray) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from masklet.errors import InputError, MediaError
+from masklet.masks.boxes import mask_slices
 from masklet.training.synthesis.packs import Pack, decode, find_packs
 
 SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -21,15 +22,6 @@ _CACHED = 128
 _TRIES = 12
 _SMALLEST = 8  # pixels; less can't be an object
 _SPARSEST = 0.025  # share of its box that must be opaque
-
-
-class _Shelf(Protocol):
-    @property
-    def cyclic(self) -> bool: ...
-    def __len__(self) -> int: ...
-    def views(self, index: int) -> int: ...
-    def name(self, index: int) -> str: ...
-    def read(self, index: int, view: int = 0) -> np.ndarray: ...
 
 
 class _FolderShelf:
@@ -73,34 +65,28 @@ class Pictures:
         if kind not in KINDS:
             raise InputError(f"pictures are {', '.join(KINDS)}, not '{kind}'")
         self.kind = kind
-        self._shelves: list[tuple[str, _Shelf]] = []
-        for place in places:
-            self._open(Path(place))
-        self._shelves = [(name, shelf) for name, shelf in self._shelves if len(shelf)]
-        if not self._shelves:
+        shelves = [shelf for place in places for shelf in self._open(Path(place)) if len(shelf)]
+        if not shelves:
             where = ", ".join(str(p) for p in places) or "(no folder given)"
             raise InputError(f"no {kind} in {where}")
-        self._starts = np.cumsum([0, *(len(shelf) for _, shelf in self._shelves)])
-        views = np.array([np.mean([shelf.views(i) for i in range(len(shelf))]) for _, shelf in self._shelves])
+        self._things = [(shelf, i) for shelf in shelves for i in range(len(shelf))]
+        self._starts = np.cumsum([0, *(len(shelf) for shelf in shelves)])
+        views = np.array([np.mean([shelf.views(i) for i in range(len(shelf))]) for shelf in shelves])
         weights = np.sqrt(np.diff(self._starts)) * (1 + np.log2(views) / 2)
         self._weights = weights / weights.sum()
-        self._side = CUTOUT_SIDE if kind == "cutouts" else PHOTO_SIDE
         self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
 
-    def _open(self, place: Path) -> None:
+    def _open(self, place: Path) -> list[Pack | _FolderShelf]:
         if place.is_file() and place.suffix == ".npz":
-            self._shelves.append((place.stem, Pack(place)))
-        elif place.is_dir():
-            packs = list(find_packs(place, self.kind))
-            if packs:
-                self._shelves += [(path.stem, Pack(path)) for path in packs]
-            elif not any(place.glob("*.npz")):
-                self._shelves.append((place.name, _FolderShelf(place)))
-        else:
+            return [Pack(place)]
+        if not place.is_dir():
             raise InputError(f"no folder or pack at {place}")
+        if any(place.glob("*.npz")):
+            return [Pack(path) for path in find_packs(place, self.kind)]
+        return [_FolderShelf(place)]
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._things)
 
     def pick(self, rng: np.random.Generator) -> int:
         """A random index of a picture that can be read: folders of anything hold damaged and unfit files.
@@ -122,24 +108,16 @@ class Pictures:
     def choose(self, rng: np.random.Generator) -> int:
         """A random index. Packs are drawn by the square root of their size, so that a small one isn't drowned;
         those with several views of their things are drawn more often."""
-        shelf = int(rng.choice(len(self._shelves), p=self._weights))
+        shelf = int(rng.choice(len(self._weights), p=self._weights))
         return int(rng.integers(self._starts[shelf], self._starts[shelf + 1]))
 
-    def _place(self, index: int) -> tuple[_Shelf, int]:
-        shelf = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._shelves[shelf][1], index - int(self._starts[shelf])
-
     def views(self, index: int) -> int:
-        shelf, local = self._place(index)
+        shelf, local = self._things[index]
         return shelf.views(local)
 
     def cyclic(self, index: int) -> bool:
         """Whether the views of a thing go on with the first after the last; if not, they run back and forth."""
-        return self._place(index)[0].cyclic
-
-    def name(self, index: int) -> str:
-        shelf, local = self._place(index)
-        return shelf.name(local)
+        return self._things[index][0].cyclic
 
     def read(self, index: int, view: int = 0) -> np.ndarray:
         """A picture, uint8; cut-outs (H, W, 4) RGBA and cropped to what is opaque (but not those that have
@@ -152,9 +130,12 @@ class Pictures:
         """
         key = index, view
         if key not in self._cache:
-            shelf, local = self._place(index)
+            shelf, local = self._things[index]
             image = shelf.read(local, view)
-            image = self._cutout(image, index, view, shelf.views(local)) if self.kind == "cutouts" else _photo(image)
+            if self.kind == "cutouts":
+                image = _cutout(image, shelf.name(local), view, shelf.views(local))
+            else:
+                image = shrink(np.ascontiguousarray(image[..., :3]), PHOTO_SIDE)
             image.setflags(write=False)
             self._cache[key] = image
             while len(self._cache) > _CACHED:
@@ -162,31 +143,34 @@ class Pictures:
         self._cache.move_to_end(key)
         return self._cache[key]
 
-    def _cutout(self, image: np.ndarray, index: int, view: int, views: int) -> np.ndarray:
-        if image.shape[2] != 4:
-            raise MediaError(f"{self.name(index)} has no alpha channel, so nothing can be cut out of it")
-        # the views of a strip share one frame of reference, so they stay as they are
-        cropped = crop_to_alpha(image) if views == 1 else image
-        if cropped is None:
-            raise MediaError(f"{self.name(index)} is fully transparent")
-        # A thing that turns may be thin for a moment: its first view speaks for all.
-        thin = min(cropped.shape[:2]) < _SMALLEST or (cropped[..., 3] >= 128).mean() < _SPARSEST
-        if thin and view == 0:
-            raise MediaError(f"{self.name(index)} is too small or too thin to be an object")
-        return shrink(cropped, self._side)
+
+@dataclass(frozen=True)
+class Wardrobe:
+    """The pictures that clips are made of. Without cut-outs every object is a shape or a puppet."""
+
+    cutouts: Pictures | None = None
+    photos: Pictures | None = None
+    textures: Pictures | None = None
 
 
-def _photo(image: np.ndarray) -> np.ndarray:
-    return shrink(np.ascontiguousarray(image[..., :3]), PHOTO_SIDE)
+def _cutout(image: np.ndarray, name: str, view: int, views: int) -> np.ndarray:
+    if image.shape[2] != 4:
+        raise MediaError(f"{name} has no alpha channel, so nothing can be cut out of it")
+    # the views of a strip share one frame of reference, so they stay as they are
+    cropped = crop_to_alpha(image) if views == 1 else image
+    if cropped is None:
+        raise MediaError(f"{name} is fully transparent")
+    # A thing that turns may be thin for a moment: its first view speaks for all.
+    thin = min(cropped.shape[:2]) < _SMALLEST or (cropped[..., 3] >= 128).mean() < _SPARSEST
+    if thin and view == 0:
+        raise MediaError(f"{name} is too small or too thin to be an object")
+    return shrink(cropped, CUTOUT_SIDE)
 
 
 def crop_to_alpha(image_hwc: np.ndarray, threshold: int = 16) -> np.ndarray | None:
     """The part of an RGBA picture that isn't transparent, or None when there is none."""
-    solid = image_hwc[..., 3] >= threshold
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    if not rows.size:
-        return None
-    return np.ascontiguousarray(image_hwc[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    window = mask_slices(image_hwc[..., 3] >= threshold)
+    return None if window is None else np.ascontiguousarray(image_hwc[window])
 
 
 def shrink(image_hwc: np.ndarray, side: int) -> np.ndarray:

@@ -6,16 +6,15 @@ import cv2
 import numpy as np
 
 from masklet.training.synthesis.paths import Rng, chance
-from masklet.training.synthesis.sources import Pictures
+from masklet.training.synthesis.sources import Wardrobe
 
 
-def surface(rng: Rng, height: int, width: int, photos: Pictures | None, textures: Pictures | None) -> np.ndarray:
+def surface(rng: Rng, height: int, width: int, wardrobe: Wardrobe) -> np.ndarray:
     """A random surface, (H, W, 3) uint8 RGB."""
     which = rng.random()
-    if photos is not None and which < 0.35:
-        return piece_of(rng, photos.read(photos.pick(rng)), height, width)
-    if textures is not None and which < 0.65:
-        return piece_of(rng, textures.read(textures.pick(rng)), height, width)
+    for pictures, share in ((wardrobe.photos, 0.35), (wardrobe.textures, 0.65)):
+        if pictures is not None and which < share:
+            return piece_of(rng, pictures.read(pictures.pick(rng)), height, width)
     painted = _painted(rng, height, width)
     return grained(rng, painted) if chance(rng, 0.6) else painted
 
