@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, network, report, roofline, video
+from benchmarks import agreement, network, report, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
-PARTS = ("roofline", "ways", "resolutions", "objects", "pathways", "track", "agreement", "start-up", "long")
+PARTS = ("roofline", "ways", "resolutions", "objects", "pathways", "track", "agreement", "start-up", "long", "studio")
 
 
 def main(
@@ -24,6 +24,9 @@ def main(
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
     rounds: Annotated[int, typer.Option(help="Timed runs of each candidate.")] = 5,
+    against: Annotated[
+        Path | None, typer.Option(help="Another checkout, whose studio is measured in turn with this one's.")
+    ] = None,
     frames: Annotated[int, typer.Option(help="Frames of the long video.")] = 2000,
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON to write.")] = Path(
         "benchmarks/results/latest.json"
@@ -41,6 +44,8 @@ def main(
         python -m benchmarks long --frames 500
 
         python -m benchmarks agreement --clips DAVIS
+
+        python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
     unknown = set(parts or ()) - set(PARTS)
     if unknown:
@@ -69,6 +74,9 @@ def main(
         "agreement": lambda: agreement.measure_agreement("nano", clips or ()),
         "start-up": lambda: video.measure_start_up(rounds),
         "long": lambda: [video.measure_long_video(frames)],
+        "studio": lambda: studio.measure_studio(
+            ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
+        ),
     }
     for part in PARTS:
         if part in wanted:
@@ -77,6 +85,10 @@ def main(
             report.show({part: results[part]}, console)
             report.write_json(output, results)
     console.print(f"written: {output}")
+    if "studio" in wanted:
+        words = output.with_suffix(".md")
+        words.write_text(studio.table(results["studio"]))
+        console.print(f"written: {words}")
     if picture is not None:
         report.plot(results, picture)
         console.print(f"written: {picture}")

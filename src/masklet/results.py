@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -291,6 +292,12 @@ def found_again(lost: Mapping[int, bool]) -> set[int]:
             found.add(frame)
         before, seen = frame, seen or not lost[frame]
     return found
+
+
+def stretches(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of every stretch of frames that follow each other; frames rise."""
+    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(frames), 1) if b != a + 1), len(frames)]
+    return [(frames[a], frames[b - 1]) for a, b in pairwise(breaks) if a < b]
 
 
 def _finite(value: Any) -> float | None:

@@ -75,9 +75,15 @@ class Studio:
 
 
 class StudioProcess(Studio):
-    """`masklet studio` in a process of its own, on a port that stays the same when it is started again."""
+    """`masklet studio` in a process of its own, on a port that stays the same when it is started again.
 
-    def __init__(self, root: Path) -> None:
+    `options` are those of the command; `code` is the source folder to run instead of this one's.
+    """
+
+    def __init__(
+        self, root: Path, options: tuple[str, ...] = ("--resolution", "256"), code: Path | None = None
+    ) -> None:
+        self.options, self.code = options, code
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -87,9 +93,11 @@ class StudioProcess(Studio):
     def start(self) -> None:
         home = self.root.parent / "home"
         environment = {**os.environ, "MASKLET_STUDIO_TOKEN": TOKEN, "MASKLET_HOME": str(home)}
+        if self.code is not None:
+            environment["PYTHONPATH"] = str(self.code)
         command = [sys.executable, "-m", "masklet", "studio", str(self.root), "--no-browser", "--port", str(self.port)]
         log = (self.root.parent / "studio.log").open("ab")
-        self.process = subprocess.Popen([*command, "--resolution", "256"], env=environment, stdout=log, stderr=log)
+        self.process = subprocess.Popen([*command, *self.options], env=environment, stdout=log, stderr=log)
         for _ in range(3600):
             assert self.process.poll() is None, (self.root.parent / "studio.log").read_text()
             try:
@@ -106,8 +114,8 @@ class StudioProcess(Studio):
 
 
 @contextmanager
-def studio_over(root: Path) -> Iterator[StudioProcess]:
-    studio = StudioProcess(root)
+def studio_over(root: Path, *how: Any) -> Iterator[StudioProcess]:
+    studio = StudioProcess(root, *how)
     try:
         studio.start()
         yield studio

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import wave
 from fractions import Fraction
 
 import av
@@ -10,6 +12,7 @@ import pytest
 
 from masklet.errors import MediaError
 from masklet.media import VideoWriter, open_media
+from masklet.media.audio import sound_between
 
 RATE = 48000
 
@@ -28,10 +31,10 @@ def beep_file(make_video, name: str, encoder: str, begin: float, end: float, sec
         for packet in video.encode(None):
             output.mux(packet)
         time = np.arange(round(seconds * RATE)) / RATE
-        wave = np.where((time >= begin) & (time < end), 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
+        tone = np.where((time >= begin) & (time < end), 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
         resampler = av.AudioResampler(format=sound.codec_context.format, layout="stereo", rate=RATE)
-        for start in range(0, len(wave), 1024):
-            piece = np.ascontiguousarray(np.stack([wave[start : start + 1024]] * 2))
+        for start in range(0, len(tone), 1024):
+            piece = np.ascontiguousarray(np.stack([tone[start : start + 1024]] * 2))
             frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="stereo")
             frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
             for part in resampler.resample(frame):
@@ -54,9 +57,9 @@ def loud_span(path) -> tuple[str, float, float, float]:
             start = float(frame.pts * frame.time_base) if start is None else start
             end = float(frame.pts * frame.time_base) + frame.samples / rate
             pieces.extend(part.to_ndarray()[0] for part in resampler.resample(frame))
-        wave = np.concatenate(pieces)
+        samples = np.concatenate(pieces)
         # 5 ms windows
-        loud = np.flatnonzero(np.abs(wave) > 0.1)
+        loud = np.flatnonzero(np.abs(samples) > 0.1)
         name = stream.codec_context.codec.canonical_name
         return name, start + loud[0] / rate - origin, start + loud[-1] / rate - origin, end - origin
 
@@ -155,6 +158,23 @@ def test_the_bunny_keeps_its_sound(bunny_clip, tmp_path):
     assert 46 <= len(cut) <= 49
     assert all(abs(whole[content] - 2 - time) < Fraction(1, 1000) for content, time in cut.items())
     assert reader.info.has_audio
+
+
+def test_parts_of_the_sound_lie_where_the_pictures_are(make_video):
+    """Parts that follow each other make the whole; what comes before the first sound is silence."""
+    path = beep_file(make_video, "beep.mp4", "aac", 0.5, 1.2)
+    waves = []
+    for start in (Fraction(0), Fraction(3, 4), Fraction(3, 2)):
+        with wave.open(io.BytesIO(sound_between(path, start, start + Fraction(3, 4)))) as part:
+            assert part.getsampwidth() == 2 and part.getframerate() == RATE
+            waves.append(np.frombuffer(part.readframes(part.getnframes()), np.int16).reshape(-1, 2)[:, 0])
+    assert len(waves[0]) == len(waves[1]) == RATE * 3 // 4
+    loud = np.flatnonzero(np.abs(np.concatenate(waves)) > 3000) / RATE
+    assert loud[0] == pytest.approx(0.5, abs=0.01) and loud[-1] == pytest.approx(1.2, abs=0.01)
+    with wave.open(io.BytesIO(sound_between(path, Fraction(5), Fraction(6)))) as part:
+        assert part.getnframes() == 0
+    with pytest.raises(MediaError, match="has no sound"):
+        sound_between(make_video.long_gop(count=3), Fraction(0), Fraction(1))
 
 
 def test_no_sound_is_no_error_but_is_said(make_video, tmp_path):

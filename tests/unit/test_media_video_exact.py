@@ -117,6 +117,37 @@ def test_seeking_decodes_only_one_group(make_video, monkeypatch):
     assert len(decoded) < 160
 
 
+def test_a_jump_leaves_out_pictures_that_no_other_leans_on(make_video, monkeypatch):
+    """Far into a group of pictures, only what the wanted frame needs is decoded, and what comes out is the same."""
+    from masklet.media import video
+
+    decoded = []
+    real = video.decoded
+
+    def counting(*args, **kwargs):
+        for frame in real(*args, **kwargs):
+            decoded.append(frame.pts)
+            yield frame
+
+    path = make_video.long_gop(count=130, gop=125)
+    expected = decode_all(path)
+    with VideoReader(path) as reader:
+        reader.index  # noqa: B018  (makes the index, which is not to be counted)
+        monkeypatch.setattr(video, "decoded", counting)
+        assert np.array_equal(reader.read(110).image_hwc, expected[110])
+        assert len(decoded) < 85  # of 111: half of the first hundred is left out
+        for index in (*range(109, 60, -1), 120, 61, 124, 3, 129, 100):
+            assert np.array_equal(reader.read(index).image_hwc, expected[index]), index
+        assert not reader.damaged
+
+
+def test_the_nearest_entry_is_a_key_frame_before_or_after(make_video):
+    with open_media(make_video.long_gop(count=90, gop=40)) as reader:
+        assert [reader.entry_near(index) for index in (0, 19, 21, 40, 59, 61, 89)] == [0, 0, 40, 40, 40, 80, 80]
+    with open_media(make_video.sequence()[0], sequence=True) as reader:
+        assert reader.entry_near(3) == 3
+
+
 def test_cache_is_bounded(make_video, monkeypatch):
     monkeypatch.setattr(base, "CACHE_FRAMES", 8)
     reader = VideoReader(make_video.long_gop(gop=90))

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from masklet.errors import InputError, PromptError
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project, TrackSettings
-from masklet.results import ObjectMask
+from masklet.results import ObjectMask, stretches
 from masklet.runs import actions, explain, prompting
 from masklet.runs.prompting import Prompter
 from masklet.runs.sessions import add_prompts, open_session
@@ -33,7 +32,6 @@ from masklet.studio.problems import describe
 from masklet.studio.schemas import Missed
 from masklet.studio.server import _bind
 from masklet.studio.sockets import _WAITING, _Client
-from masklet.studio.workspace import _spans
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 2})
 BOX = (40.0, 15.0, 80.0, 60.0)
@@ -89,7 +87,7 @@ def test_a_cache_keeps_within_its_bytes(sizes: list[tuple[int, int]]) -> None:
         assert cache.size <= 100 or cache.size == size
 
 
-def test_pictures_are_those_of_the_source_and_read_ahead(clip: Path) -> None:
+def test_pictures_are_those_of_the_source(clip: Path) -> None:
     with open_media(clip) as reader:
         wanted = [frame.image_hwc for frame in reader]
         kept = Kept(picture_bytes=wanted[0].nbytes * 3)
@@ -97,12 +95,9 @@ def test_pictures_are_those_of_the_source_and_read_ahead(clip: Path) -> None:
         for n in (0, 5, 2, 2, 7):
             assert np.array_equal(frames.picture(n), wanted[n])
         assert kept.pictures.size <= wanted[0].nbytes * 3
-        for n in (0, 1):
-            assert frames.jpeg(n, 64)
-        deadline = time.monotonic() + 30
-        while (frames._number, 7, 64, 88) not in kept.jpegs and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert (frames._number, 7, 64, 88) in kept.jpegs  # nobody asked for it yet
+        assert frames.jpeg(1, 64) is frames.jpeg(1, 64)
+        near, preview = frames.preview(6, 64)
+        assert near == reader.entry_near(6) and preview == frames.jpeg(near, 64)
         before = frames.thumbnail(3)
         assert frames.thumbnail(3) is before
         with pytest.raises(InputError):
@@ -168,7 +163,7 @@ def test_a_listing_puts_sequences_together_and_hides_the_rest(tmp_path: Path) ->
 
 @given(frames=st.sets(st.integers(0, 60)))
 def test_spans_hold_every_frame_once(frames: set[int]) -> None:
-    spans = _spans(sorted(frames))
+    spans = stretches(sorted(frames))
     assert [n for first, last in spans for n in range(first, last + 1)] == sorted(frames)
     assert all(b > a + 1 for (_, a), (b, _) in itertools.pairwise(spans))
 
@@ -232,7 +227,7 @@ def test_a_prompt_that_fails_changes_nothing(project: Project) -> None:
 def test_features_are_bounded(project: Project) -> None:
     prompter = Prompter(project, feature_bytes=1)
     for frame in range(4):
-        prompter.encode(frame)
+        prompter.session.encode(frame)
     assert list(prompter.session._features) == [2, 3]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from masklet.cli.options import POSITION, ProjectFile, Source, of_object, of_place
-from masklet.cli.project import object_id
+from masklet.cli.project import find_object
 from masklet.project.edits import KINDS, parse_edit
 
 
@@ -56,8 +56,8 @@ def edit(
 
     with Project.open(project) as opened:
         reader = opened.open_source(source)
-        given: dict[str, Any] = {"kind": kind, "object": object_id(opened, wanted)}
-        given |= {name: object_id(opened, text) for name, text in (("other", other), ("onto", onto)) if text}
+        given: dict[str, Any] = {"kind": kind, "object": find_object(opened, wanted).id}
+        given |= {name: find_object(opened, text).id for name, text in (("other", other), ("onto", onto)) if text}
         places = (("start", start), ("end", end), ("frame", frame))
         given |= {name: parse_position(text, reader) for name, text in places if text is not None}
         if region is not None:

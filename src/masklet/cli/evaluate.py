@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
+from masklet.cli.display import progress_bar
 from masklet.cli.options import Device, Dtype, Group, PolicyOption, Resolution, grouped, of_files, read_settings
 from masklet.errors import InputError
 from masklet.tracking.policies import DEFAULT_POLICY
@@ -245,11 +246,4 @@ def _first_masks(
 
 
 def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
+    return progress_bar(MofNCompleteColumn(), TimeElapsedColumn(), console=console)

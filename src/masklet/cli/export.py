@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 from rich.table import Table
 
+from masklet.cli.display import progress_bar
 from masklet.cli.options import (
     AsJson,
     End,
@@ -82,7 +83,7 @@ def export(
     exporter = get(format)
     options = _options(option)
     notes: list[str] = []
-    with Project.open(project, read_only=True) as opened, _bar() as bar:
+    with Project.open(project, read_only=True) as opened, progress_bar(MofNCompleteColumn()) as bar:
         if source is not None:
             opened.open_source(source)
         task = bar.add_task(f"writing {exporter.title}", total=None)
@@ -224,17 +225,3 @@ def _shared_folder(paths: Sequence[Path]) -> Path:
     while not all(path.is_relative_to(folder) for path in paths):
         folder = folder.parent
     return folder
-
-
-def _bar() -> Progress:
-    console = Console(stderr=True, highlight=False)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

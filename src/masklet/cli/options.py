@@ -38,13 +38,6 @@ Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="W
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Overwrite = Annotated[bool, of_files("--overwrite", help="Replace files that exist.")]
 
-BOX = of_object(metavar="X1,Y1,X2,Y2", help="A box around it: left, top, right, bottom.")
-MASK = of_object(metavar="FILE", help="A picture of its mask, white on black.")
-Points = Annotated[
-    list[str] | None, of_object(metavar="X,Y", help="A point on the object, in pixels. May be repeated.")
-]
-Negatives = Annotated[list[str] | None, of_object(metavar="X,Y", help="A point that is not on the object.")]
-
 POSITION = "N|TIME"
 Start = Annotated[str | None, of_place(metavar=POSITION, help="First frame.", show_default="the first")]
 End = Annotated[str | None, of_place(metavar=POSITION, help="Last frame.", show_default="the last")]
@@ -94,10 +87,14 @@ class Group:
 class Prompts(Group):
     """Clicks, boxes and masks of any number of objects."""
 
-    point: Points = None
-    negative: Negatives = None
-    box: Annotated[list[str] | None, BOX] = None
-    mask: Annotated[list[str] | None, MASK] = None
+    point: Annotated[
+        list[str] | None, of_object(metavar="X,Y", help="A point on the object, in pixels. May be repeated.")
+    ] = None
+    negative: Annotated[list[str] | None, of_object(metavar="X,Y", help="A point that is not on the object.")] = None
+    box: Annotated[
+        list[str] | None, of_object(metavar="X1,Y1,X2,Y2", help="A box around it: left, top, right, bottom.")
+    ] = None
+    mask: Annotated[list[str] | None, of_object(metavar="FILE", help="A picture of its mask, white on black.")] = None
 
     def read(self) -> list[PromptText]:
         """Raises PromptError for what can't be read."""

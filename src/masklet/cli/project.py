@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,22 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from masklet.cli.options import (
-    BOX,
-    MASK,
     POSITION,
     AsJson,
     Device,
-    Negatives,
-    Points,
     ProjectFile,
+    Prompts,
     Source,
+    grouped,
     of_object,
     of_place,
 )
 from masklet.errors import InputError, PromptError
+from masklet.results import stretches
 
 if TYPE_CHECKING:
-    from masklet.project import Project
+    from masklet.project import Project, ProjectObject
     from masklet.runs.request import RunReport
 
 
@@ -82,16 +80,17 @@ def resume(project: ProjectFile, source: Source = None, device: Device = None) -
     """
     from masklet.cli.display import RunDisplay
     from masklet.project import Project
-    from masklet.runs.actions import resume as go_on
+    from masklet.runs import actions
 
     with Project.open(project) as opened:
         if source is not None:
             opened.open_source(source)
         with RunDisplay() as display:
-            report = go_on(opened, device=device, progress=display.show, stopped=lambda: display.stopped)
+            report = actions.resume(opened, device=device, **display.watching)
     _summarise(report, project)
 
 
+@grouped
 def correct(
     project: ProjectFile,
     *,
@@ -99,10 +98,7 @@ def correct(
     wanted: Annotated[
         str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
     ] = None,
-    point: Points = None,
-    negative: Negatives = None,
-    box: Annotated[str | None, BOX] = None,
-    mask: Annotated[Path | None, MASK] = None,
+    prompts: Prompts,
     direction: Annotated[
         str | None, of_place(help="forward, backward or both.", show_default="away from earlier prompts")
     ] = None,
@@ -121,53 +117,42 @@ def correct(
       masklet correct clip.masklet --frame 4.8s --object bunny --box 120,80,330,400
     """
     from masklet.cli.display import RunDisplay
-    from masklet.media import parse_position, read_mask
+    from masklet.media import parse_position
     from masklet.project import Project
-    from masklet.runs.actions import correct as put_right
-    from masklet.runs.prompt_text import parse_box, parse_point
+    from masklet.runs import actions
+    from masklet.runs.objects import prompt_arguments
 
-    clicks = [*map(parse_point, point or ()), *(parse_point(text, positive=False) for text in negative or ())]
-    corners = None if box is None else parse_box(box)
-    if any(text.object or text.frame for text in [*clicks, *([corners] if corners else [])]):
+    said = prompts.read()
+    if any(text.object or text.frame for text in said):
         raise PromptError("a correction is for one object on one frame: say them with --object and --frame")
-    if not clicks and corners is None and mask is None:
+    if not said:
         raise PromptError(
             "say what is right: --point 640,300, --negative 400,310, --box 153,219,571,558 or --mask FILE"
         )
     with Project.open(project) as opened:
         reader = opened.open_source(source)
         place = parse_position(frame, reader)
-        number = object_id(opened, wanted)
+        chosen = find_object(opened, wanted)
+        given = prompt_arguments(said, chosen.name, f" on frame {place}")
         with RunDisplay() as display:
-            report = put_right(
-                opened,
-                place,
-                number,
-                points=[text.point for text in clicks if text.point] or None,
-                labels=[int(text.positive) for text in clicks] or None,
-                box=None if corners is None else corners.box,
-                mask=None if mask is None else read_mask(mask),
-                direction=direction,
-                device=device,
-                progress=display.show,
-                stopped=lambda: display.stopped,
-            )
+            how = {"direction": direction, "device": device, **display.watching}
+            report = actions.correct(opened, place, chosen.id, **given, **how)
     _summarise(report, project)
 
 
-def object_id(project: Project, wanted: str | None) -> int:
+def find_object(project: Project, wanted: str | None) -> ProjectObject:
     """The object that `--object` means, which may be left out where there is only one. Raises InputError."""
     there = project.objects()
     if wanted is None:
         if len(there) == 1:
-            return there[0].id
+            return there[0]
         raise InputError(
             "say which object: " + (", ".join(f"--object {o.id} ({o.name})" for o in there) or "there is none")
         )
     [chosen, *others] = project.find_objects([wanted])
     if others:
         raise InputError(f"several objects are called {wanted}: say --object with the number")
-    return chosen.id
+    return chosen
 
 
 def _describe(project: Project) -> dict[str, Any]:
@@ -209,18 +194,17 @@ def _describe(project: Project) -> dict[str, Any]:
 
 def _ranges(frames: list[int]) -> str:
     """0–5, 9, 12–40 out of the frames."""
+    from masklet.cli.display import in_short
+
     if not frames:
         return "-"
-    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(frames), start=1) if b != a + 1), len(frames)]
-    parts = [(frames[a], frames[b - 1]) for a, b in pairwise(breaks)]
-    shown = [str(a) if a == b else f"{a}–{b}" for a, b in parts[:6]]
-    return ", ".join(shown) + (f" and {len(parts) - 6} more" if len(parts) > 6 else "")
+    parts = stretches(frames)
+    return in_short(parts[:6]) + (f" and {len(parts) - 6} more" if len(parts) > 6 else "")
 
 
 def _summarise(report: RunReport, project: Path) -> None:
-    from masklet.cli.display import show_outcome
+    from masklet.cli.display import go_on, show_outcome
 
     show_outcome(report)
     if not report.complete:
-        typer.echo(f"Go on from there:\n  masklet resume {project}")
-        raise typer.Exit(130)
+        go_on(project)

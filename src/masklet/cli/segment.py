@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
+from masklet.cli.display import progress_bar, sharper_model
 from masklet.cli.lazy import say
 from masklet.cli.options import Group, Network, Overwrite, Prompts, grouped, of_files, of_object
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.runs.segment import PictureReport, SegmentRequest
+    from masklet.runs.segment import PictureReport
 
 _of_search = partial(typer.Option, rich_help_panel="With --everything")
 #: A bar that comes and goes at once is only in the way.
@@ -114,7 +114,8 @@ def segment(
             done += report.problem is None
             failed += report.problem is not None
     if done and (request.model or "nano") == "nano" and request.checkpoint is None:
-        _point_to_sharper(request)
+        again = "" if request.overwrite else " --overwrite"
+        typer.echo(f"{sharper_model()} the same command with --model tiny{again}")
     if failed:
         raise typer.Exit(2)
 
@@ -123,20 +124,9 @@ class _Display:
     """A progress bar that appears when the work has taken two seconds."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            redirect_stdout=False,  # it would send to the terminal what belongs into a file
-            redirect_stderr=False,
-            disable=not console.is_terminal,
-        )
+        # Redirected, it would send to the terminal what belongs into a file.
+        columns = (TextColumn("{task.fields[state]}", markup=False), TimeElapsedColumn())
+        self._bar = progress_bar(*columns, redirect_stdout=False, redirect_stderr=False)
         self._task = self._bar.add_task("loading", total=None, state="")
         self._timer = threading.Timer(_QUIET_SECONDS, self._bar.start)
         self._timer.daemon = True
@@ -185,15 +175,3 @@ def _tell(report: PictureReport) -> None:
     typer.echo("\n".join(lines))
     for note in report.notes:
         say("note", f"{report.image}: {note}", "yellow")
-
-
-def _point_to_sharper(request: SegmentRequest) -> None:
-    from masklet.weights.cache import find_cached
-    from masklet.weights.registry import RELEASED
-
-    tiny = RELEASED["sam2.1-tiny"]
-    price = "" if find_cached(tiny) else f" (fetches {round(tiny.size / 1e6)} MB once)" if tiny.size else ""
-    again = "" if request.overwrite else " --overwrite"
-    typer.echo(
-        f"nano is the small model inside the package. Sharper masks: the same command with --model tiny{again}{price}"
-    )

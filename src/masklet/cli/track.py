@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.display import RunDisplay, program, show_outcome
+from masklet.cli.display import RunDisplay, go_on, program, sharper_model, show_outcome
 from masklet.cli.options import (
     POSITION,
     End,
@@ -138,14 +138,15 @@ def _into_folder(context: typer.Context, folder: Path, request: TrackRequest, re
 
     run = runs.resume if resume else runs.track
     with RunDisplay() as display:
-        report = run(folder, request, progress=display.show, stopped=lambda: display.stopped)
+        report = run(folder, request, **display.watching)
     if not report.kept:
         typer.echo("Stopped before the first frame was done; nothing was written.")
         raise typer.Exit(130)
     *files, last = [_shown(file) for file in report.files] or [str(folder)]
     show_outcome(report, [*files, f"{last}  ({report.kept} frames)"])
     if report.model == "nano" and report.complete and not resume:
-        _point_to_sharper(context, folder)
+        changed = ["--output", str(folder), "--model", "tiny", "--overwrite"]
+        typer.echo(f"{sharper_model()}\n  {_command(context, but=('output', 'model', 'overwrite'), add=changed)}")
     if not report.complete:
         again = _command(context, only=_REPEATED, add=["--output", str(folder), "--resume"])
         typer.echo(f"Go on from there:\n  {again}")
@@ -160,13 +161,11 @@ def _into_project(project: Path, request: TrackRequest) -> None:
     from masklet.runs.actions import begin
 
     with RunDisplay() as display:
-        report = begin(project, request, progress=display.show, stopped=lambda: display.stopped)
+        report = begin(project, request, **display.watching)
     show_outcome(report, [str(project)])
-    if report.complete:
-        typer.echo(f"Files for the next tool:\n  {program()} export {shlex.quote(str(project))} --help")
-        return
-    typer.echo(f"Go on from there:\n  {program()} resume {shlex.quote(str(project))}")
-    raise typer.Exit(130)
+    if not report.complete:
+        go_on(project)
+    typer.echo(f"Files for the next tool:\n  {program()} export {shlex.quote(str(project))} --help")
 
 
 def _beside(video: str, there: bool) -> Path:
@@ -184,17 +183,6 @@ def _shown(file: Path) -> str:
     """A path as it is said: from here, if it lies below."""
     here = Path.cwd()
     return f"{file.relative_to(here) if file.is_relative_to(here) else file}{'/' if file.is_dir() else ''}"
-
-
-def _point_to_sharper(context: typer.Context, folder: Path) -> None:
-    from masklet.weights.cache import find_cached
-    from masklet.weights.registry import RELEASED
-
-    tiny = RELEASED["sam2.1-tiny"]
-    price = "" if find_cached(tiny) or not tiny.size else f" (fetches {round(tiny.size / 1e6)} MB once)"
-    again = ["--output", str(folder), "--model", "tiny", "--overwrite"]
-    command = _command(context, but=("output", "model", "overwrite"), add=again)
-    typer.echo(f"nano is the small model inside the package. Sharper masks{price}:\n  {command}")
 
 
 def _command(

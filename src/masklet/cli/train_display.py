@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TextColumn
 
-from masklet.cli.interrupt import GentleStop
+from masklet.cli.display import Stoppable, progress_bar
 
 if TYPE_CHECKING:
     from masklet.training.trainer import TrainReport
@@ -17,39 +16,17 @@ if TYPE_CHECKING:
 _QUIET = 5
 
 
-class TrainDisplay:
+class TrainDisplay(Stoppable):
     """A bar with the loss, the IoU and the speed; the first Ctrl-C saves the run and ends it, the second ends it."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}", markup=False),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            speed_estimate_period=600,
-        )
+        columns = (MofNCompleteColumn(), TextColumn("{task.fields[numbers]}", markup=False))
+        bar = progress_bar(*columns, transient=False, speed_estimate_period=600)
+        super().__init__(bar, "Finishing this step and saving …")
+        self._console = bar.console
         self._task: Any = None
         self._reports = 0
-        self._interrupt = GentleStop(
-            lambda: self._bar.console.print("Finishing this step and saving …", style="yellow")
-        )
-
-    @property
-    def stopped(self) -> bool:
-        return self._interrupt.requested
-
-    def __enter__(self) -> TrainDisplay:
-        self._interrupt.listen()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-        self._interrupt.release()
+        self.listen()
 
     def show(self, report: TrainReport) -> None:
         terms, numbers = report.terms, ""

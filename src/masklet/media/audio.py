@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -24,8 +25,9 @@ _COPIED = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_f32le"},
     "webm": {"opus", "vorbis"},
+    "wav": set(),
 }
-_ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
+_ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus", "wav": "pcm_s16le"}
 _OPUS_RATE = 48000
 _BIT_RATE_PER_CHANNEL = 96_000
 _ORIGIN_PACKETS = 64
@@ -56,6 +58,9 @@ class SoundTrack:
         self._input = open_container(self._path)
         self._source: Any = self._input.streams.best("audio")
         self._pending: Any = None
+        self._target: Any = None
+        # WAV knows no time stamps: what comes before the first sound must be silence.
+        self._expected = 0 if container_name == "wav" else None
         self._made: Iterator[Any] = iter(())
         if self._source is None:
             self.note = f"{self._path.name} has no sound."
@@ -71,13 +76,18 @@ class SoundTrack:
         self._until = None if stop is None else origin + stop
         name = str(context.codec.canonical_name)
         if container_name == "matroska" or name in _COPIED[container_name]:
-            self._target: Any = output.add_stream_from_template(self._source)
+            self._target = output.add_stream_from_template(self._source)
             self._made = self._copied(keep_straddling=container_name in {"mp4", "mov"})
         else:
             encoder = _ENCODERS[container_name]
             self._target = _add_encoder(output, encoder, context)
             self._made = self._encoded()
             self.note = f"The sound was converted from {name} to {encoder.removeprefix('lib')}."
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the source has sound that can be carried over; if not, `note` says why."""
+        return self._target is not None
 
     def mux_until(self, seconds: Fraction | None) -> None:
         """Write packets that begin before `seconds` of the new file (None: all of the rest)."""
@@ -145,7 +155,7 @@ class SoundTrack:
 
     def _trimmed(self) -> Iterator[Any]:
         """Decoded sound between the two times, cut to the sample; time stamps count from the start, gaps are silent."""
-        expected: int | None = None
+        expected = self._expected
         for packet in packets(self._input, self._source):
             try:
                 frames = self._source.decode(packet)
@@ -168,6 +178,28 @@ class SoundTrack:
                     yield _silence(cut, expected)  # what is missing must not pull the rest forwards
                 expected = cut.pts + cut.samples
                 yield cut
+
+
+def sound_between(source: str | os.PathLike[str], start: Fraction, stop: Fraction) -> bytes:
+    """The best sound stream of a file as WAV (16 bits, two channels at most), from `start` to `stop`.
+
+    Seconds count from the file's first picture. Sound that begins later is preceded by silence; where it ends before
+    `stop`, the WAV does too.
+
+    Raises:
+        MediaError: the file can't be read, or holds no sound that can be decoded.
+    """
+    made = io.BytesIO()
+    with av.open(made, "w", format="wav") as output:
+        sound = SoundTrack(source, output, "wav", start, stop)
+        try:
+            if not sound.is_there:
+                raise MediaError(f"{sound.note}")
+            output.start_encoding()
+            sound.mux_until(None)
+        finally:
+            sound.close()
+    return made.getvalue()
 
 
 def _silence(like: Any, first: int) -> Any:

@@ -64,6 +64,9 @@ class ForwardCursor(Cursor, ABC, Generic[Raw]):
     def _jump(self, index: int) -> None:
         """Put `_next` at or before `index`, close to it."""
 
+    def _hurry(self, index: int) -> None:
+        """Put `_next` closer to `index` where that is cheaper than decoding all that lies between."""
+
     @abstractmethod
     def _step(self) -> Raw:
         """Decode frame `_next` and advance it."""
@@ -77,6 +80,7 @@ class ForwardCursor(Cursor, ABC, Generic[Raw]):
             return self._to_image(self._cache[index])
         if not self._next <= index or self._entry(index) > self._next:
             self._jump(index)
+        self._hurry(index)
         while True:
             position = self._next
             raw = self._step()
@@ -130,6 +134,10 @@ class MediaReader(ABC):
 
     def __len__(self) -> int:
         return self.info.frame_count
+
+    def entry_near(self, index: int) -> int:
+        """The frame nearest to this one that is decoded without going through others: a key frame, or itself."""
+        return self._checked(index)
 
     @property
     def damaged(self) -> Mapping[int, str]:

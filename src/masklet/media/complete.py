@@ -41,6 +41,7 @@ def check_video(path: Path, lasts: Fraction) -> None:
     """
     with av.open(f"file:{path}") as container:
         stream: Any = container.streams.video[0]
+        stream.thread_type = "AUTO"
         first = next(container.decode(stream), None)
         if first is not None:
             container.seek(first.pts + int(lasts / stream.time_base), stream=stream)

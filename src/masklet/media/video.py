@@ -27,12 +27,16 @@ from masklet.media.video_index import VideoIndex, build_index, decoded
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 _DEFAULT_RATE = Fraction(25)
 _EARLIER_ENTRIES = 3  # to be tried before decoding from the start
 _MAX_THREADS = 8  # each one holds a frame
+# Whose decoder knows which pictures no other leans on, so that a jump may leave them out.
+_HURRIED_CODECS = {"h264"}
+_DECODED_BEFORE = 12  # frames before the one that was jumped to, for a few steps backwards from there
 # FFmpeg shows text files as films of a terminal; nobody means that.
 _TEXT_FORMATS = {"tty", "bin", "adf", "idf", "xbin"}
 
@@ -151,6 +155,12 @@ class VideoReader(IndexedReader):
     def info(self) -> MediaInfo:
         return _describe(self._probe, self.index)
 
+    def entry_near(self, index: int) -> int:
+        index = self._checked(index)
+        entries, number = self.index.entries, self.index.entry_number(index)
+        around = (entry.frame for entry in entries[number : number + 2])
+        return min(around, key=lambda frame: abs(frame - index))
+
     def _open_cursor(self, cached: bool) -> _VideoCursor:
         return _VideoCursor(self, self._probe, self._exact_color, cached)
 
@@ -167,6 +177,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         self._reader = reader
         self._index = reader.index
         self._orientation = probe.orientation
+        self._hurries = probe.info.codec in _HURRIED_CODECS and not probe.info.interlaced
         self._convert = RgbConverter(*probe.stored, probe.info.color, probe.info.codec, exact_color)
         self._container: InputContainer | None = None
         self._stream: Any = None
@@ -174,6 +185,8 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         self._ahead: tuple[int, VideoFrame] | None = None
         self._last_good: VideoFrame | None = None
         self._errors: list[str] = []
+        self._exact_from = 0
+        self._hurried_to = 0
         self._reopen()
 
     def close(self) -> None:
@@ -240,6 +253,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         except (av.error.FFmpegError, OSError):
             return False
         self._errors.clear()
+        self._exact_from = 0
         self._coming = self._decode()
         self._last_good = None
         # What comes before the entry point may lean on pictures that were jumped over.
@@ -249,7 +263,17 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         self._next = frame
         return True
 
+    def _hurry(self, index: int) -> None:
+        """Of what lies far before frame `index`, decode only what others lean on."""
+        goes_back = 0 < self._hurried_to - index <= self._cache_frames
+        self._hurried_to = index
+        first = index - (self._cache_frames - 1 if goes_back else min(self._cache_frames, _DECODED_BEFORE))
+        if self._hurries and first > self._next:
+            self._exact_from = int(self._index.pts[first])
+            self._next = first
+
     def _reopen(self) -> None:
+        self._exact_from = 0
         if self._container is not None:
             self._container.close()
         self._container = open_container(self._reader.path)
@@ -263,13 +287,18 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
     def _decode(self) -> Iterator[tuple[int, VideoFrame]]:
         """(index, frame) as they come out of the decoder; frames that the index doesn't know are left out."""
         assert self._container is not None
-        for count, frame in enumerate(decoded(self._container, self._stream, self._errors)):
+        for count, frame in enumerate(decoded(self._container, self._stream, self._errors, self._prepare)):
             if self._index.by_count:
                 yield count, frame
             elif frame.pts is not None:
                 index = self._index.frame_of(frame.pts)
                 if index is not None:
                     yield index, frame
+
+    def _prepare(self, packet: Packet) -> None:
+        if self._hurries:
+            skip = packet.pts is not None and packet.pts < self._exact_from
+            self._stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
 
 
 def use_threads(stream: Any) -> None:

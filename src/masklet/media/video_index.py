@@ -186,9 +186,18 @@ def _from_packets(
     return VideoIndex(frames, time_base, int(durations[order[-1]]), tuple(entries), undecodable_start=undecodable)
 
 
-def decoded(container: InputContainer, stream: VideoStream, errors: list[str] | None = None) -> Iterator[VideoFrame]:
-    """Frames in the order of the decoder, surviving damage; what was wrong is appended to `errors`."""
+def decoded(
+    container: InputContainer,
+    stream: VideoStream,
+    errors: list[str] | None = None,
+    prepare: Callable[[Packet], None] | None = None,
+) -> Iterator[VideoFrame]:
+    """Frames in the order of the decoder, surviving damage; what was wrong is appended to `errors`. `prepare` sees
+    every packet before it is decoded.
+    """
     for packet in packets(container, stream):
+        if prepare is not None:
+            prepare(packet)
         try:
             yield from stream.decode(packet)
         except (av.error.FFmpegError, OSError) as error:

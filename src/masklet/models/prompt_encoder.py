@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: What the label of a point says. A box is two points.
 PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
 
+#: Earlier masks are fed back with their logits inside this range, as in the reference.
+FEEDBACK_LIMIT = 32.0
+
 
 def input_points(prompt: Prompt, width: int, height: int, image_size: int) -> tuple[Tensor, Tensor]:
     """Points ``[1, n, 2]`` in pixels of the network's input and labels ``[1, n]``, a box's corners first."""

@@ -25,8 +25,6 @@ from masklet.settings import RESOLUTION_MIN, RESOLUTION_STEP
 ABSENT = -1024.0
 #: A mask prompt becomes logits of plus and minus this.
 MASK_PROMPT_LOGIT = 10.0
-#: Masks are fed back to the decoder with their logits inside this range, as in the reference.
-FEEDBACK_LIMIT = 32.0
 #: Masks enter the memory encoder as ``sigmoid(logits) * MEMORY_SCALE + MEMORY_BIAS``.
 MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0
 #: These parts compute in float32 whatever the format of the rest: they are a hundredth of the work, and rounding in
@@ -255,11 +253,6 @@ def too_small(model: SAM2, image_size: int) -> DeviceMemoryError:
         f"try a lower resolution (--resolution {smaller}), a smaller model (--model tiny or nano), "
         "or the CPU (--device cpu)"
     )
-
-
-def as_feedback(logits: Tensor) -> Tensor:
-    """Mask logits as the decoder takes them back."""
-    return logits.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
 
 
 def upsample(logits_bnhw: Tensor, height: int, width: int) -> Tensor:

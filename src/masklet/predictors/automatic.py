@@ -16,8 +16,7 @@ from masklet.masks import rle as run_lengths
 from masklet.masks.boxes import mask_to_box, to_xywh
 from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
-from masklet.models.prompt_encoder import POSITIVE
-from masklet.models.sam2 import as_feedback
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT, POSITIVE
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.image import ImagePredictor
 from masklet.predictors.pictures import ImageArray, as_rgb
@@ -255,7 +254,7 @@ class AutomaticMaskGenerator:
             refined = predictor.decode(
                 points_n12[points],
                 labels_n1[points],
-                as_feedback(logits[:, None]),
+                logits[:, None].clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT),
                 multimask=False,
                 at_once=at_once,
             )

@@ -19,8 +19,8 @@ from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.models import SAM2, Candidates, ImageFeatures
 from masklet.models.pixels import image_to_input
-from masklet.models.prompt_encoder import input_points
-from masklet.models.sam2 import MASK_PROMPT_LOGIT, as_feedback, too_small
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
+from masklet.models.sam2 import MASK_PROMPT_LOGIT, too_small
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import ImageMasks
 from masklet.prompts import Prompt
@@ -329,4 +329,4 @@ class ImagePredictor:
             )
         if logits.shape != (side, side):
             logits = interpolate(logits[None, None], (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return as_feedback(logits.reshape(1, 1, side, side))
+        return logits.reshape(1, 1, side, side).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masklet.models.sam2 import as_feedback, upsample
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT
+from masklet.models.sam2 import upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class ImageMasks:
     @property
     def low_res_logits_nhw(self) -> Tensor:
         """Float32 logits at a quarter of the input's side, within ±32: what ``predict(mask=…)`` takes back."""
-        return as_feedback(self.decoder_logits_nhw)
+        return self.decoder_logits_nhw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
 
     @property
     def logits_nhw(self) -> np.ndarray:

@@ -66,8 +66,8 @@ class Database:
         with suppress(Exception):
             self.close()
 
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a SELECT, what is not committed yet included."""
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a SELECT, what is not committed yet included; each gives its values by number and by name."""
         with self._mutex, self._explained():
             self._require_open()
             return self._connection.execute(sql, parameters).fetchall()
@@ -305,6 +305,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
         check_same_thread=False,
         timeout=5.0,
     )
+    connection.row_factory = sqlite3.Row
     # Nothing that a stranger's file says may run or reach other files.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")

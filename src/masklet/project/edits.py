@@ -64,10 +64,7 @@ class RangeEdit(BaseModel):
         nothing on these frames to do it with. Nothing is changed then.
         """
         ids = self.involved
-        chosen = [project.get_object(number) for number in ids]
-        for known in chosen:
-            if known.locked:
-                raise InputError(f"{known.name} is locked: unlock it to change its masks.")
+        chosen = [project.unlocked(number) for number in ids]
         if len(set(ids)) < len(ids):
             raise InputError(f"This takes two objects, but {chosen[0].name} was named twice.")
         frames = self.frames(project)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -185,19 +185,16 @@ class ProjectFile:
         return rows[0][0] if rows else None
 
     def _read_source(self) -> SourceReference:
-        columns = (
-            *("path", "relative_path", "kind", "fingerprint", "width", "height", "frame_count"),
-            *("rate", "pixel_aspect", "has_audio", "tick", "times"),
-        )
-        rows = self._database.query(f"SELECT {', '.join(columns)} FROM source")
+        rows = self._database.query("SELECT * FROM source")
         if len(rows) != 1:
             raise ProjectError(f"{self.path.name} does not say which video it is about.")
-        return sound(SourceReference.from_row, dict(zip(columns, rows[0], strict=True)))
+        return sound(SourceReference.from_row, rows[0])
 
 
-def sound(make: Callable[[Mapping[str, Any]], T], row: Mapping[str, Any]) -> T:
+def sound(make: Callable[[Any], T], kept: Any) -> T:
+    """What `make` makes of something that the file holds. Raises ProjectError where it is damaged."""
     try:
-        return make(row)
+        return make(kept)
     except (InputError, TypeError, ValueError, ArithmeticError, zlib.error) as problem:
         raise ProjectError(f"An entry of this project is damaged: {problem}") from problem
 

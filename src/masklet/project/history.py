@@ -19,15 +19,6 @@ from masklet.project.records import ProjectObject, PromptRecord, dumps, loads, m
 STEPS_KEPT = 200
 
 _KEYS = {"object": ("id",), "prompt": ("id",), "mask": ("object_id", "frame"), "setting": ("key",)}
-_COLUMNS = {
-    "object": ("id", "name", "color", "visible", "locked", "position", "mask_settings", "category", "attributes"),
-    "prompt": ("id", "frame", "object_id", "data"),
-    "mask": (
-        *("object_id", "frame", "counts", "object_score", "predicted_iou", "motion_score"),
-        *("candidate", "lost", "is_prompt", "painted", "explanation"),
-    ),
-    "setting": ("key", "value"),
-}
 
 
 @dataclass(frozen=True)
@@ -110,22 +101,19 @@ class History:
         )
 
     def _read(self, table: str, key: Sequence[Any]) -> dict[str, Any] | None:
-        columns = _COLUMNS[table]
-        rows = self._database.query(f"SELECT {', '.join(columns)} FROM {table} WHERE {_where(table)}", key)
-        return dict(zip(columns, rows[0], strict=True)) if rows else None
+        rows = self._database.query(f"SELECT * FROM {table} WHERE {_where(table)}", key)
+        return dict(rows[0]) if rows else None
 
     def _write(self, table: str, row: Mapping[str, Any]) -> None:
-        columns = _COLUMNS[table]
-        marks = ", ".join("?" * len(columns))
         self._database.execute(
-            f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({marks})",
-            [row[column] for column in columns],
+            f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
         )
 
     def _remove(self, table: str, key: Sequence[Any]) -> None:
         self._database.execute(f"DELETE FROM {table} WHERE {_where(table)}", key)
 
     def _checked(self, table: str, key: Sequence[Any], row: dict[str, Any]) -> Mapping[str, Any]:
+        """A row out of the history, made anew: neither its values nor its columns are believed."""
         try:
             if table == "object":
                 row = ProjectObject.from_row(row).row()
@@ -133,8 +121,10 @@ class History:
                 row = PromptRecord.from_row(row).row()
             elif table == "mask":
                 row = mask_row(mask_from_row(row, self._size))
-            elif not all(isinstance(row[column], str) for column in _COLUMNS[table]):
-                raise InputError("a setting is not text")
+            else:
+                row = {"key": row["key"], "value": row["value"]}
+                if not all(isinstance(value, str) for value in row.values()):
+                    raise InputError("a setting is not text")
         except (InputError, KeyError, TypeError, ValueError) as problem:
             raise ProjectError(f"The history of this project is damaged: {problem}") from problem
         if [row[column] for column in _KEYS[table]] != list(key):

@@ -76,12 +76,10 @@ class ProjectObject:
         """The columns of table `object`."""
         red, green, blue = self.color
         return {
-            "id": self.id,
-            "name": self.name,
+            **vars(self),
             "color": red << 16 | green << 8 | blue,
             "visible": int(self.visible),
             "locked": int(self.locked),
-            "position": self.position,
             "mask_settings": None if self.mask_settings is None else dumps(self.mask_settings),
             "category": self.category,
             "attributes": dumps(self.attributes) if self.attributes else None,

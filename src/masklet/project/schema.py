@@ -153,7 +153,7 @@ def _run(connection: sqlite3.Connection, since: int, until: int) -> None:
 
 def _tables(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str, str | None]]:
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-    return frozenset(rows)
+    return frozenset(map(tuple, rows))
 
 
 @cache

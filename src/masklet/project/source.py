@@ -90,13 +90,7 @@ class SourceReference:
             tick = str(Fraction(1, denominator))
             times = zlib.compress(np.diff(ticks, prepend=0).astype("<i8").tobytes())
         return {
-            "path": self.path,
-            "relative_path": self.relative_path,
-            "kind": self.kind,
-            "fingerprint": self.fingerprint,
-            "width": self.width,
-            "height": self.height,
-            "frame_count": self.frame_count,
+            **vars(self),
             "rate": str(self.rate),
             "pixel_aspect": str(self.pixel_aspect),
             "has_audio": int(self.has_audio),

@@ -57,14 +57,20 @@ class Project(ProjectFile):
 
     def objects(self) -> list[ProjectObject]:
         """All objects in the order that the user gave them."""
-        columns = [known.name for known in fields(ProjectObject)]
-        rows = self._database.query(f"SELECT {', '.join(columns)} FROM object ORDER BY position, id")
-        return [sound(ProjectObject.from_row, dict(zip(columns, row, strict=True))) for row in rows]
+        rows = self._database.query("SELECT * FROM object ORDER BY position, id")
+        return [sound(ProjectObject.from_row, row) for row in rows]
 
     def get_object(self, object_id: int) -> ProjectObject:
         """One object. Raises UnknownObjectError."""
         found = next((known for known in self.objects() if known.id == object_id), None)
         return found or self.find_objects([object_id])[0]
+
+    def unlocked(self, object_id: int) -> ProjectObject:
+        """An object whose masks may be changed. Raises UnknownObjectError, and InputError for one that is locked."""
+        found = self.get_object(object_id)
+        if found.locked:
+            raise InputError(f"{found.name} is locked: unlock it to change its masks.")
+        return found
 
     def find_objects(self, wanted: Iterable[int | str]) -> list[ProjectObject]:
         """Objects by id or name, in the project's order; a name means all that have it. Raises UnknownObjectError."""
@@ -123,12 +129,10 @@ class Project(ProjectFile):
     def prompts(self, frame: int | None = None, object_id: int | None = None) -> list[PromptRecord]:
         """Prompts in the order in which they were made, of all or of one frame and object."""
         rows = self._database.query(
-            "SELECT id, frame, object_id, data FROM prompt "
-            "WHERE (?1 IS NULL OR frame = ?1) AND (?2 IS NULL OR object_id = ?2) ORDER BY id",
+            "SELECT * FROM prompt WHERE (?1 IS NULL OR frame = ?1) AND (?2 IS NULL OR object_id = ?2) ORDER BY id",
             (frame, object_id),
         )
-        columns = ("id", "frame", "object_id", "data")
-        return [sound(PromptRecord.from_row, dict(zip(columns, row, strict=True))) for row in rows]
+        return [sound(PromptRecord.from_row, row) for row in rows]
 
     def said(self, object_id: int | None = None) -> dict[tuple[int, int], tuple[Prompt, ...]]:
         """What is said about one object or all: the prompts of every (frame, object id), first said first."""
@@ -161,12 +165,23 @@ class Project(ProjectFile):
         source = self.source
         new = Prompt.make(points, labels, box, mask, width=source.width, height=source.height)
         with self.edit("Add prompt"):
-            prompts: tuple[Prompt, ...] = (new,)
-            if not clear_old:
-                there = self.said(object_id).get((frame, object_id), ())
-                prompts = prompts_after(there, self.mask(frame, object_id), new)
+            prompts = (new,) if clear_old else self.prompts_after(frame, object_id, new)
             self.set_prompts(frame, object_id, prompts)
             return prompts
+
+    def prompts_after(self, frame: int, object_id: int, new: Prompt) -> tuple[Prompt, ...]:
+        """What would be said about an object on a frame with `new`, as a correction of what the frame shows of it."""
+        self._check_frame(frame)
+        there = tuple(kept.prompt for kept in self.prompts(frame, object_id))
+        return prompts_after(there, self.mask(frame, object_id), new)
+
+    def say(self, label: str, prompts: Sequence[Prompt], mask: ObjectMask, step: int | None = None) -> None:
+        """Keeps just these prompts about an object on a frame, and the mask that they give, as one step of undo (see
+        `edit`). Raises what `add_prompt` does.
+        """
+        with self.edit(label, step):
+            self.set_prompts(mask.frame, mask.object_id, prompts)
+            self.put_masks([mask])
 
     def set_prompts(self, frame: int, object_id: int, prompts: Sequence[Prompt]) -> None:
         """Keeps just these prompts about an object on a frame; those that it begins with already stay as they are.
@@ -221,8 +236,8 @@ class Project(ProjectFile):
             )
             together: dict[int, dict[int, ObjectMask]] = {}
             for row in rows:
-                if wanted is None or row[0] in wanted:
-                    together.setdefault(row[1], {})[row[0]] = self._mask_record(row)
+                if wanted is None or row["object_id"] in wanted:
+                    together.setdefault(row["frame"], {})[row["object_id"]] = self._mask_record(row)
             yield from together.items()
 
     def tracked_frames(self, object_id: int) -> list[int]:
@@ -234,21 +249,16 @@ class Project(ProjectFile):
         """What a timeline shows, without unpacking masks: a dict for every tracked frame, rising, with
         frame, object_score, predicted_iou, motion_score, lost, is_prompt, painted, empty and found_again.
         """
-        numbers = ("frame", "object_score", "predicted_iou", "motion_score")
         flags = ("lost", "is_prompt", "painted", "empty")
         nothing = rle.encode(np.zeros(self.source.size, np.bool_))["counts"]
         rows = self._database.query(
-            f"SELECT {', '.join(numbers)}, lost, is_prompt, painted, counts = ? FROM mask "
-            "WHERE object_id = ? ORDER BY frame",
+            "SELECT frame, object_score, predicted_iou, motion_score, lost, is_prompt, painted, counts = ? AS empty "
+            "FROM mask WHERE object_id = ? ORDER BY frame",
             (nothing, object_id),
         )
-        back = found_again({row[0]: bool(row[4]) for row in rows})
+        back = found_again({row["frame"]: bool(row["lost"]) for row in rows})
         return [
-            {
-                **dict(zip(numbers, row[:4], strict=True)),
-                **{name: bool(value) for name, value in zip(flags, row[4:], strict=True)},
-                "found_again": row[0] in back,
-            }
+            {**dict(row), **{flag: bool(row[flag]) for flag in flags}, "found_again": row["frame"] in back}
             for row in rows
         ]
 
@@ -257,9 +267,7 @@ class Project(ProjectFile):
         rows = self._database.query(
             "SELECT explanation FROM mask WHERE frame = ? AND object_id = ?", (frame, object_id)
         )
-        if not rows or rows[0][0] is None:
-            return None
-        return sound(lambda row: explanation_from(row["why"]), {"why": rows[0][0]})
+        return None if not rows or rows[0][0] is None else sound(explanation_from, rows[0][0])
 
     def put_masks(self, records: Sequence[ObjectMask]) -> None:
         """Writes masks over those of the same frame and object. Raises InputError where sizes or frames don't
@@ -535,9 +543,8 @@ class Project(ProjectFile):
         if before is not None and before.is_prompt:
             self._put("mask", mask_row(replace(before, is_prompt=False)))
 
-    def _mask_record(self, row: tuple[Any, ...]) -> ObjectMask:
-        columns = dict(zip(_MASK_COLUMNS.split(", "), row, strict=True))
-        return sound(lambda given: mask_from_row(given, self.source.size), columns)
+    def _mask_record(self, row: Any) -> ObjectMask:
+        return sound(lambda given: mask_from_row(given, self.source.size), dict(row))
 
     def _check_mask(self, record: ObjectMask) -> None:
         self._check_frame(record.frame)

@@ -21,9 +21,9 @@ from masklet.media import MediaReader, open_media, parse_position
 from masklet.models import get_spec
 from masklet.project.records import TrackSettings
 from masklet.project.run import Asked, Leg, RunPlace, TrackingRun
-from masklet.prompts import Prompt, prompts_after, waits
-from masklet.runs.engine import Progress, Runner, RunStep, RunSteps, Stopped
-from masklet.runs.objects import TrackedObject, collect_objects
+from masklet.prompts import Prompt, waits
+from masklet.runs.engine import Action, Progress, Runner, RunStep, RunSteps, Stopped, carry_out
+from masklet.runs.objects import TrackedObject, collect_objects, objects_of
 from masklet.runs.plan import legs_left, make_legs, moved_to
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
@@ -46,8 +46,7 @@ class Plan:
 
     settings: TrackSettings
     objects: list[TrackedObject]
-    kept: range
-    direction: str
+    asked: Asked
 
 
 def make_plan(request: TrackRequest, reader: MediaReader) -> Plan:
@@ -66,7 +65,7 @@ def make_plan(request: TrackRequest, reader: MediaReader) -> Plan:
         )
     objects = collect_objects(request.prompts, reader, place)
     make_legs(objects, kept, direction)
-    return Plan(settings, objects, kept, direction)
+    return Plan(settings, objects, Asked(first=kept[0], last=kept[-1], direction=direction))
 
 
 def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> TrackSettings:
@@ -111,13 +110,13 @@ def new_project(path: Path, plan: Plan, reader: MediaReader, request: TrackReque
 
     with Project.create(path, reader, settings=plan.settings, overwrite=request.overwrite, hidden=True) as project:
         with project.edit("Prompts"):
-            say(project, plan.objects)
+            keep_objects(project, plan.objects)
             if request.finish:
                 project.set_mask_settings(request.finish)
         yield project
 
 
-def say(project: Project, objects: Iterable[TrackedObject]) -> None:
+def keep_objects(project: Project, objects: Iterable[TrackedObject]) -> None:
     """Keeps objects and what is said about them."""
     there = {known.id for known in project.objects()}
     for known in objects:
@@ -143,27 +142,25 @@ def begin(
     with open_media(request.source, rate=request.rate) as reader:
         plan = make_plan(request, reader)
         with new_project(Path(path), plan, reader, request) as project:
-            return finish(plan_steps(project, plan, request.device, progress, stopped))
+            steps = plan_steps(project, plan, request)
+            return carry_out(steps, progress, stopped)
 
 
-def plan_steps(
-    project: Project, plan: Plan, device: str | None, progress: Progress | None = None, stopped: Stopped | None = None
-) -> RunSteps:
+def plan_steps(project: Project, plan: Plan, request: TrackRequest) -> RunSteps:
     """Tracks a new project, frame by frame."""
-    return track_steps(project, None, plan.kept[0], plan.kept[-1], plan.direction, device, progress, stopped)
+    asked = plan.asked
+    return track.steps(project, None, asked.first, asked.last, asked.direction, request.device)
 
 
+@Action
 def track(
     project: Project,
-    *,
     objects: Sequence[int] | None = None,
     start: int | None = None,
     end: int | None = None,
     direction: str = "forward",
     device: str | None = None,
-    progress: Progress | None = None,
-    stopped: Stopped | None = None,
-) -> RunReport:
+) -> RunSteps:
     """Tracks a project's prompted objects, and keeps the masks of frames `start` to `end`, both included.
 
     Locked objects and painted frames are left alone. An unfinished run is forgotten: this one takes its place.
@@ -172,107 +169,70 @@ def track(
         InputError: nothing is prompted, a range that makes no sense, an unknown direction.
         ProjectError: the source isn't found, or the file can't be written.
     """
-    return finish(track_steps(project, objects, start, end, direction, device, progress, stopped))
-
-
-def track_steps(
-    project: Project,
-    objects: Sequence[int] | None = None,
-    start: int | None = None,
-    end: int | None = None,
-    direction: str = "forward",
-    device: str | None = None,
-    progress: Progress | None = None,
-    stopped: Stopped | None = None,
-) -> RunSteps:
-    """`track`, frame by frame."""
     kept = _range(project.source.frame_count, start, end)
     chosen, notes = _prompted(project, objects)
     legs = make_legs(chosen, kept, direction)
-    with open_session(project, device) as session:
-        run = _run("Track", legs, session)
-        _note(project, session, Asked(first=kept[0], last=kept[-1], direction=direction))
-        yield from prompt_steps(session, project, [thing.id for thing in chosen])
-        report = yield from Runner(project, session, progress, stopped).go(run)
-    report.notes += notes
-    return report
+
+    def steps() -> RunSteps:
+        with open_session(project, device) as session:
+            run = _run("Track", legs, session)
+            _note(project, session, Asked(first=kept[0], last=kept[-1], direction=direction))
+            yield from prompt_steps(session, project, [known.id for known in chosen])
+            report = yield from Runner(project, session).go(run)
+        report.notes += notes
+        return report
+
+    return steps()
 
 
-def check_track(
-    project: Project, objects: Sequence[int] | None, start: int | None, end: int | None, direction: str
-) -> None:
-    """Raises what `track` would raise about what it is asked for, without doing anything."""
-    chosen, _ = _prompted(project, objects)
-    make_legs(chosen, _range(project.source.frame_count, start, end), direction)
-
-
-def check_frame(project: Project, frame: int, objects: Sequence[int] | None) -> None:
-    """The same for `track_frame`."""
-    _range(project.source.frame_count, frame, frame)
-    _prompted(project, objects)
-
-
+@Action
 def track_frame(
-    project: Project, frame: int, *, objects: Sequence[int] | None = None, device: str | None = None
-) -> RunReport:
+    project: Project, frame: int, objects: Sequence[int] | None = None, device: str | None = None
+) -> RunSteps:
     """Tracks one frame alone: from the nearest frame before it that shows an object, else from the nearest after it.
 
     Raises what `track` does.
     """
-    return finish(frame_steps(project, frame, objects, device))
-
-
-def frame_steps(
-    project: Project, frame: int, objects: Sequence[int] | None = None, device: str | None = None
-) -> RunSteps:
-    """`track_frame`, frame by frame."""
     _range(project.source.frame_count, frame, frame)
     chosen, notes = _prompted(project, objects)
     label = f"Track frame {frame}"
-    with open_session(project, device) as session:
-        report = RunReport(session.model.spec.name, notes=notes)
-        records, resolved = [], {}
-        for thing in chosen:
-            report.objects[thing.id] = ObjectReport(thing.name)
-            if frame in thing.starts:
-                continue
-            add_prompts(session, project, [thing.id])
-            step = 1 if thing.starts[0] < frame else -1
-            yield from lead_in(session, project, thing.id, frame, step)
-            found = session.masks(frame)[thing.id]
-            if frame in thing.prompts:
-                resolved[thing.id] = session.prompts(frame, thing.id)
-            if found.lost:
-                report.objects[thing.id].add_lost(frame)
-            records.append(found)
-            yield RunStep(frame, (found,), len(records), len(chosen))
-        if records:
-            number = project.begin_step(label)
-            project.record_masks(number, label, records, resolved, durable=True)
-            project.end_step(number)
-        report.frames, report.complete = len(records), True
-    return report
+
+    def steps() -> RunSteps:
+        with open_session(project, device) as session:
+            report = RunReport(session.model.spec.name, notes=notes)
+            records, resolved = [], {}
+            for known in chosen:
+                report.objects[known.id] = ObjectReport(known.name)
+                if frame in known.starts:
+                    continue
+                add_prompts(session, project, [known.id])
+                step = 1 if known.starts[0] < frame else -1
+                yield from lead_in(session, project, known.id, frame, step)
+                found = session.masks(frame)[known.id]
+                if frame in known.prompts:
+                    resolved[known.id] = session.prompts(frame, known.id)
+                if found.lost:
+                    report.objects[known.id].add_lost(frame)
+                records.append(found)
+                yield RunStep(frame, (found,), len(records), len(chosen))
+            if records:
+                number = project.begin_step(label)
+                project.record_masks(number, label, records, resolved, durable=True)
+                project.end_step(number)
+            report.frames, report.complete = len(records), True
+        return report
+
+    return steps()
 
 
-def resume(
-    project: Project, *, device: str | None = None, progress: Progress | None = None, stopped: Stopped | None = None
-) -> RunReport:
-    """Goes on with the run that was stopped or killed, exactly where it was.
+@Action
+def resume(project: Project, device: str | None = None, onto: tuple[Asked, Sequence[Leg]] | None = None) -> RunSteps:
+    """Goes on with the run that was stopped or killed, exactly where it was; `onto` other frames, with legs that go
+    through the run's place (`moved_to`).
 
     Raises:
         ProjectError: there is no unfinished run, or the source isn't found.
     """
-    return finish(resume_steps(project, device, progress, stopped))
-
-
-def resume_steps(
-    project: Project,
-    device: str | None = None,
-    progress: Progress | None = None,
-    stopped: Stopped | None = None,
-    onto: tuple[Asked, Sequence[Leg]] | None = None,
-) -> RunSteps:
-    """`resume`, frame by frame; `onto` other frames, with legs that go through the run's place (`moved_to`)."""
     run = project.run
     if run is None:
         raise ProjectError(f"{project.path.name} has no unfinished run: there is nothing to go on with.")
@@ -284,20 +244,19 @@ def resume_steps(
             _note(project, session, asked)
             for known in project.objects():
                 project.clear_masks(known.id, asked.last + 1)
-        return (yield from Runner(project, session, progress, stopped).go(run, run.undo_step))
+        return (yield from Runner(project, session).go(run, run.undo_step))
 
 
-def again_steps(
+@Action
+def track_again(
     project: Project,
     objects: Sequence[TrackedObject],
     asked: Asked,
     settings: TrackSettings,
     again: int | None = None,
     device: str | None = None,
-    progress: Progress | None = None,
-    stopped: Stopped | None = None,
 ) -> RunSteps:
-    """Goes on with other prompts, settings or frames, frame by frame: tracks whatever is missing then.
+    """Goes on with other prompts, settings or frames: tracks whatever is missing then.
 
     Args:
         objects: all of them, with what is said about them now. Masks that follow from something new are tracked again.
@@ -313,7 +272,7 @@ def again_steps(
             _note(project, session, asked)
             for known in objects:
                 _forget(project, known, asked, again)
-            say(project, objects)
+            keep_objects(project, objects)
         tracked = {known.id: set(project.tracked_frames(known.id)) for known in objects}
         left = legs_left(legs, tracked)
         if not left:
@@ -324,7 +283,7 @@ def again_steps(
         for leg in left:
             for object_id in leg.object_ids:
                 yield from lead_in(session, project, object_id, leg.first - leg.step, leg.step)
-        return (yield from Runner(project, session, progress, stopped).go(_run("Track", left, session)))
+        return (yield from Runner(project, session).go(_run("Track", left, session)))
 
 
 def _forget(project: Project, known: TrackedObject, asked: Asked, again: int | None) -> None:
@@ -344,6 +303,7 @@ def _forget(project: Project, known: TrackedObject, asked: Asked, again: int | N
                 project.clear_masks(known.id, max(ahead, default=-1) + 1, frame + 1)
 
 
+@Action
 def correct(
     project: Project,
     frame: int,
@@ -355,9 +315,7 @@ def correct(
     mask: np.ndarray | None = None,
     direction: str | None = None,
     device: str | None = None,
-    progress: Progress | None = None,
-    stopped: Stopped | None = None,
-) -> RunReport:
+) -> RunSteps:
     """Corrects an object on a frame, and tracks it again from there to its next prompt, or as far as it was tracked.
 
     Clicks and boxes correct the mask that is there (see `masklet.prompts.prompts_after`). `direction` is away from the
@@ -371,7 +329,7 @@ def correct(
     prompted = _prompted_frames(project, object_id)
     steps = _ways(direction, frame, prompted)
     new = Prompt.make(points, labels, box, mask, width=project.source.width, height=project.source.height)
-    prompts = prompts_after(project.said(object_id).get((frame, object_id), ()), project.mask(frame, object_id), new)
+    prompts = project.prompts_after(frame, object_id, new)
     name = project.get_object(object_id).name
     if waits(prompts):
         raise PromptError(f"frame {frame} shows nothing of {name} that could be taken away: click on it first")
@@ -382,31 +340,23 @@ def correct(
         if object_id not in session.object_ids:
             add_prompts(session, project, [object_id])
         answer = session.set_prompts(frame, object_id, prompts)
-        for _ in lead_in(session, project, object_id, frame - steps[0], steps[0]):
-            pass
+        yield from lead_in(session, project, object_id, frame - steps[0], steps[0])
         label = f"Correct {name} on frame {frame}"[:100]
         step = project.begin_step(label)
-        with project.edit(label, step):
-            project.set_prompts(frame, object_id, prompts)
-            project.put_masks([answer[object_id]])
+        project.say(label, prompts, answer[object_id], step)
         legs = _legs_from(project, object_id, frame, steps, prompted)
         if unfinished is not None:
             here = unfinished.legs[unfinished.place.leg]
             legs += [replace(here, first=unfinished.place.frame), *unfinished.legs[unfinished.place.leg + 1 :]]
-        return finish(Runner(project, session, progress, stopped).go(_run(label, legs, session), step))
+        return (yield from Runner(project, session).go(_run(label, legs, session), step))
 
 
-def follow_steps(
-    project: Project,
-    frame: int,
-    object_id: int,
-    direction: str | None = None,
-    device: str | None = None,
-    progress: Progress | None = None,
-    stopped: Stopped | None = None,
+@Action
+def follow(
+    project: Project, frame: int, object_id: int, direction: str | None = None, device: str | None = None
 ) -> RunSteps:
-    """Tracks an object again from a frame that was prompted, frame by frame, to its next prompt, or as far as it was
-    tracked; where it was not, to the end of the video.
+    """Tracks an object again from a frame that was prompted, to its next prompt, or as far as it was tracked; where it
+    was not, to the end of the video.
 
     `direction` is away from the object's earlier prompts unless it is said: forward, backward or both.
 
@@ -424,14 +374,12 @@ def follow_steps(
         yield from prompt_steps(session, project, [object_id])
         yield from lead_in(session, project, object_id, frame - steps[0], steps[0])
         run = _run(f"Track {name} from frame {frame}"[:100], legs, session)
-        return (yield from Runner(project, session, progress, stopped).go(run))
+        return (yield from Runner(project, session).go(run))
 
 
 def _prompted_frames(project: Project, object_id: int) -> list[int]:
     """The frames on which an object is prompted, rising. Raises UnknownObjectError, or InputError: it is locked."""
-    known = project.get_object(object_id)
-    if known.locked:
-        raise InputError(f"{known.name} is locked: unlock it to change its masks")
+    project.unlocked(object_id)
     return sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
 
 
@@ -445,18 +393,6 @@ def _run(label: str, legs: Sequence[Leg], session: Session) -> TrackingRun:
     return TrackingRun(label=label, legs=tuple(legs), place=RunPlace(0, legs[0].first), dtype=dtype)
 
 
-def finish(steps: RunSteps) -> RunReport:
-    """Carries out all steps. Raises what ended the run early."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            report: RunReport = end.value
-            if report.problem is not None:
-                raise report.problem from None
-            return report
-
-
 def _range(count: int, start: int | None, end: int | None) -> range:
     first, last = start or 0, count - 1 if end is None else end
     if not 0 <= first <= last < count:
@@ -466,16 +402,17 @@ def _range(count: int, start: int | None, end: int | None) -> range:
 
 def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[TrackedObject], list[str]]:
     """The objects to track, with the frames of their prompts; and what to say about those that aren't."""
-    there = project.objects() if wanted is None else [project.get_object(number) for number in wanted]
+    project.find_objects(wanted or ())
     found, notes = [], []
-    for thing in there:
-        said = TrackedObject(thing.id, thing.name, {t: prompts for (t, _), prompts in project.said(thing.id).items()})
-        if thing.locked:
-            notes.append(f"{thing.name} is locked and was left as it is.")
-        elif any(prompt.shows for prompts in said.prompts.values() for prompt in prompts):
-            found.append(said)
+    for known in objects_of(project):
+        if wanted is not None and known.id not in wanted:
+            continue
+        if known.locked:
+            notes.append(f"{known.name} is locked and was left as it is.")
+        elif any(prompt.shows for prompts in known.prompts.values() for prompt in prompts):
+            found.append(known)
         else:
-            notes.append(f"{thing.name} has no point, box or mask that shows it on any frame, so it was not tracked.")
+            notes.append(f"{known.name} has no point, box or mask that shows it on any frame, so it was not tracked.")
     if not found:
         reason = " ".join(notes) or "There are no objects."
         raise InputError(f"There is nothing to track in {project.path.name}. {reason}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import update_wrapper
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 import numpy as np
 
-from masklet.project.run import Leg, RunPlace, TrackingRun
-from masklet.prompts import waits
+from masklet.project.run import RunPlace, TrackingRun
+from masklet.prompts import Prompt, waits
 from masklet.results import ObjectMask
 from masklet.runs.request import ObjectReport, RunReport, TrackProgress
 from masklet.tracking.state import export_state
@@ -20,9 +23,12 @@ if TYPE_CHECKING:
     from masklet.project.store import Project
     from masklet.tracking import FrameMasks, Session
 
+P = ParamSpec("P")
 Progress = Callable[[TrackProgress], None]
 Stopped = Callable[[], bool]
 
+#: Frames that the network looks at before one is written, where the disk is slow.
+_AHEAD = 2
 _STATE_SECONDS = 0.5
 _STATE_SHARE = 10  # a state may cost a tenth of the time
 _STATE_BYTES_PER_SECOND = 4 << 20
@@ -32,29 +38,96 @@ _STATE_BYTES_PER_SECOND = 4 << 20
 class RunStep:
     """One frame of a run: its masks (none on frames that only lead to what is kept), and how far the run is.
 
-    `total` is 0 while the run is still being prepared. `image_hwc` is the frame's picture where there are masks, uint8
-    RGB (height, width, 3).
+    `total` is 0 while the run is still being prepared; `done` is 0 once it is about to begin. `lost` are the names of
+    objects that can't be seen here. `image_hwc` is the frame's picture where there are masks, uint8 RGB (height, width,
+    3).
     """
 
     frame: int
     masks: tuple[ObjectMask, ...]
     done: int
     total: int
+    lost: tuple[str, ...] = ()
     image_hwc: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
-#: A run, frame by frame; its value is the report, which says what ended it. To close it stops the run, which can be
-#: gone on with later.
-RunSteps = Generator[RunStep, None, RunReport]
+#: A run, frame by frame; its value is the report, which says what ended it. To send True or to close it stops the run,
+#: which can be gone on with later.
+RunSteps = Generator[RunStep, bool | None, RunReport]
+
+
+def drive(
+    steps: RunSteps,
+    progress: Progress | None = None,
+    stopped: Stopped | None = None,
+    see: Callable[[RunStep], None] = lambda step: None,
+) -> RunReport:
+    """Carry out a run, whose report says what ended it.
+
+    Args:
+        progress: told before the first frame, when everything is loaded, and after every one.
+        stopped: asked after every frame; once it says yes, what is done is kept and the run ends.
+        see: gets every step.
+    """
+    stop: bool | None = None
+    try:
+        while True:
+            step = steps.send(stop)
+            try:
+                see(step)
+                if progress is not None and step.total:
+                    progress(TrackProgress("track", step.done, step.total, step.lost))
+                stop = step.done > 0 and stopped is not None and stopped()
+            except BaseException as error:  # the run ends as if it had failed by itself
+                steps.throw(error)
+    except StopIteration as end:
+        report: RunReport = end.value
+        return report
+
+
+class Action(Generic[P]):
+    """What starts a run. To call it carries the run out and raises what ended it early; `steps` gives its frames.
+
+    A call takes `progress` and `stopped` besides (see `drive`).
+    """
+
+    def __init__(self, steps: Callable[P, RunSteps]) -> None:
+        self.steps = steps
+        update_wrapper(self, steps)
+
+    def __call__(
+        self, *given: Any, progress: Progress | None = None, stopped: Stopped | None = None, **more: Any
+    ) -> RunReport:
+        return carry_out(self.steps(*given, **more), progress, stopped)
+
+
+def carry_out(steps: RunSteps, progress: Progress | None = None, stopped: Stopped | None = None) -> RunReport:
+    """`drive`, but raises what ended the run early."""
+    report = drive(steps, progress, stopped)
+    if report.problem is not None:
+        raise report.problem
+    return report
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A frame that the network has looked at: its masks, of those the ones to keep, and the place of the run after it.
+
+    `resolved` are the prompts, by object, that had waited for the mask of this frame.
+    """
+
+    masks: FrameMasks
+    kept: tuple[ObjectMask, ...]
+    resolved: dict[int, tuple[Prompt, ...]]
+    image_hwc: np.ndarray | None
+    place: RunPlace | None
 
 
 class Runner:
     """Carries out a run: tracks, writes masks as they come, and keeps the tracker's state now and then."""
 
-    def __init__(self, project: Project, session: Session, progress: Progress | None, stopped: Stopped | None) -> None:
+    def __init__(self, project: Project, session: Session) -> None:
         self.project, self.session = project, session
-        self.tell = progress or (lambda state: None)
-        self.stopped = stopped or (lambda: False)
         self._state_due = 0.0
 
     def go(self, run: TrackingRun, step: int | None = None) -> RunSteps:
@@ -73,55 +146,57 @@ class Runner:
         total = run.frames_left
         run = project.begin_run(run, self._state(run), step)
         step = run.undo_step
-        self.tell(TrackProgress("track", 0, total))
         began = time.perf_counter()
         project.recording = True
         recorder = ThreadPoolExecutor(1, "masklet-recorder")
-        frames = self._frames(run, names)
+        frames, ahead, problem = self._frames(run, names, waiting), deque[_Found](), None
         try:
-            entry, problem = next(frames, None), None
-            while entry is not None:
-                leg, masks, place = entry
-                kept = list(masks) if leg.keeps(masks.index) else []
-                resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ()) if kept}
-                image_hwc = session.frame.image_hwc if session.frame and kept else None
-                if place is not None:
-                    run = run.model_copy(update={"place": place})
-                due = place is not None and time.monotonic() >= self._state_due
+            yield RunStep(run.place.frame, (), 0, total)
+            ahead.extend(islice(frames, 1))
+            while ahead:
+                found = ahead.popleft()
+                if found.place is not None:
+                    run = run.model_copy(update={"place": found.place})
+                due = found.place is not None and time.monotonic() >= self._state_due
                 state = self._state(run) if due else None
-                recording = recorder.submit(project.record_run, run, step, kept, resolved, state)
+                recording = recorder.submit(project.record_run, run, step, found.kept, found.resolved, state)
                 try:  # the network looks at the next frame meanwhile; a run that stops here will find it again
-                    entry = next(frames, None)
+                    while problem is None and (not ahead or (len(ahead) < _AHEAD and not recording.done())):
+                        ahead.append(next(frames))
+                except StopIteration:
+                    pass
                 except Exception as error:
-                    entry, problem = None, error
+                    problem = error
                 recorded = recording.result()
                 if recorded is None:
                     report.notes.append(
-                        f"Something was changed meanwhile, so this run ended before frame {masks.index}."
+                        f"Something was changed meanwhile, so this run ended before frame {found.masks.index}."
                     )
                     return report
                 step = recorded
-                if kept:
+                if found.kept:
                     project.show()
-                lost = [report.objects[found.object_id] for found in masks if found.lost]
+                lost = [report.objects[mask.object_id] for mask in found.masks if mask.lost]
                 for known in lost:
-                    known.add_lost(masks.index)
+                    known.add_lost(found.masks.index)
                 report.frames += 1
                 report.seconds = time.perf_counter() - began
-                self.tell(TrackProgress("track", report.frames, total, tuple(known.name for known in lost)))
+                lost_names = tuple(known.name for known in lost)
                 try:
-                    yield RunStep(masks.index, tuple(kept), report.frames, total, image_hwc)
+                    stop = yield RunStep(
+                        found.masks.index, found.kept, report.frames, total, lost_names, found.image_hwc
+                    )
                 except GeneratorExit:
-                    if place is None:
+                    if found.place is None:
                         project.finish_run(run)
                     else:
                         project.record_run(run, step, state=self._state(run))
                     raise
-                if place is not None and self.stopped():
+                if found.place is not None and stop:
                     project.record_run(run, step, state=self._state(run))
                     return report
-                if problem is not None:
-                    raise problem
+            if problem is not None:
+                raise problem
             project.finish_run(run)
             report.complete = True
             return report
@@ -135,17 +210,21 @@ class Runner:
             project.end_step(step)
             project.flush()
 
-    def _frames(self, run: TrackingRun, ids: Container[int]) -> Iterator[tuple[Leg, FrameMasks, RunPlace | None]]:
-        """The frames from the run's place on, each with its leg and the place after it."""
+    def _frames(self, run: TrackingRun, ids: Container[int], waiting: Mapping[int, Sequence[int]]) -> Iterator[_Found]:
+        """The frames from the run's place on; `waiting` are the objects whose prompts wait for the mask of a frame."""
+        session = self.session
         for number in range(run.place.leg, len(run.legs)):
             leg = run.legs[number]
-            for masks in self.session.propagate(
+            for masks in session.propagate(
                 run.place.frame if number == run.place.leg else leg.first,
                 leg.last,
                 direction="forward" if leg.step > 0 else "backward",
                 objects=[i for i in leg.object_ids if i in ids],
             ):
-                yield leg, masks, run.after(RunPlace(number, masks.index))
+                kept = tuple(masks) if leg.keeps(masks.index) else ()
+                resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ()) if kept}
+                image_hwc = session.frame.image_hwc if session.frame and kept else None
+                yield _Found(masks, kept, resolved, image_hwc, run.after(RunPlace(number, masks.index)))
 
     def _state(self, run: TrackingRun) -> dict[int, bytes]:
         """The tracker's state at the run's place."""

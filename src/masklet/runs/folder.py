@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +30,12 @@ from masklet.naming import unique_names
 from masklet.project.finishing import Finishing
 from masklet.project.run import Asked
 from masklet.runs import actions
-from masklet.runs.engine import Progress, RunSteps, Stopped
+from masklet.runs.engine import Progress, RunStep, RunSteps, Stopped, drive
 from masklet.runs.live import LiveFiles
-from masklet.runs.objects import TrackedObject, collect_objects
+from masklet.runs.objects import collect_objects, objects_of
 from masklet.runs.plan import ascending, make_legs, moved_to
 from masklet.runs.request import RunReport, TrackProgress, TrackRequest
+from masklet.runtime import taking_turns
 from masklet.sources import refuse_source
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def track(
         earlier = _earlier_names(folder)
         request = replace(request, finish={**_FINISH, **request.finish})
         with _made(folder / _PROJECT.parent), actions.new_project(folder / _PROJECT, plan, reader, request) as project:
-            files = _Files(folder, project, request, progress, True, earlier)
-            return files.follow(lambda stop: actions.plan_steps(project, plan, request.device, progress, stop), stopped)
+            files = _FolderRun(folder, project, request, progress, True, earlier)
+            return files.follow(actions.plan_steps(project, plan, request), stopped)
 
 
 def resume(
@@ -105,30 +106,29 @@ def resume(
             raise InputError(f"this run keeps frames {kept[0]} to {kept[-1]}; it can't go on at frame {start}")
         direction = request.direction or asked.direction
         frame = start if request.frame is None else parse_position(request.frame, reader)
-        objects = collect_objects(request.prompts, reader, frame, _known(project), project.mask)
+        objects = collect_objects(request.prompts, reader, frame, objects_of(project), project.mask)
         settings = actions.settings_of(request, project.track_settings)
         run, legs = project.run, make_legs(objects, kept, direction)
         goes_on = (
             run is not None
-            and objects == _known(project)
+            and objects == objects_of(project)
             and (settings, direction) == (project.track_settings, asked.direction)
             and start in (None, run.place.frame)
             and (kept[-1] == asked.last or moved_to(run, legs) is not None)
         )
         asked, moved = asked.model_copy(update={"last": kept[-1], "direction": direction}), kept[-1] != asked.last
 
-        def steps(stop: Stopped) -> RunSteps:
-            if goes_on:
-                return actions.resume_steps(project, request.device, progress, stop, (asked, legs) if moved else None)
-            return actions.again_steps(project, objects, asked, settings, start, request.device, progress, stop)
-
+        if goes_on:
+            steps = actions.resume.steps(project, request.device, (asked, legs) if moved else None)
+        else:
+            steps = actions.track_again.steps(project, objects, asked, settings, start, request.device)
         if request.finish:
             project.set_mask_settings({**project.mask_settings, **request.finish})
-        files = _Files(folder, project, request, progress, False, _earlier_names(folder))
+        files = _FolderRun(folder, project, request, progress, False, _earlier_names(folder))
         return files.follow(steps, stopped)
 
 
-class _Files:
+class _FolderRun:
     """The files of a folder: written while a run goes on where that can be, and completed out of its project."""
 
     def __init__(
@@ -148,22 +148,14 @@ class _Files:
         self._live_masks = self._live_overlay = self._live_json = False
         self._notes: list[str] = []
 
-    def follow(self, steps: Callable[[Stopped], RunSteps], stopped: Stopped | None) -> RunReport:
-        """Carry out a run that asks what it is given whether to stop."""
-        running = steps(lambda: self._problem is not None or (stopped is not None and stopped()))
+    def follow(self, steps: RunSteps, stopped: Stopped | None) -> RunReport:
+        """Carry out a run."""
         try:
-            while True:
-                step = next(running)
-                if step.masks:
-                    if self._live is None:
-                        self._live = self._begin(step.frame)
-                    self._live.put(step)
-        except StopIteration as end:
-            report: RunReport = end.value
+            with taking_turns():
+                report = drive(steps, self._tell, lambda: self._problem is not None or (stopped or bool)(), self._see)
             if self._live is not None:
                 self._live.end()
         finally:
-            running.close()
             if self._live is not None:
                 self._live.close()
         report.problem = report.problem or self._problem
@@ -184,6 +176,12 @@ class _Files:
         return None if self._live is None else self._live.problem
 
     # --- on the way --------------------------------------------------------------------------------------------
+
+    def _see(self, step: RunStep) -> None:
+        if step.masks:
+            if self._live is None:
+                self._live = self._begin(step.frame)
+            self._live.put(step)
 
     def _begin(self, first: int) -> LiveFiles:
         """What is written as the frames come: what they come in order for, or what doesn't depend on that."""
@@ -321,13 +319,6 @@ def _stream(job: Job, **options: Any) -> AbstractContextManager[Put]:
 def _names(project: Project) -> dict[int, str]:
     """The name of every object's folder of masks."""
     return unique_names({known.id: known.name for known in project.objects()})
-
-
-def _known(project: Project) -> list[TrackedObject]:
-    return [
-        TrackedObject(known.id, known.name, {frame: prompts for (frame, _), prompts in project.said(known.id).items()})
-        for known in project.objects()
-    ]
 
 
 def _frames_in(folder: Path) -> dict[int, Path]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError, MediaError, PromptError
 from masklet.media import MediaReader, parse_position, read_mask
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import ObjectMask
 from masklet.runs.prompt_text import PromptText
+
+if TYPE_CHECKING:
+    from masklet.project.store import Project
 
 _LARGEST_ID = 2**31 - 1
 _PLAIN = re.compile(r"(?:object )?([0-9]+)")
@@ -54,11 +57,21 @@ class TrackedObject:
     id: int
     name: str
     prompts: dict[int, tuple[Prompt, ...]] = field(default_factory=dict)
+    locked: bool = False
 
     @property
     def starts(self) -> list[int]:
         """Frames from which it can be tracked, rising: not those where clicks wait for a mask to take away from."""
         return sorted(frame for frame, prompts in self.prompts.items() if not waits(prompts))
+
+
+def objects_of(project: Project) -> list[TrackedObject]:
+    """The objects of a project, with what is said about them."""
+    said = project.said()
+    return [
+        TrackedObject(found.id, found.name, {t: said[t, i] for t, i in said if i == found.id}, found.locked)
+        for found in project.objects()
+    ]
 
 
 def collect_objects(
@@ -81,22 +94,14 @@ def collect_objects(
         PromptError: a prompt that can't be used on this video, or an object without anything that shows it.
         InputError: a position outside of the video.
     """
-    found = {thing.id: thing for thing in known}
-    ids: dict[str | None, int] = {thing.name: thing.id for thing in found.values()}
-    # Numbers first, so that a name does not take the id that somebody wrote down.
-    for text in texts:
-        number = _number(text.object)
-        if number is not None:
-            ids[text.object] = number
-    for text in texts:
-        if text.object not in ids:
-            ids[text.object] = next(i for i in range(1, _LARGEST_ID) if i not in ids.values())
+    found = {tracked.id: tracked for tracked in known}
+    ids: dict[str | None, int] = {tracked.name: tracked.id for tracked in found.values()}
+    ids = number_objects(texts, ids)
     typed: dict[tuple[int, int], list[PromptText]] = {}
     for text in texts:
         number = ids[text.object]
         if number not in found:
-            named = text.object is not None and _number(text.object) is None
-            found[number] = TrackedObject(number, str(text.object) if named else f"object {number}")
+            found[number] = TrackedObject(number, object_name(text, number))
         typed.setdefault((number, _frame_of(text, reader, frame)), []).append(text)
     for (number, where), together in typed.items():
         known_object = found[number]
@@ -112,6 +117,23 @@ def collect_objects(
         _check(tracked)
         tracked.prompts = dict(sorted(tracked.prompts.items()))
     return list(found.values())
+
+
+def number_objects(texts: Iterable[PromptText], known: Mapping[str | None, int] | None = None) -> dict[str | None, int]:
+    """An id for every object, `known` ones included, by what was typed of it: a number is its id, no name is object 1,
+    names get the first free ids. Raises PromptError for a number that can't be an id.
+    """
+    names, ids = dict.fromkeys(text.object for text in texts), dict(known or {})
+    # Numbers first, so that a name does not take the id that somebody wrote down.
+    ids |= {name: number for name in names if (number := _number(name)) is not None}
+    for name in [name for name in names if name not in ids]:
+        ids[name] = next(i for i in range(1, _LARGEST_ID) if i not in ids.values())
+    return ids
+
+
+def object_name(text: PromptText, number: int) -> str:
+    """What the object of a prompt is called: what was typed, unless that was its number."""
+    return f"object {number}" if text.object is None or _number(text.object) is not None else text.object
 
 
 def _number(name: str | None) -> int | None:

@@ -21,12 +21,12 @@ def make_legs(objects: Sequence[TrackedObject], kept: range, direction: str) -> 
         InputError: an unknown direction, or an object that this direction never meets.
     """
     if direction == "backward":
-        ends = {thing.id: _start(thing, kept, -1) for thing in objects}
+        ends = {tracked.id: _start(tracked, kept, -1) for tracked in objects}
         _require_met(objects, ends, kept, -1)
         return _split(ends, kept[0], kept[-1], -1)
     if direction not in ("forward", "both"):
         raise InputError(f"there is no direction {direction!r}; choose forward, backward or both")
-    starts = {thing.id: _start(thing, kept, 1) for thing in objects}
+    starts = {tracked.id: _start(tracked, kept, 1) for tracked in objects}
     if direction == "forward":
         _require_met(objects, starts, kept, 1)
     legs = _split({i: start for i, start in starts.items() if start <= kept[-1]}, kept[-1], kept[0], 1)
@@ -61,25 +61,25 @@ def ascending(legs: Sequence[Leg]) -> bool:
     return all(leg.step > 0 for leg in legs) and all(before.last < after.first for before, after in pairwise(legs))
 
 
-def _start(thing: TrackedObject, kept: range, step: int) -> int:
+def _start(tracked: TrackedObject, kept: range, step: int) -> int:
     """Where tracking of an object starts: the last prompt that lies at or before the range, else the first one."""
-    frames = thing.starts[::step]
+    frames = tracked.starts[::step]
     edge = kept[0] if step > 0 else kept[-1]
     before = [frame for frame in frames if (edge - frame) * step >= 0]
     return before[-1] if before else frames[0]
 
 
 def _require_met(objects: Sequence[TrackedObject], starts: dict[int, int], kept: range, step: int) -> None:
-    for thing in objects:
-        start = starts[thing.id]
+    for tracked in objects:
+        start = starts[tracked.id]
         if step > 0 and start > kept[-1]:
             raise InputError(
-                f"{thing.name} is prompted on frame {start}, after the last frame to track, {kept[-1]}: prompt it "
+                f"{tracked.name} is prompted on frame {start}, after the last frame to track, {kept[-1]}: prompt it "
                 "earlier, or track backwards (--direction backward)"
             )
         if step < 0 and start < kept[0]:
             raise InputError(
-                f"{thing.name} is prompted on frame {start}, before the first frame to track, {kept[0]}: prompt it "
+                f"{tracked.name} is prompted on frame {start}, before the first frame to track, {kept[0]}: prompt it "
                 "later, or track forwards (--direction forward)"
             )
 

@@ -6,17 +6,16 @@ kept in the project with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masklet.errors import CheckpointError, InputError, PromptError
-from masklet.prompts import Prompt, prompts_after, waits
+from masklet.errors import InputError, PromptError
+from masklet.prompts import Prompt, waits
 from masklet.results import PAINTED, ObjectMask
-from masklet.tracking import Session
-from masklet.weights.loading import resolve_model
+from masklet.runs.sessions import open_session
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
@@ -47,7 +46,9 @@ def require_weights(project: Project) -> None:
 
 
 class Prompter:
-    """Answers prompts on the frames of one project. Not for two threads at once.
+    """A session that stays open for the prompts of one project, which it keeps there. Not for two threads at once.
+
+    Clicks and boxes are given as `points`, `labels` and `box` of `Prompt.make`.
 
     Args:
         project: open for writing.
@@ -68,23 +69,10 @@ class Prompter:
         picture: Callable[[int], np.ndarray] | None = None,
         feature_bytes: int = FEATURE_BYTES,
     ) -> None:
-        self.project = project
-        self.settings = settings = project.track_settings
         require_weights(project)
-        try:
-            model = resolve_model(settings.model, device, settings.dtype, settings.checkpoint)
-        except CheckpointError as problem:
-            raise CheckpointError(f"The model {settings.model} can't be used: {problem}") from problem
-        options: dict[str, Any] = dict(settings.policy_options)
-        self.session = Session(
-            project.open_source(),
-            model,
-            policy=settings.policy,
-            resolution=settings.resolution,
-            feature_bytes=feature_bytes,
-            picture=picture,
-            **options,
-        )
+        self.project = project
+        self.session = open_session(project, device, picture=picture, feature_bytes=feature_bytes)
+        self.settings = project.track_settings
         self._lately: dict[tuple[int, int], None] = {}
 
     @property
@@ -92,114 +80,86 @@ class Prompter:
         """Whether the project's settings are still those that this was made for."""
         return self.settings == self.project.track_settings
 
-    # --- asking ------------------------------------------------------------------------------------------------
-
-    def encode(self, frame: int) -> None:
-        """Let the network look at a frame, unless it has lately. Raises InputError, MediaError, DeviceMemoryError."""
-        self.session.encode(frame)
-
-    def preview(
-        self,
-        frame: int,
-        object_id: int | None = None,
-        *,
-        points: Sequence[Sequence[float]] | None = None,
-        labels: Sequence[int] | None = None,
-        box: Sequence[float] | None = None,
-    ) -> ObjectMask:
+    def preview(self, frame: int, object_id: int | None = None, **given: Any) -> ObjectMask:
         """What a prompt would give, as a correction of what the frame shows of the object. Nothing is kept."""
-        new = self._prompt(points=points or None, labels=labels, box=box)
-        prompts = (new,) if object_id is None else self._after(frame, object_id, new)
+        new = self._prompt(given)
+        prompts = (new,) if object_id is None else self.project.prompts_after(frame, object_id, new)
         return self.session.preview(frame, prompts, object_id or 0)
 
     def look(self, frame: int, object_id: int) -> Answer:
         """What the frame shows of an object, with the candidates that its clicks gave. Nothing is changed."""
         self.project.get_object(object_id)
-        mask = self.project.mask(frame, object_id)
-        said = self._said(frame, object_id)
+        mask, said = self.project.mask(frame, object_id), self._said(frame, object_id)
         if mask is None or not said or (said[-1].mask is not None and said[-1].origin != "candidate") or waits(said):
             return Answer(frame, object_id, mask)
-        self._say(frame, object_id, said)
+        self._decide(frame, object_id, said)
         return Answer(frame, object_id, mask, self.session.candidates(frame, object_id))
 
-    # --- saying ------------------------------------------------------------------------------------------------
-
-    def add(
-        self,
-        frame: int,
-        object_id: int,
-        *,
-        points: Sequence[Sequence[float]] | None = None,
-        labels: Sequence[int] | None = None,
-        box: Sequence[float] | None = None,
-        clear: bool = False,
-    ) -> Answer:
+    def add(self, frame: int, object_id: int, *, clear: bool = False, **given: Any) -> Answer:
         """Keep clicks or a box, as a correction of what the frame shows (unless `clear`), and the mask that they give.
 
         Raises:
             UnknownObjectError, InputError, PromptError: no such object or frame, it is locked, or the prompt can't be
                 used. Nothing is kept then.
         """
-        self._check_unlocked(object_id)
-        new = self._prompt(points=points or None, labels=labels or None, box=box)
-        prompts = (new,) if clear else self._after(frame, object_id, new)
+        self.project.unlocked(object_id)
+        new = self._prompt(given)
+        prompts = (new,) if clear else self.project.prompts_after(frame, object_id, new)
         if waits(prompts):
             raise PromptError("There is nothing to take away from: click on the object first, or draw a box.")
         # The network runs before the file is touched: others may read it meanwhile.
-        return self._keep("Click" if box is None else "Box", prompts, self._say(frame, object_id, prompts))
+        return self._keep("Click" if new.box is None else "Box", prompts, self._decide(frame, object_id, prompts))
 
     def paint(self, frame: int, object_id: int, mask: np.ndarray | dict[str, Any]) -> Answer:
         """Keep a mask that was painted, boolean (height, width) or run lengths: it decides the frame for good.
 
         Raises UnknownObjectError, InputError: no such object or frame, it is locked, or the mask has another size.
         """
-        self._check_unlocked(object_id)
-        new = self._prompt(mask=mask)
-        painted = ObjectMask(
-            object_id, frame, new.mask, scores=PAINTED, lost=not new.shows, is_prompt=True, painted=True
-        )
-        return self._keep("Paint", self._after(frame, object_id, new), painted, candidates=False)
+        self.project.unlocked(object_id)
+        new = self._prompt({"mask": mask})
+        prompts = self.project.prompts_after(frame, object_id, new)
+        found = ObjectMask(object_id, frame, new.mask, scores=PAINTED, lost=not new.shows, is_prompt=True, painted=True)
+        self.project.say("Paint", prompts, found)
+        return Answer(frame, object_id, found)
 
     def choose(self, frame: int, object_id: int, candidate: int) -> Answer:
         """Take another of the candidates that the frame's clicks gave.
 
         Raises InputError where there are no candidates, or none of this number.
         """
-        self._check_unlocked(object_id)
+        self.project.unlocked(object_id)
         said = self._said(frame, object_id)
         if waits(said):
             raise InputError("There is only one mask here: candidates come with the first click on an object.")
-        self._say(frame, object_id, said)
+        self._decide(frame, object_id, said)
         chosen = self.session.choose(frame, object_id, candidate)[object_id]
         return self._keep("Choose candidate", self.session.prompts(frame, object_id), chosen)
 
     def clear(self, frame: int, object_id: int) -> Answer:
         """Take back what was said about an object on a frame; what tracking had found there comes back."""
         project = self.project
-        self._check_unlocked(object_id)
+        project.unlocked(object_id)
         said = self._said(frame, object_id)
         if not said:
             return Answer(frame, object_id, project.mask(frame, object_id))
+        found = ObjectMask(object_id, frame, said[0].mask) if said[0].origin == "tracked" else None
         with project.edit("Clear prompts"):
             project.clear_prompts(frame, object_id)
-            if said[0].origin != "tracked":
+            if found is None:
                 project.clear_masks(object_id, frame, frame + 1)
-                return Answer(frame, object_id, None)
-            found = ObjectMask(object_id, frame, said[0].mask)
-            project.put_masks([found])
-            return Answer(frame, object_id, found)
-
-    # --- deciding ----------------------------------------------------------------------------------------------
-
-    def _after(self, frame: int, object_id: int, new: Prompt) -> tuple[Prompt, ...]:
-        return prompts_after(self._said(frame, object_id), self.project.mask(frame, object_id), new)
+            else:
+                project.put_masks([found])
+        return Answer(frame, object_id, found)
 
     def _said(self, frame: int, object_id: int) -> tuple[Prompt, ...]:
-        if not 0 <= frame < self.session.frame_count:
-            raise InputError(f"There is no frame {frame}: the source has frames 0 to {self.session.frame_count - 1}.")
-        return tuple(kept.prompt for kept in self.project.prompts(frame, object_id))
+        return self.project.said(object_id).get((frame, object_id), ())
 
-    def _say(self, frame: int, object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
+    def _prompt(self, given: dict[str, Any]) -> Prompt:
+        size = self.session.size
+        said = {name: value for name, value in given.items() if value is not None and len(value)}
+        return Prompt.make(**said, width=size.width, height=size.height)
+
+    def _decide(self, frame: int, object_id: int, prompts: tuple[Prompt, ...]) -> ObjectMask:
         """What prompts come to; a bounded number of them is remembered."""
         mask = self.session.set_prompts(frame, object_id, prompts)[object_id]
         self._lately.pop((frame, object_id), None)
@@ -210,17 +170,6 @@ class Prompter:
             self.session.clear_prompts(*oldest)
         return mask
 
-    def _keep(self, label: str, prompts: tuple[Prompt, ...], mask: ObjectMask, candidates: bool = True) -> Answer:
-        frame, object_id = mask.frame, mask.object_id
-        with self.project.edit(label):
-            self.project.set_prompts(frame, object_id, prompts)
-            self.project.put_masks([mask])
-        return Answer(frame, object_id, mask, self.session.candidates(frame, object_id) if candidates else ())
-
-    def _prompt(self, **given: Any) -> Prompt:
-        return Prompt.make(**given, width=self.session.size.width, height=self.session.size.height)
-
-    def _check_unlocked(self, object_id: int) -> None:
-        chosen = self.project.get_object(object_id)
-        if chosen.locked:
-            raise InputError(f"{chosen.name} is locked: unlock it to change its masks.")
+    def _keep(self, label: str, prompts: tuple[Prompt, ...], mask: ObjectMask) -> Answer:
+        self.project.say(label, prompts, mask)
+        return Answer(mask.frame, mask.object_id, mask, self.session.candidates(mask.frame, mask.object_id))

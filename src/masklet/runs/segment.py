@@ -26,7 +26,7 @@ from masklet.media import natural_key, open_media, read_image, write_image
 from masklet.naming import unique_names
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
 from masklet.prompts import Prompt
-from masklet.runs.objects import prompt_arguments
+from masklet.runs.objects import number_objects, object_name, prompt_arguments
 from masklet.runs.prompt_text import PromptText
 from masklet.sources import IMAGE_SUFFIXES, Sources, refuse_source
 
@@ -85,7 +85,7 @@ class PictureReport:
 
 
 @dataclass
-class _Object:
+class _WantedObject:
     """An object with what shows it: some of points with labels, a box, and a mask."""
 
     id: int
@@ -142,7 +142,7 @@ def _work(run: _Run, places: Mapping[Path, Path], progress: Progress) -> Iterato
 class _Run:
     """The network, loaded once for all pictures."""
 
-    def __init__(self, request: SegmentRequest, objects: Sequence[_Object], sources: Sources) -> None:
+    def __init__(self, request: SegmentRequest, objects: Sequence[_WantedObject], sources: Sources) -> None:
         self.request, self.objects, self.sources = request, objects, sources
         self.predictor = ImagePredictor(
             request.model,
@@ -161,43 +161,43 @@ class _Run:
             return
         self.predictor.set_image(image_hwc)
         answers = []
-        for thing in self.objects:
+        for wanted in self.objects:
             try:
-                answers.append(self.predictor.predict(**thing.prompt))
+                answers.append(self.predictor.predict(**wanted.prompt))
             except PromptError as error:
-                raise PromptError(f"{report.image}, {thing.name}: {error}") from error
+                raise PromptError(f"{report.image}, {wanted.name}: {error}") from error
         self._write_objects(report, place, image_hwc, answers)
 
     def _write_objects(
         self, report: PictureReport, place: Path, image_hwc: np.ndarray, answers: Sequence[ImageMasks]
     ) -> None:
         stems = _stems(place, self.objects)
-        for thing, answer in zip(self.objects, answers, strict=True):
-            stem = stems[thing.id]
+        for wanted, answer in zip(self.objects, answers, strict=True):
+            stem = stems[wanted.id]
             self._write(report, _with(stem, "_mask.png"), answer.mask)
             self._write(report, _with(stem, "_cutout.png"), cutout(image_hwc, answer.mask, clear_outside=True))
             if self.request.candidates and len(answer) > 1:
                 for i, candidate in enumerate(answer):
                     self._write(report, _with(stem, f"_candidate{i + 1}.png"), candidate.mask)
-            report.scores[thing.name] = answer.predicted_iou
+            report.scores[wanted.name] = answer.predicted_iou
             if not answer.mask.any():
-                report.notes.append(f"{thing.name}: nothing was found there, its mask is empty")
+                report.notes.append(f"{wanted.name}: nothing was found there, its mask is empty")
             elif answer.object_score < 0:
-                report.notes.append(f"{thing.name}: the model doubts that there is an object")
-        masks = {thing.id: answer.mask for thing, answer in zip(self.objects, answers, strict=True)}
-        names = {thing.id: thing.name for thing in self.objects} if len(self.objects) > 1 else None
+                report.notes.append(f"{wanted.name}: the model doubts that there is an object")
+        masks = {wanted.id: answer.mask for wanted, answer in zip(self.objects, answers, strict=True)}
+        names = {wanted.id: wanted.name for wanted in self.objects} if len(self.objects) > 1 else None
         self._write(report, _with(place, "_overlay.png"), overlay(image_hwc, masks, names=names))
-        entries = [_entry(thing, answer) for thing, answer in zip(self.objects, answers, strict=True)]
+        entries = [_entry(wanted, answer) for wanted, answer in zip(self.objects, answers, strict=True)]
         self._write_json(report, _with(place, "_mask.json"), image_hwc, {"objects": entries})
 
     def _write_everything(
         self, report: PictureReport, place: Path, image_hwc: np.ndarray, found: Sequence[FoundMask]
     ) -> None:
         # Large ones first, so that none lies hidden under another.
-        ranked = sorted(found, key=lambda one: -one.area)
+        ranked = sorted(found, key=lambda mask: -mask.area)
         masks = _Masks(ranked)
         self._write(report, _with(place, "_everything.png"), overlay(image_hwc, masks))
-        entries = [{"id": i + 1, **one.to_dict()} for i, one in enumerate(ranked)]
+        entries = [{"id": i + 1, **mask.to_dict()} for i, mask in enumerate(ranked)]
         self._write_json(report, _with(place, "_everything.json"), image_hwc, {"annotations": entries})
         report.count = len(found)
 
@@ -280,18 +280,9 @@ def _refuse_video(path: Path) -> None:
         raise MediaError(f"{path} is a video of {frames} frames: `masklet track` follows objects through it.")
 
 
-def _collect(texts: Sequence[PromptText]) -> list[_Object]:
-    """Objects with their prompts, in the order in which they first appear.
-
-    Without a name it is object 1; a number names an object by its id; names get the first free ids.
-    """
-    numbers = {text.object: int(text.object or 1) for text in texts if not text.object or text.object.isdecimal()}
-    if min(numbers.values(), default=1) < 1:
-        raise PromptError("objects are numbered from 1")
-    for text in texts:
-        if text.object not in numbers:
-            taken = set(numbers.values())
-            numbers[text.object] = next(i for i in range(1, len(taken) + 2) if i not in taken)
+def _collect(texts: Sequence[PromptText]) -> list[_WantedObject]:
+    """Objects with their prompts, in the order in which they first appear."""
+    numbers = number_objects(texts)
     typed: dict[int, list[PromptText]] = {}
     for text in texts:
         if text.frame is not None:
@@ -299,12 +290,11 @@ def _collect(texts: Sequence[PromptText]) -> list[_Object]:
         typed.setdefault(numbers[text.object], []).append(text)
     found = []
     for number, together in typed.items():
-        name = together[0].object
-        name = f"object {number}" if name is None or name.isdecimal() else name
+        name = object_name(together[0], number)
         prompt = prompt_arguments(together, name)
         if 1 not in prompt.get("labels", ()) and "box" not in prompt and "mask" not in prompt:
             raise PromptError(f"{name} has only points that are not on it; add a --point or a --box that shows it")
-        found.append(_Object(number, name, prompt))
+        found.append(_WantedObject(number, name, prompt))
     return found
 
 
@@ -337,7 +327,7 @@ def _places(paths: Sequence[Path], output: Path | None) -> dict[Path, Path]:
     return places
 
 
-def _stems(place: Path, objects: Sequence[_Object]) -> dict[int, Path]:
+def _stems(place: Path, objects: Sequence[_WantedObject]) -> dict[int, Path]:
     """What the names of each object's files begin with."""
     if len(objects) == 1:
         return {objects[0].id: place}
@@ -345,7 +335,7 @@ def _stems(place: Path, objects: Sequence[_Object]) -> dict[int, Path]:
     return {number: _with(place, f"_{name}") for number, name in names.items()}
 
 
-def _file_names(place: Path, objects: Sequence[_Object], request: SegmentRequest) -> list[Path]:
+def _file_names(place: Path, objects: Sequence[_WantedObject], request: SegmentRequest) -> list[Path]:
     if request.everything:
         return [_with(place, end) for end in ("_everything.png", "_everything.json")]
     ends = ["_mask.png", "_cutout.png"]
@@ -368,12 +358,12 @@ def _with(place: Path, end: str) -> Path:
     return place.with_name(place.name + end)
 
 
-def _entry(thing: _Object, answer: ImageMasks) -> dict[str, Any]:
+def _entry(wanted: _WantedObject, answer: ImageMasks) -> dict[str, Any]:
     box = answer.box_xyxy
     return {
-        "id": thing.id,
-        "name": thing.name,
-        "prompt": _prompt_json(thing.prompt),
+        "id": wanted.id,
+        "name": wanted.name,
+        "prompt": _prompt_json(wanted.prompt),
         "rle": rle.encode(answer.mask),
         "area": int(np.count_nonzero(answer.mask)),
         "box_xyxy": None if box is None else [int(side) for side in box],

@@ -21,13 +21,17 @@ LEAD_IN = 16
 
 
 def open_session(
-    project: Project, device: str | None, dtype: str | None = None, settings: TrackSettings | None = None
+    project: Project,
+    device: str | None,
+    dtype: str | None = None,
+    settings: TrackSettings | None = None,
+    **how: Any,
 ) -> Session:
-    """A session about the project's source, by its settings or by others."""
+    """A session about the project's source, by its settings or by others; `how` are more arguments of `Session`."""
     from masklet.tracking import Session
 
     settings = settings or project.track_settings
-    options: dict[str, Any] = dict(settings.policy_options)
+    how |= settings.policy_options
     session = Session(
         project.open_source(),
         settings.model,
@@ -36,7 +40,7 @@ def open_session(
         device=device,
         dtype=dtype or settings.dtype,
         checkpoint=settings.checkpoint,
-        **options,
+        **how,
     )
     if settings == project.track_settings and settings.checkpoint is not None:
         project.note_model(session.model.spec.name)

@@ -9,6 +9,8 @@
 | `workspace` | the projects that are open |
 | `frames` | pictures for the page, decoded on demand |
 | `overlays` | masks for the page, finished by their settings |
+| `packed` | masks of many frames as bytes |
+| `changes` | what news say of a change |
 | `worker` | the one thread that runs the network, most urgent first |
 | `tasks` | jobs: tracking, exports, downloads |
 | `sockets` | news for every open page |

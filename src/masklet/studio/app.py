@@ -74,7 +74,18 @@ class Studio:
 
 def make_app(studio: Studio) -> ASGIApp:
     """The ASGI app of a studio, guarded."""
-    from masklet.studio.routes import edits, exports, files, models, pictures, projects, prompts, socket, tracking
+    from masklet.studio.routes import (
+        edits,
+        exports,
+        files,
+        models,
+        pictures,
+        playback,
+        projects,
+        prompts,
+        socket,
+        tracking,
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -93,7 +104,7 @@ def make_app(studio: Studio) -> ASGIApp:
     )
     app.state.studio = studio
     problems.install(app)
-    for module in (files, projects, pictures, prompts, edits, tracking, exports, models, socket):
+    for module in (files, projects, pictures, playback, prompts, edits, tracking, exports, models, socket):
         app.include_router(module.router)
     app.mount("/", _Page(directory=PAGE, html=True, check_dir=False))
     return Guard(app, studio.access, studio.root.upload_limit)

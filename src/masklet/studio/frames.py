@@ -1,4 +1,4 @@
-"""Pictures for the page: decoded on demand, kept within bounds, and decoded ahead while somebody plays."""
+"""Pictures for the page: decoded on demand and kept within bounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ PICTURE_BYTES = 192 << 20
 JPEG_BYTES = 96 << 20
 QUALITY, THUMBNAIL_QUALITY = 88, 78
 LARGEST_SIDE = 8192
-_AHEAD = 10  # pictures
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -101,11 +100,7 @@ class FrameStore:
         self._number = self._kept.number()
         self._decoding = threading.Lock()
         self._thumbnails = threading.Lock()
-        self._last: tuple[int, int] | None = None
-        self._ahead = threading.Condition()
-        self._wanted: tuple[int, int, int] | None = None
-        self._closed = False
-        self._thread: threading.Thread | None = None
+        self._previewing = threading.Lock()
 
     def picture(self, frame: int) -> np.ndarray:
         """A frame, uint8 RGB (height, width, 3); not to be changed. Raises InputError, MediaError."""
@@ -121,16 +116,24 @@ class FrameStore:
         return found
 
     def jpeg(self, frame: int, width: int | None = None) -> bytes:
-        """A frame as JPEG, at most `width` pixels wide. One after the other lets a thread decode ahead."""
+        """A frame as JPEG, at most `width` pixels wide."""
         self._check(frame)
-        width = min(width or self.width, self.width, LARGEST_SIDE)
-        before, self._last = self._last, (frame, width)
-        if before is not None and before[1] == width and 0 < frame - before[0] <= 2:
-            self._look_ahead(frame + 1, width)
-        return self._encoded(frame, width, QUALITY)
+        key = self._key(frame, width)
+        return self._kept.jpegs.get(key) or self._encode(self.picture(frame), key)
+
+    def preview(self, frame: int, width: int | None = None) -> tuple[int, bytes]:
+        """What can be shown of a frame at once: the nearest one that needs no other decoded first, as in `jpeg`.
+
+        It waits for nothing that is being decoded.
+        """
+        self._check(frame)
+        near = self.reader.entry_near(frame)
+        key = self._key(near, width)
+        with self._previewing:
+            return near, self._kept.jpegs.get(key) or self._encode(self._alone(near), key)
 
     def thumbnail(self, frame: int, height: int = 90) -> bytes:
-        """A small picture as JPEG, of this height. It disturbs neither playing nor what was decoded for it."""
+        """A small picture as JPEG, of this height. It waits for nothing but other small ones."""
         self._check(frame)
         width = max(1, round(self.width * height / self.height))
         key = (self._number, frame, width, THUMBNAIL_QUALITY)
@@ -141,23 +144,19 @@ class FrameStore:
             known = self._kept.jpegs.get(key)
             if known is not None:
                 return known
-            picture = self._kept.pictures.get(key[:2])
-            if picture is None:
-                picture = next(iter(self.reader.frames(frame, frame + 1, prefetch=0))).image_hwc
-            return self._encode(picture, key)
+            return self._encode(self._alone(frame), key)
 
     def close(self) -> None:
-        """Stop decoding ahead and forget all pictures."""
-        with self._ahead:
-            self._closed = True
-            self._ahead.notify()
-        if self._thread is not None:
-            self._thread.join(10)
+        """Forget all pictures."""
         self._kept.forget(self._number)
 
-    def _encoded(self, frame: int, width: int, quality: int) -> bytes:
-        key = (self._number, frame, width, quality)
-        return self._kept.jpegs.get(key) or self._encode(self.picture(frame), key)
+    def _key(self, frame: int, width: int | None) -> tuple[int, int, int, int]:
+        return self._number, frame, min(width or self.width, self.width, LARGEST_SIDE), QUALITY
+
+    def _alone(self, frame: int) -> np.ndarray:
+        """A frame's picture by a decoder of its own, so that nobody who reads on is disturbed."""
+        known = self._kept.pictures.get((self._number, frame))
+        return next(iter(self.reader.frames(frame, frame + 1, prefetch=0))).image_hwc if known is None else known
 
     def _encode(self, picture_hwc: np.ndarray, key: tuple[int, int, int, int]) -> bytes:
         _, frame, width, quality = key
@@ -172,34 +171,6 @@ class FrameStore:
         jpeg = data.tobytes()
         self._kept.jpegs.put(key, jpeg, len(jpeg))
         return jpeg
-
-    def _look_ahead(self, start: int, width: int) -> None:
-        with self._ahead:
-            self._wanted = (start, min(start + _AHEAD, self.count), width)
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run_ahead, name="masklet-frames", daemon=True)
-                self._thread.start()
-            self._ahead.notify()
-
-    def _run_ahead(self) -> None:
-        while True:
-            with self._ahead:
-                while self._wanted is None and not self._closed:
-                    self._ahead.wait()
-                if self._closed:
-                    return
-                assert self._wanted is not None
-                start, stop, width = self._wanted
-                if start >= stop:
-                    self._wanted = None
-                    continue
-                self._wanted = (start + 1, stop, width)
-            if (self._number, start, width, QUALITY) not in self._kept.jpegs:
-                try:
-                    self._encoded(start, width, QUALITY)
-                except MediaError:  # whoever asks for the frame is told
-                    with self._ahead:
-                        self._wanted = None
 
     def _check(self, frame: int) -> None:
         if not 0 <= frame < self.count:

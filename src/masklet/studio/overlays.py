@@ -41,7 +41,7 @@ class Overlays:
 
     def raw(self, start: int, end: int) -> list[FrameMasksState]:
         """Masks as they were tracked, of frames `start` to `end`, both included."""
-        self._check(start, end)
+        self.check(start, end)
         return [
             FrameMasksState(frame=frame, objects=[mask_state(mask) for mask in masks.values()])
             for frame, masks in self.project.frames(None, start, end + 1)
@@ -58,7 +58,7 @@ class Overlays:
 
         Raises InputError for settings that there are not, UnknownObjectError.
         """
-        self._check(start, end)
+        self.check(start, end)
         objects = self._objects(object_ids)
         settings = self._settings(objects, changes)
         plain = is_plain(settings.values())
@@ -72,7 +72,9 @@ class Overlays:
 
     def news(self, masks: Iterable[ObjectMask]) -> tuple[list[ObjectMaskState], bool]:
         """Masks that were just found, of objects that are still there, and whether they are shown as they are."""
-        settings = self._settings(self.project.objects(), None)
+        masks = list(masks)
+        found = {mask.object_id for mask in masks}
+        settings = self._settings([known for known in self.project.objects() if known.id in found], None)
         states = [mask_state(mask, settings[mask.object_id]) for mask in masks if mask.object_id in settings]
         return states, is_plain(settings[state.object] for state in states)
 
@@ -81,7 +83,7 @@ class Overlays:
 
         Raises InputError where it has no mask there.
         """
-        self._check(frame, frame)
+        self.check(frame, frame)
         chosen = self.project.get_object(object_id)
         settings = self._settings([chosen], changes)
         records = dict(next(iter(self.project.frames([object_id], frame, frame + 1)), (frame, {}))[1])
@@ -127,7 +129,8 @@ class Overlays:
         given = changes or {}
         return {chosen.id: self.project.settings_of(chosen.id).changed(**given) for chosen in objects}
 
-    def _check(self, start: int, end: int) -> None:
+    def check(self, start: int, end: int) -> None:
+        """Raises InputError unless these frames are in the source, and not too many."""
         last = self.project.source.frame_count - 1
         if not 0 <= start <= end <= last:
             raise InputError(f"Frames {start} to {end} are not in the source, which has frames 0 to {last}.")

@@ -480,8 +480,21 @@ class Hello(BaseModel):
     jobs: list[JobState]
 
 
+class ChangedParts(BaseModel):
+    """What a change left, after the change."""
+
+    objects: list[ObjectState] | None = Field(default=None, description="All objects; null: as they were")
+    prompts: list[PromptState] | None = Field(default=None, description="Those on the frames and objects named")
+    masks: list[FrameMasksState] | None = Field(
+        default=None, description="Those on the frames and objects named, without mask settings"
+    )
+    plain: bool = Field(default=True, description="Mask settings leave these masks as they are")
+    history: HistoryState
+    run: RunState | None
+
+
 class ProjectChanged(BaseModel):
-    """Something in a project changed, by whatever tab or script; ask for the parts that are named."""
+    """Something in a project changed, by whatever tab or script."""
 
     type: Literal["changed"] = "changed"
     project: str
@@ -489,6 +502,7 @@ class ProjectChanged(BaseModel):
     what: list[Literal["objects", "prompts", "masks", "settings", "history", "run"]]
     frames: list[int] | None = Field(default=None, description="Where masks or prompts changed; null: anywhere")
     objects: list[int] | None = None
+    now: ChangedParts | None = Field(default=None, description="The parts named as they are now; null: ask for them")
 
 
 class ProjectClosed(BaseModel):

@@ -153,7 +153,7 @@ class TrackJob(StudioJob):
             self.start()
 
     def resume(self) -> None:
-        from masklet.runs.actions import resume_steps
+        from masklet.runs.actions import resume
 
         with self._mutex:
             if self.state != "paused":
@@ -162,7 +162,7 @@ class TrackJob(StudioJob):
                 raise ProjectError("Something was changed meanwhile: start to track anew from this frame.")
             self._wish = None
             project, device = self.project.project, self.board.device
-            self._make = lambda: resume_steps(project, device)
+            self._make = lambda: resume.steps(project, device)
             self.become("waiting")
         self.start()
 

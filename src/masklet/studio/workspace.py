@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from masklet.errors import CheckpointError, InputError, MediaError, ProjectError
+from masklet.errors import CheckpointError, InputError, MaskletError, MediaError, ProjectError
 from masklet.masks.palette import hex_color
 from masklet.media import MediaReader, open_media
 from masklet.media.patterns import is_pattern
 from masklet.project import Project, TrackSettings
+from masklet.results import stretches
 from masklet.studio import files, schemas
+from masklet.studio.changes import changed_parts
 from masklet.studio.files import PROJECT_SUFFIX, Root
 from masklet.studio.frames import FrameStore, Kept
 from masklet.studio.overlays import Overlays
@@ -46,17 +49,12 @@ class OpenProject:
         self._revision = 0
         self._mutex = threading.Lock()
         self._prompter: Prompter | None = None
+        self._news = ThreadPoolExecutor(1, "masklet-news")  # one thread, so that news come in order
         self.closed = False
-
-    def unlocked(self, object_id: int) -> ProjectObject:
-        """An object that may be changed. Raises UnknownObjectError, and InputError for one that is locked."""
-        found = self.project.get_object(object_id)
-        if found.locked:
-            raise InputError(f"{found.name} is locked: unlock it first.")
-        return found
 
     def close(self) -> None:
         self.closed = True
+        self._news.shutdown()
         self.frames.close()
         self._prompter = None
         self.project.close()
@@ -105,18 +103,23 @@ class OpenProject:
         """Tell everybody what changed; returns the new revision."""
         with self._mutex:
             self._revision += 1
-            revision = self._revision
-        self._hub.tell(
-            schemas.ProjectChanged(
+            news = schemas.ProjectChanged(
                 project=self.id,
-                revision=revision,
+                revision=self._revision,
                 what=list(what),
                 frames=None if frames is None else list(frames),
                 objects=None if objects is None else list(objects),
-            ),
-            self.id,
-        )
-        return revision
+            )
+            if not self.closed:
+                self._news.submit(self._tell_change, news)  # whoever made the change has its answer first
+            return news.revision
+
+    def _tell_change(self, news: schemas.ProjectChanged) -> None:
+        if not self._hub.listeners:
+            return
+        with suppress(MaskletError):  # something went meanwhile: whoever listens asks
+            news.now = changed_parts(self, news)
+        self._hub.tell(news, self.id)
 
     def tell_masks(self, job: str, frame: int, masks: Iterable[ObjectMask]) -> None:
         """Send masks that were just found to everybody who listens."""
@@ -185,7 +188,7 @@ class OpenProject:
         rows = self.project.scores(object_id)
         return schemas.Lane(
             object=object_id,
-            spans=_spans([row["frame"] for row in rows]),
+            spans=stretches([row["frame"] for row in rows]),
             object_score=[_rounded(row["object_score"], 2) for row in rows],
             predicted_iou=[_rounded(row["predicted_iou"], 3) for row in rows],
             motion_score=[_rounded(row["motion_score"], 3) for row in rows],
@@ -386,15 +389,6 @@ def _is_about(project: Path, reader: MediaReader) -> bool:
             return opened.source.fingerprint == reader.fingerprint()
     except (ProjectError, InputError):
         return False
-
-
-def _spans(frames: Sequence[int]) -> list[tuple[int, int]]:
-    if not frames:
-        return []
-    breaks = [i for i, (a, b) in enumerate(pairwise(frames)) if b != a + 1]
-    begins = [0, *(i + 1 for i in breaks)]
-    ends = [*breaks, len(frames) - 1]
-    return [(frames[a], frames[b]) for a, b in zip(begins, ends, strict=True)]
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from masklet.batching import in_batches
-from masklet.errors import DeviceMemoryError
 from masklet.masks import rle
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
-from masklet.models.prompt_encoder import input_points
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, upsample
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
+from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, too_small, upsample
 from masklet.prompts import Prompt, asked
 from masklet.results import Box, Explanation, Scores
 from masklet.runtime import threads_beside
@@ -27,9 +26,6 @@ from masklet.tracking.policies import Choice, Moment, Offer, Policy, Selection
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 T = TypeVar("T")
-
-#: Earlier masks are fed back with their logits inside this range, as in the reference.
-FEEDBACK_LIMIT = 32.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +76,7 @@ class Engine:
         self.binarize_prompts = binarize_prompts
         self.max_pointers = max_pointers or model.spec.max_pointers
         self.objects_at_once = objects_at_once
+        self._too_small = partial(too_small, model, self.image_size)
 
     def threads_beside(self) -> int | None:
         """See :func:`masklet.runtime.threads_beside`."""
@@ -365,15 +362,6 @@ class Engine:
 
     def _shrink(self, at_once: int) -> None:
         self.objects_at_once = at_once
-
-    def _too_small(self) -> DeviceMemoryError:
-        spec = self.model.spec
-        smaller = self.image_size // 2 // 32 * 32
-        return DeviceMemoryError(
-            f"{self.model.device} has too little memory for {spec.name} at {self.image_size}x{self.image_size}: "
-            f"try a lower resolution (--resolution {max(smaller, 64)}), a smaller model (--model tiny or nano), "
-            "or the CPU (--device cpu)"
-        )
 
 
 def _mask_box(logits_11hw: Tensor, side: int) -> Box | None:

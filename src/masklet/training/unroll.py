@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import normalise
+from masklet.models.prompt_encoder import FEEDBACK_LIMIT
 from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT
 from masklet.training import prompting
 from masklet.training.batches import Batch
@@ -27,8 +28,6 @@ from masklet.training.settings import Prompting
 
 #: A frozen image encoder takes so many pixels at once; nothing of them has to be kept for gradients.
 _PIXELS_AT_ONCE = 1 << 20
-#: Earlier masks are fed back with their logits inside this range, as tracking does.
-_FEEDBACK_LIMIT = 32.0
 #: The parts that run when a picture is encoded.
 _ENCODING = frozenset(GROUPS["image-encoder"])
 
@@ -223,7 +222,7 @@ class _Walk:
             if prompt is not None:
                 points, labels = torch.cat((prompt[0], points), 1), torch.cat((prompt[1], labels), 1)
             prompt = points, labels
-            feedback = answer.logits_k1hw.detach().clamp(-_FEEDBACK_LIMIT, _FEEDBACK_LIMIT)
+            feedback = answer.logits_k1hw.detach().clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
             how = {"multimask": points.shape[1] <= 1, "stability_fallback": False}
             answer = _best(self._decoded(frame, embedding, points, labels, feedback, **how))
         return answer

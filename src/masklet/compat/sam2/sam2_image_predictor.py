@@ -14,8 +14,8 @@ from masklet.compat.sam2.modeling.sam2_base import SAM2Base, as_base
 from masklet.errors import InputError, PromptError
 from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
-from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
-from masklet.models.sam2 import as_feedback, upsample
+from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FEEDBACK_LIMIT
+from masklet.models.sam2 import upsample
 from masklet.predictors import ImagePredictor
 
 #: Logits of filled holes and of removed specks lie this far from the threshold.
@@ -206,7 +206,7 @@ class SAM2ImagePredictor:
         found = self._predictor.decode(points, labels, feedback, multimask=multimask, image=image)
         masks = np.stack([self._full_size(logits, width, height, return_logits) for logits in found.logits_bnhw])
         ious = found.iou_bn.float().cpu().numpy()
-        low_res = as_feedback(found.logits_bnhw).float().cpu().numpy()
+        low_res = found.logits_bnhw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT).float().cpu().numpy()
         return (masks[0], ious[0], low_res[0]) if len(masks) == 1 else (masks, ious, low_res)
 
     def _full_size(self, logits_nhw: Tensor, width: int, height: int, return_logits: bool) -> np.ndarray:

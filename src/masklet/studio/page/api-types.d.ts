@@ -503,6 +503,19 @@ export interface Hello {
   jobs: JobState[];
 }
 
+export interface ChangedParts {
+  /** All objects; null: as they were */
+  objects: ObjectState[] | null;
+  /** Those on the frames and objects named */
+  prompts: PromptState[] | null;
+  /** Those on the frames and objects named, without mask settings */
+  masks: FrameMasksState[] | null;
+  /** Mask settings leave these masks as they are */
+  plain: boolean;
+  history: HistoryState;
+  run: RunState | null;
+}
+
 export interface ProjectChanged {
   type: "changed";
   project: string;
@@ -511,6 +524,8 @@ export interface ProjectChanged {
   /** Where masks or prompts changed; null: anywhere */
   frames: number[] | null;
   objects: number[] | null;
+  /** The parts named as they are now; null: ask for them */
+  now: ChangedParts | null;
 }
 
 export interface ProjectClosed {

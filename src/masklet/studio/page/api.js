@@ -2,6 +2,7 @@
  * The studio's HTTP API, one function a route. The session cookie that the browser holds lets the page in.
 
  */
+import { MaskUnpacker } from "./packed.js";
 
 /** An answer that is not a success: a sentence for people, and a kind for programs. */
 export class ApiError extends Error {
@@ -127,6 +128,17 @@ export async function getPicture(address, signal, init = {}) {
   return createImageBitmap(await answer.blob());
 }
 
+/**
+ * What can be shown of a frame at once, and of which frame it is.
+ * @param {string} project
+ * @param {number} frame
+ * @param {number} [width]
+ */
+export async function getFramePreview(project, frame, width) {
+  const answer = await reach(`/api/projects/${project}/frames/${frame}/preview.jpg${query({ width })}`);
+  return { near: Number(answer.headers.get("X-Frame")), picture: await createImageBitmap(await answer.blob()) };
+}
+
 /** @param {string} project @param {number} frame @returns {Promise<import("./api-types.js").Encoded>} */
 export const encodeFrame = (project, frame) => request("POST", `/projects/${project}/frames/${frame}/encode`);
 
@@ -141,14 +153,28 @@ export const getMasks = (project, frame, options = {}, signal) =>
   request("GET", `/projects/${project}/masks/${frame}${query(options)}`, undefined, signal);
 
 /**
+ * The masks of many frames, each as soon as it is here.
  * @param {string} project
- * @param {number} start
- * @param {number} end
+ * @param {{start: number, count: number, backward: boolean}} wanted
+ * @param {[number, number]} size  height and width of the source
+ * @param {(masks: import("./api-types.js").FrameMasksState) => void} take
  * @param {AbortSignal} [signal]
- * @returns {Promise<import("./api-types.js").MasksBatch>}
  */
-export const getMaskRange = (project, start, end, signal) =>
-  request("GET", `/projects/${project}/masks${query({ start, end })}`, undefined, signal);
+export async function streamMasks(project, wanted, size, take, signal) {
+  const answer = await reach(`/api/projects/${project}/mask-stream${query(wanted)}`, { signal });
+  const unpacker = new MaskUnpacker(size);
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) unpacker.take(part.value).forEach(take);
+}
+
+/**
+ * A part of the source's sound as WAV.
+ * @param {string} project
+ * @param {number} start  seconds from the first frame
+ * @param {number} seconds
+ */
+export const getSound = async (project, start, seconds) =>
+  (await reach(`/api/projects/${project}/sound.wav${query({ start, seconds })}`)).arrayBuffer();
 
 /**
  * @param {string} project

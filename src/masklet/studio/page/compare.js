@@ -1,9 +1,8 @@
 /** Looking at other frames while one is worked on: outlines of the frames around it, and a second picture beside it. */
-import { getMaskRange, wasAborted } from "./api.js";
 import { placement, viewSize } from "./camera.js";
 import { compose, drawOutline } from "./compositor.js";
 import { framesArrived, pictureOf, widthFor } from "./frames.js";
-import { entryOf, masksChanged, putFrame } from "./masks.js";
+import { entryOf, fetchMasks, masksChanged } from "./masks.js";
 import * as state from "./state.js";
 import { Draft, Icon, IconButton, effect, html, signal, useEffect, useRef } from "./ui.js";
 
@@ -37,14 +36,7 @@ effect(() => {
   if (!missing.length) return undefined;
   const controller = new AbortController();
   const timer = setTimeout(async () => {
-    try {
-      for (const frame of missing) {
-        const answer = await getMaskRange(project.id, frame, frame, controller.signal);
-        if (!controller.signal.aborted) putFrame(answer.frames[0] ?? { frame, objects: [] });
-      }
-    } catch (problem) {
-      if (!wasAborted(problem)) console.warn(problem);
-    }
+    for (const frame of missing) await fetchMasks(frame, controller.signal);
   }, 60);
   return () => {
     clearTimeout(timer);

@@ -1,5 +1,6 @@
 /** Draws a frame with its masks: every view is made here from run lengths, so that none needs the server. */
 import { rgb } from "./format.js";
+import { keepDrawn } from "./masks.js";
 
 /** @typedef {import("./masks.js").ShownMask} ShownMask */
 /** @typedef {{x: number, y: number, zoom: number, zoomX: number}} Camera  device pixels: origin and scale */
@@ -176,6 +177,7 @@ export function canvasOf(shown, color) {
   canvas.width = image.width;
   canvas.height = image.height;
   canvas.getContext("2d")?.putImageData(image, 0, 0);
+  keepDrawn(shown);
   shown.painted = { color, canvas };
   return canvas;
 }
@@ -183,6 +185,7 @@ export function canvasOf(shown, color) {
 /** @param {ShownMask} shown */
 export function pathOf(shown) {
   if (!shown.path) {
+    keepDrawn(shown);
     const path = new Path2D();
     const lines = shown.mask.edges();
     for (let i = 0; i < lines.length; i += 4) {

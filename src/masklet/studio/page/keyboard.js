@@ -7,8 +7,8 @@ import { EDITING } from "./editing.js";
 import { renaming } from "./objects.js";
 import * as state from "./state.js";
 import * as shape from "./shape.js";
+import { shuttle, stop, togglePlay } from "./player.js";
 import { closeShape, crosshair, hideCrosshair, moveCrosshair, toggleCrosshair, useCrosshair } from "./tools.js";
-import { togglePlay } from "./transport.js";
 import { html } from "./ui.js";
 
 /**
@@ -93,8 +93,11 @@ export const BINDINGS = [
   { group: "Time", keys: ["End"], label: "Last frame", run: () => actions.seek(Infinity) },
   { group: "Time", keys: ["n"], label: "Next doubtful or lost stretch", run: () => actions.seekDoubtful(1) },
   { group: "Time", keys: ["Shift+n"], label: "Previous one", run: () => actions.seekDoubtful(-1) },
-  { group: "Time", keys: ["k"], label: "Next prompt", run: () => actions.seekPrompt(1) },
-  { group: "Time", keys: ["j"], label: "Previous prompt", run: () => actions.seekPrompt(-1) },
+  { group: "Time", keys: ["l"], label: "Play forwards (again: twice as fast)", run: () => shuttle(1) },
+  { group: "Time", keys: ["j"], label: "Play backwards (again: twice as fast)", run: () => shuttle(-1) },
+  { group: "Time", keys: ["k"], label: "Stop", run: stop },
+  { group: "Time", keys: ["Shift+l"], label: "Next prompt", run: () => actions.seekPrompt(1) },
+  { group: "Time", keys: ["Shift+j"], label: "Previous prompt", run: () => actions.seekPrompt(-1) },
   { group: "Time", keys: ["i"], label: "Range begins here (again: no more)", run: () => actions.mark("in") },
   { group: "Time", keys: ["o"], label: "Range ends here (again: no more)", run: () => actions.mark("out") },
   { group: "Time", keys: ["Shift+i"], label: "No range", run: actions.clearMarks },
@@ -105,7 +108,7 @@ export const BINDINGS = [
   { group: "Objects", keys: ["F2"], label: "Rename", run: () => { showTabOnly("objects"); renaming.value = state.currentObject.peek(); } },
   { group: "Objects", keys: ["d"], label: "Show or hide", run: flip("visible") },
   { group: "Objects", keys: ["s"], label: "Solo", run: () => { state.solo.value = state.solo.peek() === null ? state.currentObject.peek() : null; } },
-  { group: "Objects", keys: ["l"], label: "Lock or unlock", run: flip("locked") },
+  { group: "Objects", keys: ["Shift+d"], label: "Lock or unlock", run: flip("locked") },
 
   { group: "View", keys: ["1"], label: "Overlay", run: useView("overlay") },
   { group: "View", keys: ["2"], label: "Outline", run: useView("outline") },

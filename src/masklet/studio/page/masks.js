@@ -1,5 +1,5 @@
 /** Masks by frame: fetched when a frame is looked at, pushed in while tracking runs, and never too many kept. */
-import { getMaskRange, getMasks, wasAborted } from "./api.js";
+import { getMasks, streamMasks, wasAborted } from "./api.js";
 import { Lru } from "./lru.js";
 import { Mask } from "./rle.js";
 import { project } from "./state.js";
@@ -21,10 +21,19 @@ export class ShownMask {
   }
 
   get bytes() {
-    const box = this.mask.box;
-    return this.mask.runs.byteLength + 2000 + (box ? (box[2] - box[0]) * (box[3] - box[1]) * 4 : 0);
+    return this.mask.runs.byteLength + this.state.rle.counts.length + 2000;
   }
 }
+
+/** Masks that are ready to be drawn; what was drawn before many others is made anew when it is seen again. */
+const drawn = new Lru(
+  64 * 2 ** 20,
+  (/** @type {ShownMask} */ { mask: { box } }) => (box ? (box[2] - box[0]) * (box[3] - box[1]) * 4 : 0),
+  (mask) => (mask.painted = mask.path = null),
+);
+
+/** @param {ShownMask} mask  that is about to be drawn */
+export const keepDrawn = (mask) => drawn.has(mask) || drawn.set(mask, mask);
 
 /**
  * @typedef {object} FrameEntry
@@ -33,7 +42,8 @@ export class ShownMask {
  */
 
 const KEPT_BYTES = 192 * 2 ** 20;
-const BATCH = 24;
+const BATCH = 64; // frames
+const RETRY = 1000; // ms
 
 /** Rises when masks arrived or went. */
 export const masksChanged = signal(0);
@@ -44,13 +54,16 @@ const kept = new Lru(KEPT_BYTES, (entry) => {
   for (const mask of entry.masks.values()) bytes += mask.bytes;
   return bytes;
 });
-/** Answers that were asked for before the last change are old. */
-let generation = 0;
+/** Changes so far, and after which of them each frame's masks, and all frames', became old. */
+let changes = 0;
+let allOld = 0;
+/** @type {Map<number, number>} */
+const old = new Map();
 /** @type {Map<number, AbortController>} */
 const going = new Map();
-/** @type {AbortController | null} */
-let batch = null;
-let batchEnd = -1;
+/** The masks that are on their way for playing. @type {{start: number, end: number, controller: AbortController} | null} */
+let stream = null;
+let refusedUntil = 0;
 
 /** @param {number} index */
 export const entryOf = (index) => kept.get(index) ?? null;
@@ -58,54 +71,66 @@ export const entryOf = (index) => kept.get(index) ?? null;
 /** @param {number} index @param {number} object */
 export const maskOf = (index, object) => kept.get(index)?.masks.get(object) ?? null;
 
+/** Whether an answer about a frame is older than what is known. @param {number} index @param {number} asked */
+const isOld = (index, asked) => Math.max(allOld, old.get(index) ?? 0) > asked;
+
 /** Sees to it that a frame's masks come. @param {number} index */
 export async function wantMasks(index) {
   const now = project.peek();
   if (!now || kept.peek(index)?.complete || going.get(index)?.signal.aborted === false) return;
   for (const [other, controller] of going) if (other !== index) controller.abort();
   const controller = new AbortController();
-  const asked = generation;
   going.set(index, controller);
-  try {
-    const answer = await getMasks(now.id, index, {}, controller.signal);
-    if (asked === generation && project.peek()?.id === now.id) putFrame(answer);
-  } catch (problem) {
-    if (!wasAborted(problem)) console.warn(problem);
-  } finally {
-    if (going.get(index) === controller) going.delete(index);
-    if (asked !== generation) masksChanged.value++; // whoever still looks at this frame asks again
-  }
+  await fetchMasks(index, controller.signal);
+  if (going.get(index) === controller) going.delete(index);
 }
 
-/** Fetches the masks of the next frames in one go, while playing. @param {number} index */
-export async function wantMasksFrom(index) {
+/** Fetches a frame's masks, whatever else is asked for. @param {number} index @param {AbortSignal} signal */
+export async function fetchMasks(index, signal) {
+  const id = project.peek()?.id;
+  if (!id) return;
+  const asked = changes;
+  try {
+    const answer = await getMasks(id, index, {}, signal);
+    if (project.peek()?.id === id) putFrame(answer, asked);
+  } catch (problem) {
+    if (!wasAborted(problem)) console.warn(problem);
+  }
+  if (isOld(index, asked)) masksChanged.value++; // whoever still looks at this frame asks again
+}
+
+/**
+ * Sees to it that masks of coming frames are here in time.
+ * @param {number[]} frames  in the order in which they will be shown
+ * @param {boolean} backward
+ */
+export function wantMasksAhead(frames, backward) {
+  const first = frames.find((index) => !kept.peek(index)?.complete);
   const now = project.peek();
-  if (!now) return;
-  const last = Math.min(index + BATCH, now.media.frame_count) - 1;
-  let first = index;
-  while (first <= last && kept.peek(first)?.complete) first++;
-  if (first > last || (batch && first <= batchEnd)) return;
-  const controller = new AbortController();
-  const asked = generation;
-  batch = controller;
-  batchEnd = first + BATCH - 1;
-  const end = Math.min(batchEnd, now.media.frame_count - 1);
-  try {
-    const answer = await getMaskRange(now.id, first, end, controller.signal);
-    if (asked !== generation || project.peek()?.id !== now.id) return;
-    const there = new Map(answer.frames.map((entry) => [entry.frame, entry]));
-    for (let i = first; i <= end; i++) putFrame(there.get(i) ?? { frame: i, objects: [] });
-  } catch (problem) {
-    if (!wasAborted(problem)) console.warn(problem);
-  } finally {
-    if (batch === controller) batch = null;
-  }
+  if (!now || first === undefined || performance.now() < refusedUntil) return;
+  if (stream && first >= stream.start && first <= stream.end) return;
+  stream?.controller.abort();
+  const last = backward ? Math.max(0, first - BATCH + 1) : Math.min(now.media.frame_count, first + BATCH) - 1;
+  const mine = { start: Math.min(first, last), end: Math.max(first, last), controller: new AbortController() };
+  const asked = changes;
+  stream = mine;
+  const { width, height } = now.media;
+  const wanted = { start: first, count: mine.end - mine.start + 1, backward };
+  streamMasks(now.id, wanted, [height, width], (frame) => stream === mine && putFrame(frame, asked), mine.controller.signal)
+    .catch((problem) => {
+      if (wasAborted(problem)) return;
+      console.warn(problem);
+      refusedUntil = performance.now() + RETRY;
+    })
+    .finally(() => {
+      if (stream === mine) stream = null;
+    });
 }
 
-/** @param {FrameMasksState} answer */
-export function putFrame(answer) {
-  const masks = new Map(answer.objects.map((state) => [state.object, new ShownMask(state)]));
-  kept.set(answer.frame, { masks, complete: true });
+/** @param {FrameMasksState} answer @param {number} asked  changes when it was asked for */
+function putFrame(answer, asked) {
+  if (isOld(answer.frame, asked)) return;
+  kept.set(answer.frame, { masks: shownMasks(answer.frame, answer.objects), complete: true });
   masksChanged.value++;
 }
 
@@ -115,11 +140,30 @@ export function putFrame(answer) {
  * @param {ObjectMaskState[]} states
  */
 export function putMasks(index, states) {
+  old.set(index, ++changes);
   const there = kept.peek(index);
-  const masks = new Map(there?.masks);
-  for (const state of states) masks.set(state.object, new ShownMask(state));
+  const masks = new Map([...(there?.masks ?? []), ...shownMasks(index, states)]);
   kept.set(index, { masks, complete: there?.complete ?? false });
   masksChanged.value++;
+}
+
+/** What is drawn already stays so where the mask is the same. @param {number} index @param {ObjectMaskState[]} states */
+function shownMasks(index, states) {
+  const there = kept.peek(index)?.masks;
+  return new Map(
+    states.map((state) => {
+      const before = there?.get(state.object);
+      if (before?.state.rle.counts !== state.rle.counts) return [state.object, new ShownMask(state)];
+      before.state = state;
+      return [state.object, before];
+    }),
+  );
+}
+
+/** An object has no mask on a frame any more. @param {number} index @param {number} object */
+export function dropMask(index, object) {
+  old.set(index, ++changes);
+  if (kept.peek(index)?.masks.delete(object)) masksChanged.value++;
 }
 
 /**
@@ -127,14 +171,12 @@ export function putMasks(index, states) {
  * @param {number[] | null} frames
  */
 export function staleMasks(frames) {
-  generation++;
-  if (frames === null) {
-    for (const entry of kept.entries.values()) entry.complete = false;
-  } else {
-    for (const index of frames) {
-      const entry = kept.peek(index);
-      if (entry) entry.complete = false;
-    }
+  changes++;
+  if (frames === null) allOld = changes;
+  for (const index of frames ?? kept.entries.keys()) {
+    if (frames) old.set(index, changes);
+    const entry = kept.peek(index);
+    if (entry) entry.complete = false;
   }
   masksChanged.value++;
 }
@@ -146,10 +188,12 @@ export function forgetObject(object) {
 }
 
 export function forgetMasks() {
-  generation++;
+  allOld = ++changes;
+  old.clear();
   for (const controller of going.values()) controller.abort();
-  batch?.abort();
-  batch = null;
+  stream?.controller.abort();
+  stream = null;
   kept.clear();
+  drawn.clear();
   masksChanged.value++;
 }

@@ -1,7 +1,7 @@
 /** Keeps the state like the server's: takes whole states, and the news that come through the socket. */
 import * as api from "./api.js";
 import { LaneData } from "./lanes.js";
-import { masksChanged, putMasks, staleMasks } from "./masks.js";
+import { dropMask, masksChanged, putMasks, staleMasks } from "./masks.js";
 import { announce, attempt, complain, notify } from "./notices.js";
 import { Socket } from "./socket.js";
 import * as state from "./state.js";
@@ -139,6 +139,46 @@ function takeMasks(news) {
 
 /** @param {import("./api-types.js").ProjectChanged} news */
 function takeChange(news) {
+  if (news.now) batch(() => takeParts(news, /** @type {Parts} */ (news.now)));
+  else askForParts(news);
+}
+
+/** @typedef {import("./api-types.js").ChangedParts} Parts */
+
+/**
+ * News that say all: nothing has to be asked for.
+ * @param {import("./api-types.js").ProjectChanged} news
+ * @param {Parts} parts
+ */
+function takeParts({ frames, objects, revision }, parts) {
+  for (const { frame, objects: masks } of parts.masks ?? []) {
+    for (const object of objects ?? []) {
+      if (masks.some((mask) => mask.object === object)) continue;
+      state.laneOf(object).clear(frame);
+      dropMask(frame, object);
+    }
+    for (const mask of masks) state.laneOf(mask.object).putMask(frame, mask);
+    if (parts.plain) putMasks(frame, masks);
+    else staleMasks([frame]);
+    state.lanesChanged.value++;
+  }
+  const now = /** @type {state.ProjectState} */ (state.project.peek());
+  if (revision <= now.revision) return; // it was asked for in the meantime
+  if (revision > now.revision + 1) return void refreshProject();
+  const named = (/** @type {state.PromptState} */ { frame, object }) => frames?.includes(frame) && objects?.includes(object);
+  const prompts = parts.prompts && [...now.prompts.filter((prompt) => !named(prompt)), ...parts.prompts];
+  takeBrief({
+    ...now,
+    revision,
+    objects: parts.objects ?? now.objects,
+    prompts: prompts ?? now.prompts,
+    history: parts.history,
+    run: parts.run,
+  });
+}
+
+/** @param {import("./api-types.js").ProjectChanged} news */
+function askForParts(news) {
   const what = new Set(news.what);
   const tracking = state.trackJob.peek()?.state === "running";
   if (what.has("masks")) {

@@ -31,9 +31,9 @@ function thumb(address) {
   return null;
 }
 
-/** Two at a time, so that clicks and frames never wait behind thumbnails. */
+/** Two at a time, and none while playing, so that clicks and frames never wait behind thumbnails. */
 function pumpThumbs() {
-  while (state.inStep.peek() && thumbsGoing < 2 && thumbQueue.length) {
+  while (state.inStep.peek() && !state.playing.peek() && thumbsGoing < 2 && thumbQueue.length) {
     const address = /** @type {string} */ (thumbQueue.shift());
     const image = new Image();
     thumbsGoing++;
@@ -93,7 +93,7 @@ function start(canvas) {
     effect(() => {
       for (const source of [
         state.frame, state.objects, state.lanesChanged, state.lanes, state.prompts, state.markIn, state.markOut,
-        state.currentObject, state.solo, state.theme, state.inStep, range, thumbsArrived, stripShown,
+        state.currentObject, state.solo, state.theme, state.inStep, state.playing, range, thumbsArrived, stripShown,
       ]) source.value;
       ask();
     }),

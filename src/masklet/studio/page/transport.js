@@ -2,11 +2,9 @@
 import * as actions from "./actions.js";
 import { duration, timecode } from "./format.js";
 import * as state from "./state.js";
+import { Speed } from "./speed.js";
+import { togglePlay } from "./player.js";
 import { Draft, Icon, IconButton, html } from "./ui.js";
-
-export const togglePlay = () => {
-  state.playing.value = !state.playing.value;
-};
 
 export function Transport() {
   const media = state.media.value;
@@ -27,6 +25,7 @@ export function Transport() {
       <${IconButton} icon="step-forward" label="Next frame" keys="→" onClick=${() => actions.seek(index + 1)} />
       <${IconButton} icon="last" class="hide-small" label="Last frame" keys="End" onClick=${() => actions.seek(media.frame_count - 1)} />
     </div>
+    <${Speed} />
     <span class="timecode hide-small" title="Timecode">${timecode(index, media)}</span>
     <label class="row">
       <span class="visually-hidden">Frame</span>

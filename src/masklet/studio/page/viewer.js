@@ -4,7 +4,7 @@ import { getAlpha, wasAborted } from "./api.js";
 import { camera, fit, placement, setZoom, toView, viewSize, zoom, zoomBy } from "./camera.js";
 import { alphaFromGrey, compose, drawOutline } from "./compositor.js";
 import { Beside, OnionOptions, beside, drawOnion, onion, onionStep, pinned } from "./compare.js";
-import { frameProblem, framesArrived, pictureOf, want, widthFor } from "./frames.js";
+import { endPreview, frameProblem, framesArrived, pictureOf, preview, want, wantPreview, widthFor } from "./frames.js";
 import { entryOf, masksChanged, wantMasks } from "./masks.js";
 import { hint } from "./notices.js";
 import { previewAlphaSettings, previewed } from "./preview.js";
@@ -49,32 +49,35 @@ function start(canvas) {
       lastPicture = picture;
       if (drawnFrame.peek() !== index) drawnFrame.value = index;
     }
+    if (picture) endPreview();
+    const standIn = preview.peek();
     // A picture that was thrown away in the meantime has no width.
-    const best = picture ?? (lastPicture && lastPicture.width > 0 ? lastPicture : null);
+    const best = picture ?? standIn?.picture ?? (lastPicture && lastPicture.width > 0 ? lastPicture : null);
     const view = { x: place.x * unit, y: place.y * unit, zoom: place.zoom * unit, zoomX: place.zoomX * unit };
     /** @type {import("./compositor.js").Scene} */
     const scene = {
       width: media.width,
       height: media.height,
       picture: best,
-      layers: layersOf(index),
+      layers: standIn ? [] : layersOf(index), // masks of this frame don't fit the picture of another
       view: state.view.peek(),
       opacity: state.opacity.peek(),
       camera: view,
       unit: unit * size,
     };
     compose(context, scene);
-    drawOnion(context, index, scene);
-    const preview = hovered.peek();
-    if (preview && state.view.peek() !== "matte") {
-      drawOutline(context, preview, { color: "#ffffff", selected: true }, { ...scene, view: "outline" }, [4, 4]);
+    if (!standIn) drawOnion(context, index, scene);
+    const hover = hovered.peek();
+    if (hover && state.view.peek() !== "matte") {
+      drawOutline(context, hover, { color: "#ffffff", selected: true }, { ...scene, view: "outline" }, [4, 4]);
     }
     context.setTransform(unit, 0, 0, unit, 0, 0);
-    if (state.view.peek() === "overlay" || state.view.peek() === "outline") drawPrompts(context, index);
+    if (!standIn && (state.view.peek() === "overlay" || state.view.peek() === "outline")) drawPrompts(context, index);
     if (state.tab.peek() === "why" && state.panelOpen.peek()) drawWhy(context, index);
     drawShape(context);
     drawPointer(context);
     canvas.dataset.frame = String(picture ? index : -1);
+    canvas.dataset.preview = String(standIn?.near ?? -1);
     canvas.dataset.drawn = String(Number(canvas.dataset.drawn ?? 0) + 1);
   };
 
@@ -88,23 +91,23 @@ function start(canvas) {
       for (const source of [
         state.frame, state.view, state.opacity, state.prompts, state.shown, state.currentObject, state.tab,
         state.panelOpen, state.explanation, state.brushSize, state.tool, framesArrived, masksChanged, placement,
-        viewSize, alphas, previewed, crosshair, draftBox, hovered, painting, pointer,
+        viewSize, alphas, previewed, preview, crosshair, draftBox, hovered, painting, pointer,
         shape.corners, shape.tip, onion, onionStep,
       ]) source.value;
       ask();
     }),
-    // What has to be fetched: this frame first, then its neighbours, or what comes next while playing.
+    // What has to be fetched: this frame first, then its neighbours.
     effect(() => {
       const media = state.media.value;
       if (!media) return;
       const index = state.frame.value;
       const unit = canvas.width / Math.max(1, viewSize.value.width);
       const width = widthFor(zoom.value * unit);
-      const ahead = state.playing.value
-        ? Array.from({ length: 16 }, (_, i) => index + i)
-        : [index, index + 1, index - 1, index + 2];
+      const ahead = [index, index + 1, index - 1, index + 2];
       if (pinned.value !== null) ahead.push(pinned.value);
-      want(ahead.map((next) => (state.playing.value && state.loop.value ? next % media.frame_count : next)).filter((next) => next >= 0 && next < media.frame_count), width);
+      if (state.playing.value) return; // the player knows what comes next
+      want(ahead.filter((next) => next >= 0 && next < media.frame_count), width);
+      void wantPreview(drawnFrame.peek(), width);
     }),
     effect(() => {
       masksChanged.value;
@@ -138,12 +141,12 @@ function start(canvas) {
 /** @param {number} index @returns {import("./compositor.js").Layer[]} */
 function layersOf(index) {
   const entry = entryOf(index);
-  const preview = previewed.peek();
+  const trial = previewed.peek();
   const drawn = painting.peek();
   const soft = alphas.peek();
   return state.shown.peek().map((object) => {
     const paint = drawn?.frame === index && drawn.object === object.id ? drawn.canvas : null;
-    const shown = (preview?.frame === index && preview.masks.get(object.id)) || entry?.masks.get(object.id) || null;
+    const shown = (trial?.frame === index && trial.masks.get(object.id)) || entry?.masks.get(object.id) || null;
     return {
       shown,
       color: object.color,
@@ -372,6 +375,7 @@ export function Viewer() {
     <${OnionOptions} />
     <${Correction} />
     <${Candidates} />
+    <${StandIn} />
     <${Problem} />
     <${Zoom} />
   </main>`;
@@ -426,6 +430,12 @@ export function Busy() {
   if (!slow.value) return null;
   const model = state.project.value?.settings.track.model;
   return html`<span class="busy row" role="status"><span class="spinner"></span>${model} is looking at the frame…</span>`;
+}
+
+/** Marks the picture as that of another frame, while it is. */
+function StandIn() {
+  if (!preview.value) return null;
+  return html`<div class="float stand-in" role="status">Key frame ${preview.value.near}; frame ${state.frame.value} is coming…</div>`;
 }
 
 function Problem() {

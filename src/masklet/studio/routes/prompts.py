@@ -47,7 +47,7 @@ def change_object(project: ProjectOf, object: ObjectOf, given: schemas.ChangeObj
 @router.delete(f"{PROJECT}/objects/{{object}}")
 def delete_object(project: ProjectOf, object: ObjectOf) -> schemas.Done:
     """Removes an object with its prompts and masks; undo brings all of it back."""
-    project.unlocked(object)
+    project.project.unlocked(object)
     project.project.remove_object(object)
     return schemas.Done(revision=project.changed("objects", "prompts", "masks", "history", "run", objects=[object]))
 
@@ -140,7 +140,7 @@ async def encode_frame(request: Request, studio: StudioOf, project: ProjectOf, f
 
     def work() -> schemas.Encoded:
         began = time.perf_counter()
-        project.prompter().encode(frame)
+        project.prompter().session.encode(frame)
         return schemas.Encoded(frame=frame, seconds=round(time.perf_counter() - began, 4))
 
     return await answer_of(request, studio.worker.submit(work, Urgency.AHEAD, ("encode", project.id)))

@@ -25,17 +25,17 @@ def track(studio: StudioOf, project: ProjectOf, given: schemas.StartTracking) ->
         if given.start is None:
             raise InputError("Say which frame: start.")
         frame = given.start
-        actions.check_frame(opened, frame, given.objects)
+        actions.track_frame.steps(opened, frame, given.objects)  # raises what can't be done
         job = studio.board.track(
-            f"Track frame {frame}", project, lambda: actions.frame_steps(opened, frame, given.objects, device)
+            f"Track frame {frame}", project, lambda: actions.track_frame.steps(opened, frame, given.objects, device)
         )
         return job.snapshot()
     direction = given.direction
-    actions.check_track(opened, given.objects, given.start, given.end, direction)
+    actions.track.steps(opened, given.objects, given.start, given.end, direction)  # raises what can't be done
     job = studio.board.track(
         {"forward": "Track forwards", "backward": "Track backwards", "both": "Track both ways"}[direction],
         project,
-        lambda: actions.track_steps(opened, given.objects, given.start, given.end, direction, device),
+        lambda: actions.track.steps(opened, given.objects, given.start, given.end, direction, device),
     )
     return job.snapshot()
 
@@ -45,13 +45,13 @@ def correct(studio: StudioOf, project: ProjectOf, given: schemas.Correct) -> sch
     """Tracks an object again from a frame that was just prompted, up to its next prompt."""
     project.require_model()
     opened, device = project.project, studio.options.device
-    chosen = project.unlocked(given.object)
+    chosen = project.project.unlocked(given.object)
     if not opened.prompts(given.frame, given.object):
         raise InputError(f"{chosen.name} has no prompt on frame {given.frame}: click, box or paint it there first.")
     job = studio.board.track(
         f"Correct {chosen.name}",
         project,
-        lambda: actions.follow_steps(opened, given.frame, given.object, given.direction, device),
+        lambda: actions.follow.steps(opened, given.frame, given.object, given.direction, device),
     )
     return job.snapshot()
 
@@ -63,7 +63,7 @@ def resume(studio: StudioOf, project: ProjectOf) -> schemas.JobState:
     if opened.run is None:
         raise ProjectError("There is no unfinished run: there is nothing to go on with.")
     project.require_model()
-    job = studio.board.track("Go on tracking", project, lambda: actions.resume_steps(opened, device))
+    job = studio.board.track("Go on tracking", project, lambda: actions.resume.steps(opened, device))
     return job.snapshot()
 
 
