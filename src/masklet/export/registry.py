@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from masklet.errors import ExportError, MediaError
 from masklet.export.base import Exporter
-from masklet.export.job import Cancel, Job, Progress, choose_objects, require_masks
+from masklet.export.job import Cancel, Job, Progress, choose_objects, frames_between, require_masks
 from masklet.export.output import Output
 from masklet.naming import NameTemplate, sanitize
 from masklet.project.finishing import Finishing
@@ -113,20 +113,11 @@ def write(
     output = None
     try:
         chosen = choose_objects(project, objects)
+        frames = frames_between(project.source, start, end)
         place = place_of(exporter, project, chosen, path, template)
         output = Output(place.path, folder=place.is_folder, overwrite=overwrite)
-        job = Job(
-            project,
-            format,
-            objects=[found.id for found in chosen],
-            start=start,
-            end=end,
-            finishing=Finishing(project, chosen, settings, soft=exporter.soft_edges),
-            template=place.template,
-            output=output,
-            progress=progress,
-            cancel=cancel,
-        )
+        finishing = Finishing(project, chosen, settings, soft=exporter.soft_edges)
+        job = Job(project, format, chosen, frames, finishing, place.template, output, progress, cancel)
         require_masks(job)
         exporter.write(job)
         written = output.commit()

@@ -20,7 +20,7 @@ from masklet.atomic import publish, refuse_existing, temporary_name
 from masklet.errors import InputError, MaskletError, MediaError
 from masklet.media.audio import SoundTrack
 from masklet.media.codecs import Speed, find_codec
-from masklet.media.color import AREA, MATRICES, PRIMARIES, TRANSFERS, code_of, sws_matrix
+from masklet.media.color import AREA, MATRICES, PRIMARIES, SWS_MATRIX, TRANSFERS, code_of
 from masklet.media.complete import check_video
 from masklet.media.rates import to_rate
 from masklet.media.types import ColorInfo
@@ -204,7 +204,7 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=layout[channels])
         options: dict[str, Any] = {}
         if not self._spec.lossless:
-            options["dst_colorspace"] = sws_matrix(self.color.matrix or "bt709")
+            options["dst_colorspace"] = SWS_MATRIX[self.color.matrix or "bt709"]
             options["dst_color_range"] = ColorRange.JPEG if self.color.range == "full" else ColorRange.MPEG
         converted: Any = self._reformatter.reformat(frame, format=self.pixel_format, interpolation=AREA, **options)
         # Some encoders (ProRes) write the tags of the frame, not the stream's.

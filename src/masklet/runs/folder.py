@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from masklet.errors import InputError, MaskletError, MediaError
 from masklet.export import registry
 from masklet.export.base import Put, StreamExporter
-from masklet.export.job import Job
+from masklet.export.job import Job, frames_between
 from masklet.export.output import InPlace, Output
 from masklet.media import open_media, parse_position
 from masklet.media.rates import to_rate
@@ -275,17 +275,17 @@ class _FolderRun:
         finishing: Finishing | None = None,
         template: str = "{clip}",
     ) -> Job:
+        finishing = finishing or self._finishing(registry.get(format_name).soft_edges)
+        frames = frames_between(self.project.source, first, last)
         return Job(
             self.project,
             format_name,
-            objects=[known.id for known in self.project.objects()],
-            start=first,
-            end=last,
-            finishing=finishing or self._finishing(registry.get(format_name).soft_edges),
-            template=template,
-            output=output,
+            self.project.objects(),
+            frames,
+            finishing,
+            template,
+            output,
             progress=lambda done, total: self._tell(TrackProgress(format_name, done, total)),
-            cancel=None,
         )
 
     def _tracked(self) -> dict[str, set[int]]:

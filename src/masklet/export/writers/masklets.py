@@ -88,8 +88,8 @@ def _header(job: Job, folder: str | None) -> dict[str, Any]:
             "policy": settings.policy,
             "policy_settings": settings.policy_options,
             "direction": asked.direction if asked else None,
-            "first_frame": asked.first if asked else job.start,
-            "last_frame": asked.last if asked else job.stop - 1,
+            "first_frame": asked.first if asked else job.frames[0],
+            "last_frame": asked.last if asked else job.frames[-1],
         },
         "complete": project.run is None,
         "objects": [

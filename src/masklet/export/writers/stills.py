@@ -23,18 +23,18 @@ class _Still(Exporter):
     def picture(self, job: Job, pixels: bool) -> Picture:
         """The frame that was asked for, or the first on which an object can be seen. Raises ExportError for none."""
         frame = self.frame
-        if frame is not None and not job.start <= frame < job.stop:
-            raise ExportError(f"Frame {frame} is not among the frames to export, {job.start} to {job.stop - 1}.")
+        if frame is not None and frame not in job.frames:
+            raise ExportError(f"Frame {frame} is not among the frames to export, {job.frames[0]} to {job.frames[-1]}.")
         seen = [
             record.frame
-            for record in job.project.masks(job.ids, job.start, job.stop)
+            for record in job.project.masks(job.ids, job.frames.start, job.frames.stop)
             if record.area and (frame is None or record.frame == frame)
         ]
         for index in dict.fromkeys(seen):
             [picture] = job.pictures([index], pixels=pixels)
             if picture.alpha_hw().any():
                 return picture
-        place = f"on frame {frame}" if frame is not None else f"in frames {job.start} to {job.stop - 1}"
+        place = f"on frame {frame}" if frame is not None else f"in frames {job.frames[0]} to {job.frames[-1]}"
         raise ExportError(f"Nothing to export: no object can be seen {place}.")
 
 

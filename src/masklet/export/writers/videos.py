@@ -95,7 +95,7 @@ class _Video(StreamExporter):
             color=color,
             pixel_aspect=source.pixel_aspect,
             audio_from=reader.info.path if sound else None,
-            audio_start=source.time_of(job.start),
+            audio_start=source.time_of(job.frames.start),
         )
 
 
