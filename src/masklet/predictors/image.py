@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from masklet.batching import in_batches
 from masklet.errors import InputError, PromptError
@@ -20,7 +19,7 @@ from masklet.masks.boxes import mask_to_box
 from masklet.models import SAM2, Candidates, ImageFeatures
 from masklet.models.pixels import image_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
-from masklet.models.sam2 import MASK_PROMPT_LOGIT, too_small
+from masklet.models.sam2 import MASK_PROMPT_LOGIT, resize, too_small
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import ImageMasks
 from masklet.prompts import Prompt
@@ -327,6 +326,4 @@ class ImagePredictor:
                 f"mask logits have the shape [{side}, {side}] (low resolution) or [{height}, {width}] (the picture's), "
                 f"but these have {list(logits.shape)}"
             )
-        if logits.shape != (side, side):
-            logits = interpolate(logits[None, None], (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return logits.reshape(1, 1, side, side).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+        return resize(logits[None, None], (side, side), antialias=True).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)

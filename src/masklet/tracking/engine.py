@@ -17,7 +17,7 @@ from masklet.masks import rle
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, too_small, upsample
+from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, resize, too_small, upsample
 from masklet.prompts import Prompt, asked
 from masklet.results import Box, Explanation, Scores
 from masklet.runtime import threads_beside
@@ -176,20 +176,10 @@ class Engine:
         """A mask prompt is the output itself; the decoder only makes its object pointer (SAM 2 section 4)."""
         assert prompt.mask is not None
         model, side = self.model, self.image_size
-        mask = torch.from_numpy(rle.decode(prompt.mask))[None, None].float()
-        if mask.shape[-2:] != (side, side):
-            mask = torch.nn.functional.interpolate(
-                mask, (side, side), mode="bilinear", align_corners=False, antialias=True
-            )
-            mask = (mask >= 0.5).float()
-        mask = mask.to(model.device)
-        low_res = torch.nn.functional.interpolate(
-            mask * 2 * MASK_PROMPT_LOGIT - MASK_PROMPT_LOGIT,
-            (side // 4, side // 4),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
+        given = torch.from_numpy(rle.decode(prompt.mask))[None, None].float()
+        mask = (resize(given, (side, side), antialias=True) >= 0.5).float().to(model.device)
+        logits = mask * 2 * MASK_PROMPT_LOGIT - MASK_PROMPT_LOGIT
+        low_res = resize(logits, (side // 4, side // 4), antialias=True)
         candidates = model.decode_masks(
             features,
             features.embedding_bchw,

@@ -16,6 +16,7 @@ from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
+from masklet.prompts import numbers
 
 #: Logits of filled holes and of removed specks lie this far from the threshold.
 _CLEANED = 10.0
@@ -249,11 +250,7 @@ def _points(coords: Any, labels: Any, box: Any) -> tuple[Tensor | None, Tensor |
 
 
 def _tensor(values: Any, what: str) -> Tensor:
-    try:
-        tensor = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values)
-        tensor = tensor.detach().cpu().float()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise PromptError(f"{what} must be numbers, but got {values!r}") from error
+    tensor = torch.from_numpy(numbers(values, what)).float()
     if not torch.isfinite(tensor).all():
         raise PromptError(f"{what} hold a value that is not a finite number")
     return tensor
