@@ -132,7 +132,7 @@ class _PlainMemoryAttention:
         self.attention = attention
 
     def __call__(
-        self, features_bchw: Tensor, position_bchw: Tensor, memory: Tensor, memory_pos: Tensor, unplaced: int
+        self, features_bchw: Tensor, position_bchw: Tensor, memory: Tensor, keys: Tensor, unplaced: int
     ) -> Tensor:
         h, w = features_bchw.shape[-2:]
         x = (features_bchw + 0.1 * position_bchw).flatten(2).transpose(1, 2)
@@ -140,7 +140,6 @@ class _PlainMemoryAttention:
         for layer in self.attention.layers:
             normed = layer.norm1(x)
             x = x + _plain_rotary(layer.self_attn, normed, normed, normed, table, 0)
-            keys = memory + memory_pos
             x = x + _plain_rotary(layer.cross_attn_image, layer.norm2(x), keys, memory, table, unplaced)
             x = x + layer.linear2(F.relu(layer.linear1(layer.norm3(x))))
         return self.attention.norm(x).transpose(1, 2).unflatten(2, (h, w))

@@ -132,15 +132,13 @@ def evaluate(
     console.print(table(evaluations, f"{benchmark.title}, {len(dataset.sequences)} sequences"))
     # Policies are compared where everything else is the same, and everything else where there is one policy.
     policies = len(_words(policy))
-    differences = difference_rows(evaluations, policies if policies > 1 and not results else None)
-    if differences:
+    if differences := difference_rows(evaluations, policies if policies > 1 and not results else None):
         console.print(table_of(differences, list(differences[0]), "Differences of the same sequences"))
     if details:
         console.print(table(evaluations, details=True))
     if output is not None:
-        paths = write_reports(output, evaluations, differences) + (
-            _draw(output / "plots", evaluations) if plots else []
-        )
+        paths = write_reports(output, evaluations, differences)
+        paths += _draw(output / "plots", evaluations) if plots else []
         console.print(f"{len(paths)} files written to {output}", markup=False, soft_wrap=True)
 
 
