@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from masklet.export.job import Job, Picture
 
+#: Options that several formats have.
+Tolerance = Annotated[
+    float, Field(ge=0, le=100, description="How far in pixels outlines may be off; 0 follows every pixel")
+]
+MinArea = Annotated[float, Field(ge=0, description="Leave out masks of fewer pixels")]
+Split = Annotated[bool, Field(description="One file per object instead of one for all")]
 Group = Literal["video", "sequence", "dataset", "still", "animation"]
 Put = Callable[["Picture"], None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,35 +107,31 @@ def write(
     ProjectError (the source isn't found), MediaError (it can't be read).
     """
     exporter = get(format).parse(options)
-    sources = Sources(*(value for _, value in exporter if isinstance(value, Path)))
-    opened = None
-    if not isinstance(project, Project):
-        project = opened = Project.open(project, read_only=True)
     output = None
-    try:
-        chosen = choose_objects(project, objects)
-        frames = frames_between(project.source, start, end)
-        place = place_of(exporter, project, chosen, path, template)
-        output = Output(place.path, folder=place.is_folder, overwrite=overwrite)
-        finishing = Finishing(project, chosen, settings, soft=exporter.soft_edges)
-        job = Job(project, format, chosen, frames, finishing, place.template, output, progress, cancel)
-        require_masks(job)
-        exporter.write(job)
-        written = output.commit()
-        if notes is not None:
-            notes.extend(job.notes)
-        return written
-    except MediaError as problem:
-        # Its message names the place where the file was being made, which is gone.
-        raise MediaError(str(problem) if output is None else output.public(str(problem))) from problem
-    except OSError as problem:
-        raise ExportError(f"Can't write {path}: {problem.strerror or problem}. Nothing of it was kept.") from problem
-    finally:
-        sources.release()
-        if output is not None:
-            output.discard()
-        if opened is not None:
-            opened.close()
+    with ExitStack() as stack:
+        stack.enter_context(Sources(*(value for _, value in exporter if isinstance(value, Path))))
+        if not isinstance(project, Project):
+            project = stack.enter_context(Project.open(project, read_only=True))
+        try:
+            chosen = choose_objects(project, objects)
+            frames = frames_between(project.source, start, end)
+            place = place_of(exporter, project, chosen, path, template)
+            output = Output(place.path, folder=place.is_folder, overwrite=overwrite)
+            stack.callback(output.discard)
+            finishing = Finishing(project, chosen, settings, soft=exporter.soft_edges)
+            job = Job(project, format, chosen, frames, finishing, place.template, output, progress, cancel)
+            require_masks(job)
+            exporter.write(job)
+            written = output.commit()
+            if notes is not None:
+                notes.extend(job.notes)
+            return written
+        except MediaError as problem:
+            # Its message names the place where the file was being made, which is gone.
+            raise MediaError(str(problem) if output is None else output.public(str(problem))) from problem
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise ExportError(f"Can't write {path}: {reason}. Nothing of it was kept.") from problem
 
 
 class Place(NamedTuple):

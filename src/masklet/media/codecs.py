@@ -105,27 +105,13 @@ def _between(worst: float, best: float, quality: int) -> float:
     return worst + (best - worst) * quality / 100
 
 
+_H26X = (".mp4", ".mov", ".mkv", ".m4v"), ("yuv420p", "yuv444p", "yuv422p", "yuv420p10le")
+
 CODECS: Mapping[str, Codec] = {
     codec.name: codec
     for codec in (
-        Codec(
-            "h264",
-            "libx264",
-            "H.264: plays everywhere",
-            (".mp4", ".mov", ".mkv", ".m4v"),
-            ("yuv420p", "yuv444p", "yuv422p", "yuv420p10le"),
-            _x264,
-            odd_format="yuv444p",
-        ),
-        Codec(
-            "h265",
-            "libx265",
-            "H.265: smaller, slower",
-            (".mp4", ".mov", ".mkv", ".m4v"),
-            ("yuv420p", "yuv444p", "yuv422p", "yuv420p10le"),
-            _x265,
-            odd_format="yuv444p",
-        ),
+        Codec("h264", "libx264", "H.264: plays everywhere", *_H26X, _x264, odd_format="yuv444p"),
+        Codec("h265", "libx265", "H.265: smaller, slower", *_H26X, _x265, odd_format="yuv444p"),
         Codec(
             "prores4444",
             "prores_ks",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from masklet import __version__
-from masklet.export.base import DatasetExporter, nothing_left
+from masklet.export.base import DatasetExporter, MinArea, Tolerance, nothing_left
 from masklet.export.classes import by_class
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
@@ -24,10 +24,8 @@ class Coco(DatasetExporter):
     segmentation: Literal["rle", "polygons"] = Field(
         default="rle", description="rle is exact; polygons is what some trainers want"
     )
-    tolerance: float = Field(
-        default=1.0, ge=0, le=100, description="How far in pixels polygons may be off; 0 follows every pixel"
-    )
-    min_area: float = Field(default=0.0, ge=0, description="Leave out masks of fewer pixels")
+    tolerance: Tolerance = 1.0
+    min_area: MinArea = 0.0
 
     def write(self, job: Job) -> None:
         categories = {name: number for number, name in enumerate(by_class(job.objects), start=1)}

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from pydantic import Field
 
-from masklet.export.base import DatasetExporter, nothing_seen
+from masklet.export.base import DatasetExporter, Tolerance, nothing_seen
 from masklet.export.classes import attribute_text, attribute_values, by_class
 from masklet.export.job import Job
 from masklet.export.xml import document, element
@@ -30,7 +30,7 @@ class Cvat(DatasetExporter):
     kind: Literal["masks", "polygons", "boxes"] = Field(
         default="masks", description="Masks for an image task; polygons or boxes as tracks for a video task"
     )
-    tolerance: float = Field(default=1.0, ge=0, le=100, description="How far in pixels polygons may be off")
+    tolerance: Tolerance = 1.0
 
     def write(self, job: Job) -> None:
         body = self._images(job) if self.kind == "masks" else self._tracks(job)

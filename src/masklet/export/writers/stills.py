@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from masklet.errors import ExportError
-from masklet.export.base import Exporter
+from masklet.export.base import Exporter, Tolerance
 from masklet.export.imaging import write_picture
 from masklet.export.job import Job, Picture
 from masklet.export.xml import document, element
@@ -64,9 +64,7 @@ class Svg(_Still):
     soft_edges = False
     extensions = (".svg",)
 
-    tolerance: float = Field(
-        default=0.5, ge=0, le=100, description="How far in pixels outlines may be off; 0 follows every pixel"
-    )
+    tolerance: Tolerance = 0.5
     fill: bool = Field(default=False, description="Fill the shapes instead of drawing their outline")
 
     def write(self, job: Job) -> None:

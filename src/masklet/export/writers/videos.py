@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from masklet.errors import ExportError
-from masklet.export.base import Put, StreamExporter
+from masklet.export.base import Put, Split, StreamExporter
 from masklet.export.job import Job, Picture
 from masklet.masks import render
 
@@ -109,7 +109,7 @@ class _AlphaVideo(_Video):
     clear_outside: bool = Field(
         default=False, description="Straight alpha: black where nothing can be seen (smaller, but dark fringes)"
     )
-    split: bool = Field(default=False, description="One file per object instead of one for all")
+    split: Split = False
 
     def maker(self, job: Job, stack: ExitStack) -> Maker:
         return lambda picture, ids: render.cutout(
@@ -144,7 +144,7 @@ class _Matte(_Video):
 
     quality: int = Field(default=85, ge=0, le=100, description="Higher is better and larger")
     audio: bool = Field(default=False, description="Keep the sound of the source")
-    split: bool = Field(default=False, description="One file per object instead of one for all")
+    split: Split = False
 
     def maker(self, job: Job, stack: ExitStack) -> Maker:
         return lambda picture, ids: render.matte(picture.alpha_hw(ids), channels=3)

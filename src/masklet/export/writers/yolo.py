@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from pydantic import Field
 
-from masklet.export.base import DatasetExporter, nothing_left
+from masklet.export.base import DatasetExporter, MinArea, Tolerance, nothing_left
 from masklet.export.classes import by_class
 from masklet.export.job import Job
 from masklet.masks import polygons, rle
@@ -24,7 +24,7 @@ class _Yolo(DatasetExporter):
     val_fraction: float = Field(
         default=0.2, ge=0, lt=1, description="Share of the frames, the last ones, that are for validation"
     )
-    min_area: float = Field(default=0.0, ge=0, description="Leave out masks of fewer pixels")
+    min_area: MinArea = 0.0
 
     def write(self, job: Job) -> None:
         classes = {name: number for number, name in enumerate(by_class(job.objects))}
@@ -62,9 +62,7 @@ class YoloSeg(_Yolo):
     title = "YOLO segmentation"
     description = "YOLO labels with one polygon per object; holes and separate parts are joined by cuts of no width"
 
-    tolerance: float = Field(
-        default=1.0, ge=0, le=100, description="How far in pixels polygons may be off; 0 follows every pixel"
-    )
+    tolerance: Tolerance = 1.0
 
     def _line(self, job: Job, layer: Layer) -> str:
         ring = polygons.single_ring(layer.mask_hw, self.tolerance)
