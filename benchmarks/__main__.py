@@ -9,17 +9,31 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, network, report, roofline, studio, video
+from benchmarks import agreement, network, report, review, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
-PARTS = ("roofline", "ways", "resolutions", "objects", "pathways", "track", "agreement", "start-up", "long", "studio")
+PARTS = (
+    "roofline",
+    "ways",
+    "resolutions",
+    "objects",
+    "pathways",
+    "track",
+    "agreement",
+    "start-up",
+    "long",
+    "review",
+    "studio",
+)
 
 
 def main(
     parts: Annotated[list[str] | None, typer.Argument(help=f"What to measure: {', '.join(PARTS)} (all).")] = None,
     clips: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder in DAVIS layout, for agreement; besides the packaged clip. May be repeated."),
+        typer.Option(
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip) and review. May be repeated."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
@@ -44,6 +58,8 @@ def main(
         python -m benchmarks long --frames 500
 
         python -m benchmarks agreement --clips DAVIS
+
+        python -m benchmarks review --clips DAVIS
 
         python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
@@ -74,6 +90,7 @@ def main(
         "agreement": lambda: agreement.measure_agreement("nano", clips or ()),
         "start-up": lambda: video.measure_start_up(rounds),
         "long": lambda: [video.measure_long_video(frames)],
+        "review": lambda: review.measure_review(clips or (), output.with_name(f"{output.stem}_review.csv")),
         "studio": lambda: studio.measure_studio(
             ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
         ),

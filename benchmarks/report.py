@@ -79,6 +79,13 @@ def show(results: dict[str, Any], console: Console) -> None:
         )
     for part in results.get("track", []):
         console.print(f"masklet track, nano, 720p, {part['dtype']}: {part['fps']:.1f} frames/s")
+    if results.get("review"):
+        table = Table(title=f"nano, corrections: mean J over {results['review'][0]['sequences']} sequences")
+        for column in ("corrected by", "frames", "tracked", "after 3", "after 5", "after 10"):
+            table.add_column(column, justify="left" if column in ("corrected by", "frames") else "right")
+        for part in results["review"]:
+            table.add_row(part["by"], part["chooser"], *(f"{part[f'J{count}']:.1f}" for count in (0, 3, 5, 10)))
+        console.print(table)
     if "agreement" in results:
         table = Table(title="nano: IoU of bfloat16 masks with float32 masks")
         for column in ("clip", "frames", "mean", "worst", "same memories, mean", "same memories, worst"):

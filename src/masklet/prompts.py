@@ -95,7 +95,7 @@ class Prompt:
         made = cls(
             pairs,
             (1,) * len(pairs) if labels is None else _labels(labels, len(pairs)),
-            None if box is None else tuple(_numbers(box, "box").reshape(-1).tolist()),
+            None if box is None else tuple(numbers(box, "box").reshape(-1).tolist()),
             None if mask is None else _run_lengths(mask, width, height),
             origin,
         )
@@ -204,7 +204,7 @@ def waits(prompts: Iterable[Prompt]) -> bool:
 
 
 def _pairs(points: Any) -> tuple[tuple[float, float], ...]:
-    points_n2 = _numbers(points, "points")
+    points_n2 = numbers(points, "points")
     if points_n2.ndim == 1 and points_n2.size == 2:
         points_n2 = points_n2[None]
     if points_n2.size and (points_n2.ndim != 2 or points_n2.shape[1] != 2):
@@ -243,7 +243,8 @@ def _run_lengths(mask: Any, width: int, height: int) -> RLE:
     return rle.encode(mask_hw > 0)
 
 
-def _numbers(values: Any, what: str) -> np.ndarray:
+def numbers(values: Any, what: str) -> np.ndarray:
+    """An array, tensor or list as float64. Raises PromptError for anything else."""
     try:
         return np.asarray(_array(values), np.float64)
     except (TypeError, ValueError) as error:

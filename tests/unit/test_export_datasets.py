@@ -21,7 +21,6 @@ from pycocotools.coco import COCO
 
 from masklet.errors import ExportError
 from masklet.export import write
-from masklet.export.writers.cvat import runs_by_row
 from masklet.export.writers.label_studio import pack_brush
 from masklet.masks import rle
 from masklet.media import open_media
@@ -253,7 +252,7 @@ def test_label_studio_masks(make_project, true_masks: Masks, tmp_path: Path) -> 
 def test_brushes_and_row_runs_round_trip(mask: np.ndarray) -> None:
     rgba = unpack_brush(pack_brush(mask)).reshape(*mask.shape, 4)
     np.testing.assert_array_equal(rgba == 255, np.repeat(mask[..., None], 4, axis=2))
-    runs = list(runs_by_row(mask))
+    runs = rle.row_runs(mask)
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     np.testing.assert_array_equal(flat.reshape(mask.shape), mask)
 

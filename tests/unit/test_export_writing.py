@@ -48,7 +48,7 @@ def test_every_format_describes_itself() -> None:
     assert [exporter.name for exporter in listed] == [*dict.fromkeys(exporter.name for exporter in listed)]
     for exporter in listed:
         assert get(exporter.name).title and exporter.description
-        schema = exporter.options.model_json_schema()
+        schema = exporter.model_json_schema()
         for option in schema.get("properties", {}).values():
             assert option["description"]
 

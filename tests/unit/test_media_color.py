@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from masklet.media import ColorInfo, open_media
 from masklet.media.color import RgbConverter, assumed_matrix, over_black
-from masklet.media.exr import exr_to_rgb
-from masklet.media.hdr import hlg_to_nits, linear_to_srgb, nits_to_pq, pq_to_nits, to_srgb
+from masklet.media.hdr import hlg_to_nits, light_to_bytes, linear_to_srgb, nits_to_pq, pq_to_nits, to_srgb
 
 LUMA = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.2627, 0.0593)}
 
@@ -164,7 +163,7 @@ def test_linear_light_ends_and_middle():
     assert linear_to_srgb(np.array([0.0, 1.0, -1.0, 7.0])) == pytest.approx([0, 1, 0, 1])
     assert float(linear_to_srgb(np.array(0.18))) == pytest.approx(0.4614, abs=1e-3)
     picture = np.array([[[np.nan, np.inf, -np.inf]]], np.float32)
-    assert exr_to_rgb(picture).tolist() == [[[0, 255, 0]]]
+    assert light_to_bytes(picture).tolist() == [[[0, 255, 0]]]
 
 
 # Alpha

@@ -13,6 +13,8 @@ import pytest
 from tests.page import api_types
 
 from masklet.masks import rle
+from masklet.project.review import FrameFacts, reasons_of, usual_iou
+from masklet.results import Scores
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "src" / "masklet" / "studio" / "page"
@@ -98,6 +100,32 @@ def test_page_and_server_write_masks_alike() -> None:
         assert found["area"] == int(mask.sum())
         box = rle.box(expected)
         assert found["box"] == (None if box is None else [int(side) for side in box])
+
+
+@needs_node
+def test_timeline_and_review_queue_doubt_alike() -> None:
+    random = np.random.default_rng(4)
+    rows = [
+        FrameFacts(
+            i, Scores(*map(float, (random.uniform(0, 3), (random.integers(16, 64) + 0.5) / 64, random.uniform())))
+        )
+        for i in range(401)
+    ]
+    usual = usual_iou(rows)
+    rule = {"low score", "score drop", "motion"}
+    expected = [bool(rule & reasons_of(row, None, usual, (72, 128)).keys()) for row in rows]
+    script = f"""
+        import {{ DOUBTFUL, LaneData }} from {json.dumps((PAGE / "lanes.js").as_uri())};
+        const rows = JSON.parse(await new Response(process.stdin).text());
+        const lane = new LaneData(rows.length);
+        rows.forEach((scores, i) => lane.put(i, ...scores, 0));
+        console.log(JSON.stringify(rows.map((_, i) => lane.at(i) === DOUBTFUL)));
+    """
+    given = [[row.scores.object_score, row.scores.predicted_iou, row.scores.motion_score] for row in rows]
+    done = run("node", "--input-type=module", "-e", script, input=json.dumps(given))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected
+    assert 0.2 < np.mean(expected) < 0.9
 
 
 def test_all_that_is_used_is_there() -> None:

@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command("masklet.cli.project:status", "Show what a project holds.", PROJECTS),
     "resume": Command("masklet.cli.project:resume", "Go on with a run that was stopped or killed.", PROJECTS),
     "correct": Command("masklet.cli.project:correct", "Put a mask right and track on from there.", PROJECTS),
+    "review": Command("masklet.cli.review:review", "List doubtful frames, worst first.", PROJECTS),
     "edit": Command("masklet.cli.edit:edit", "Copy, interpolate, swap, merge masks of many frames.", PROJECTS),
     "evaluate": Command("masklet.cli.evaluate:evaluate", "Measure tracking on annotated videos.", RESEARCH),
     "train": Command("masklet.cli.train:app", "Train a network on synthetic videos.", RESEARCH),

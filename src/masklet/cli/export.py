@@ -147,23 +147,23 @@ def formats(
     console.print("\n`masklet formats NAME` shows a format's options.", markup=False)
 
 
-def _show_one(console: Console, exporter: Exporter) -> None:
+def _show_one(console: Console, exporter: type[Exporter]) -> None:
     console.print(f"[bold]{exporter.name}[/bold] — {exporter.title}: {exporter.description}")
     console.print(f"Writes {_writes(exporter)}.", markup=False)
-    if not exporter.options.model_fields:
+    if not exporter.model_fields:
         console.print("It has no options.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("option", "default", "values"):
         table.add_column(heading, no_wrap=True)
     table.add_column("what it does", overflow="fold")
-    for name, field in exporter.options.model_json_schema()["properties"].items():
+    for name, field in exporter.model_json_schema()["properties"].items():
         default = "required" if "default" not in field else _plain(field["default"])
         table.add_row(name, default, _values(field), field.get("description", ""))
     console.print(table)
 
 
-def _described(exporter: Exporter) -> dict[str, Any]:
+def _described(exporter: type[Exporter]) -> dict[str, Any]:
     return {
         "name": exporter.name,
         "title": exporter.title,
@@ -171,11 +171,11 @@ def _described(exporter: Exporter) -> dict[str, Any]:
         "group": exporter.group,
         "extensions": list(exporter.extensions),
         "template": exporter.template,
-        "options": exporter.options.model_json_schema().get("properties", {}),
+        "options": exporter.model_json_schema().get("properties", {}),
     }
 
 
-def _writes(exporter: Exporter) -> str:
+def _writes(exporter: type[Exporter]) -> str:
     return " ".join(exporter.extensions) or "a folder"
 
 
@@ -216,7 +216,7 @@ def _frame(text: str | None, project: Project) -> int | None:
     return parse_position(text, project.open_source())
 
 
-def _beside(project: Path, exporter: Exporter) -> Path:
+def _beside(project: Path, exporter: type[Exporter]) -> Path:
     return project.with_name(f"{project.stem}_{exporter.name}{exporter.extensions[0] if exporter.extensions else ''}")
 
 

@@ -7,33 +7,14 @@
 | module | what it does |
 | --- | --- |
 | `registry` | which formats there are; `write` |
-| `base` | what a format is: name, options, one way of writing |
+| `base` | what a format is: options, and one way of writing |
 | `job` | what a format writes from: frames with finished masks, names, progress, cancel |
 | `output` | files that appear complete or not at all |
-| `labels`, `imaging` | label pictures, picture files |
+| `labels`, `imaging`, `xml` | label pictures, picture files, XML |
 | `writers/` | one module per idea |
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-_LAZY = {
-    "Exporter": "masklet.export.base",
-    "formats": "masklet.export.registry",
-    "get": "masklet.export.registry",
-    "write": "masklet.export.registry",
-}
+from masklet.export.base import Exporter
+from masklet.export.registry import formats, get, write
 
 __all__ = ["Exporter", "formats", "get", "write"]
-
-if TYPE_CHECKING:
-    from masklet.export.base import Exporter
-    from masklet.export.registry import formats, get, write
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'masklet.export' has no attribute {name!r}")

@@ -35,9 +35,8 @@ def write_indexed_png(path: Path, labels_hw: np.ndarray) -> None:
     """uint8 indices (h, w), with the colours that DAVIS's own files have."""
     from masklet.media import write_image
 
-    table = palette.davis_palette_bytes()
-    colors = [(table[i], table[i + 1], table[i + 2]) for i in range(0, 768, 3)]
-    write_image(path, labels_hw, palette=colors, overwrite=False)
+    colors = np.frombuffer(palette.davis_palette_bytes(), np.uint8).reshape(-1, 3)
+    write_image(path, labels_hw, palette=colors.tolist(), overwrite=False)
 
 
 def to_16_bit(alpha_hw: np.ndarray) -> np.ndarray:

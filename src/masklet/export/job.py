@@ -56,37 +56,29 @@ class Picture:
         return together
 
 
+@dataclass
 class Job:
-    """One export that is going on."""
+    """One export that is going on: these `objects` of a project, in its order, on these frames of the source."""
 
-    def __init__(
-        self,
-        project: Project,
-        format_name: str,
-        *,
-        objects: Sequence[int | str] | None,
-        start: int | None,
-        end: int | None,
-        finishing: Finishing,
-        template: str,
-        output: Output,
-        progress: Progress | None,
-        cancel: Cancel | None,
-    ) -> None:
-        """Raises ExportError for objects or frames that don't exist."""
-        self.project = project
-        self.format_name = format_name
-        self.source: SourceReference = project.source
-        self.output = output
-        self.notes: list[str] = []
-        self.objects = choose_objects(project, objects)
-        self.start, self.stop = _range(self.source, start, end)
+    project: Project
+    format_name: str
+    objects: list[ProjectObject]
+    frames: range
+    finishing: Finishing
+    template: str
+    output: Output
+    progress: Progress | None = None
+    cancel: Cancel | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
         self.clip = sanitize(self.source.name)
         self.object_names = unique_names({chosen.id: chosen.name for chosen in self.objects})
-        self._finishing = finishing
-        self._template = NameTemplate(template)
-        self._progress = progress
-        self._cancel = cancel
+        self._template = NameTemplate(self.template)
+
+    @property
+    def source(self) -> SourceReference:
+        return self.project.source
 
     @property
     def ids(self) -> list[int]:
@@ -105,7 +97,7 @@ class Job:
 
     def indices(self, every: int = 1, tracked_only: bool = False) -> list[int]:
         """Source frames of this export: each `every`-th, or of those only the ones that have a mask."""
-        wanted = range(self.start, self.stop, every)
+        wanted = self.frames[::every]
         if not tracked_only:
             return list(wanted)
         tracked: set[int] = set()
@@ -122,20 +114,20 @@ class Job:
         if not wanted:
             raise ExportError("There is no frame to export in this range.")
         first = self.source.time_of(wanted[0])
-        for number, (index, image_hwc, layers) in enumerate(self._finishing.layers(wanted, pixels)):
+        for number, (index, image_hwc, layers) in enumerate(self.finishing.layers(wanted, pixels)):
             self.check_cancelled()
             yield Picture(index, number, self.source.time_of(index) - first, layers, self.size, image_hwc)
-            if self._progress:
-                self._progress(number + 1, len(wanted))
+            if self.progress:
+                self.progress(number + 1, len(wanted))
         self.check_cancelled()
         if pixels:
             self.notes += self.reader.damage_notes(set(wanted))
 
     def check_cancelled(self) -> None:
         """Raises CancelledError when the caller asked to stop."""
-        if self._cancel is None:
+        if self.cancel is None:
             return
-        wanted = self._cancel.is_set() if isinstance(self._cancel, threading.Event) else self._cancel()
+        wanted = self.cancel.is_set() if isinstance(self.cancel, threading.Event) else self.cancel()
         if wanted:
             raise CancelledError("The export was stopped; nothing was written.")
 
@@ -144,7 +136,6 @@ class Job:
         picture: Picture | None = None,
         chosen: ProjectObject | None = None,
         suffix: str = "",
-        template: str | None = None,
     ) -> PurePosixPath:
         """A relative file name from the template, for a frame, an object, or both; `suffix` is added if
         missing.
@@ -158,7 +149,7 @@ class Job:
             values |= {"object": "all", "id": 0}
         if picture is not None:
             values |= {"frame": picture.index, "number": picture.number}
-        named = (self._template if template is None else NameTemplate(template)).fill(values)
+        named = self._template.fill(values)
         return named if not suffix or named.suffix.lower() == suffix else named.with_name(named.name + suffix)
 
 
@@ -180,7 +171,8 @@ def choose_objects(project: Project, wanted: Sequence[int | str] | None) -> list
     return project.find_objects(wanted)
 
 
-def _range(source: SourceReference, start: int | None, end: int | None) -> tuple[int, int]:
+def frames_between(source: SourceReference, start: int | None, end: int | None) -> range:
+    """The frames from `start` to `end`, both included; all by default. Raises ExportError where some don't exist."""
     first = 0 if start is None else start
     last = source.frame_count - 1 if end is None else end
     if not 0 <= first < source.frame_count or not 0 <= last < source.frame_count:
@@ -189,22 +181,23 @@ def _range(source: SourceReference, start: int | None, end: int | None) -> tuple
         )
     if last < first:
         raise ExportError(f"The last frame to export ({last}) comes before the first one ({first}).")
-    return first, last + 1
+    return range(first, last + 1)
 
 
 def require_masks(job: Job) -> None:
     """Raises ExportError where there is nothing to export, saying why."""
+    span = f"frames {job.frames[0]} to {job.frames[-1]}"
     names = ", ".join(f"{chosen.id} ({chosen.name})" for chosen in job.objects)
     seen = 0
-    for record in job.project.masks(job.ids, job.start, job.stop):
+    for record in job.project.masks(job.ids, job.frames.start, job.frames.stop):
         seen += 1
         if record.area:
             return
     if seen:
         raise ExportError(
-            f"Nothing to export: all {seen} masks of object {names} in frames {job.start} to {job.stop - 1} are "
+            f"Nothing to export: all {seen} masks of object {names} in {span} are "
             "empty (the object was lost, or never found). Correct it on a frame where it can be seen."
         )
     tracked = sorted({frame for number in job.ids for frame in job.project.tracked_frames(number)})
     where = f"Its masks are on frames {tracked[0]} to {tracked[-1]}." if tracked else "Track it first."
-    raise ExportError(f"Nothing to export: object {names} has no mask in frames {job.start} to {job.stop - 1}. {where}")
+    raise ExportError(f"Nothing to export: object {names} has no mask in {span}. {where}")

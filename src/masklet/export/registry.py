@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from masklet.errors import ExportError, MediaError
-from masklet.export.base import Exporter, Options
-from masklet.export.job import Cancel, Job, Progress, choose_objects, require_masks
+from masklet.export.base import Exporter
+from masklet.export.job import Cancel, Job, Progress, choose_objects, frames_between, require_masks
 from masklet.export.output import Output
 from masklet.naming import NameTemplate, sanitize
 from masklet.project.finishing import Finishing
@@ -23,52 +24,54 @@ _FORMATS = "masklet.export.writers"
 
 #: Name of a format: where its class is. In the order in which they are shown.
 REGISTRY: dict[str, str] = {
-    "prores4444": "alpha_video:ProRes4444",
-    "vp9-alpha": "alpha_video:Vp9Alpha",
-    "ffv1-alpha": "alpha_video:Ffv1Alpha",
-    "h264-matte": "matte_video:H264Matte",
-    "h265-matte": "matte_video:H265Matte",
-    "overlay": "picture_video:Overlay",
-    "screen": "picture_video:Screen",
-    "blur": "picture_video:Blur",
-    "background": "picture_video:Background",
-    "grey-out": "picture_video:GreyOut",
+    "prores4444": "videos:ProRes4444",
+    "vp9-alpha": "videos:Vp9Alpha",
+    "ffv1-alpha": "videos:Ffv1Alpha",
+    "h264-matte": "videos:H264Matte",
+    "h265-matte": "videos:H265Matte",
+    "overlay": "videos:Overlay",
+    "screen": "videos:Screen",
+    "blur": "videos:Blur",
+    "background": "videos:Background",
+    "grey-out": "videos:GreyOut",
     "png-mask": "sequences:PngMask",
     "png16": "sequences:Png16",
     "png-rgba": "sequences:PngRgba",
-    "exr": "exr:Exr",
+    "exr": "sequences:Exr",
     "tiff": "sequences:Tiff",
     "coco": "coco:Coco",
     "yolo-seg": "yolo:YoloSeg",
     "yolo-boxes": "yolo:YoloBoxes",
-    "davis": "davis:Davis",
-    "youtube-vos": "youtube_vos:YouTubeVos",
+    "davis": "vos:Davis",
+    "youtube-vos": "vos:YouTubeVos",
     "mot": "mot:Mot",
     "mots": "mot:Mots",
     "masklets-json": "masklets:MaskletsJson",
     "label-studio": "label_studio:LabelStudio",
     "cvat": "cvat:Cvat",
-    "csv": "table:Csv",
-    "npz": "npz:Npz",
-    "cutout": "cutout:Cutout",
-    "svg": "svg:Svg",
+    "csv": "tables:Csv",
+    "npz": "tables:Npz",
+    "cutout": "stills:Cutout",
+    "svg": "stills:Svg",
     "gif": "animation:Gif",
     "webp": "animation:Webp",
 }
 
 
-def get(name: str) -> Exporter:
-    """The format with this name. Raises ExportError that names similar ones."""
+def get(name: str) -> type[Exporter]:
+    """The format with this name, without its options. Raises ExportError that names similar ones."""
     place = REGISTRY.get(name)
     if place is None:
         near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.5)
         hint = f"Did you mean {', '.join(near)}?" if near else f"There are: {', '.join(REGISTRY)}."
         raise ExportError(f"There is no export format {name!r}. {hint}")
     module, _, kind = place.partition(":")
-    return getattr(import_module(f"{_FORMATS}.{module}"), kind)()
+    exporter: type[Exporter] = getattr(import_module(f"{_FORMATS}.{module}"), kind)
+    exporter.name = name
+    return exporter
 
 
-def formats() -> list[Exporter]:
+def formats() -> list[type[Exporter]]:
     """Every format, in the order in which they are shown."""
     return [get(name) for name in REGISTRY]
 
@@ -103,46 +106,32 @@ def write(
     source (a file that is read or that a project is about), CancelledError when it was stopped, UnknownObjectError,
     ProjectError (the source isn't found), MediaError (it can't be read).
     """
-    exporter = get(format)
-    parsed = exporter.parse(options)
-    sources = Sources(*(value for _, value in parsed if isinstance(value, Path)))
-    opened = None
-    if not isinstance(project, Project):
-        project = opened = Project.open(project, read_only=True)
+    exporter = get(format).parse(options)
     output = None
-    try:
-        chosen = choose_objects(project, objects)
-        place = place_of(exporter, parsed, project, chosen, path, template)
-        output = Output(place.path, folder=place.is_folder, overwrite=overwrite)
-        job = Job(
-            project,
-            format,
-            objects=[found.id for found in chosen],
-            start=start,
-            end=end,
-            finishing=Finishing(project, chosen, settings, soft=exporter.soft),
-            template=place.template,
-            output=output,
-            progress=progress,
-            cancel=cancel,
-        )
-        require_masks(job)
-        exporter.write(job, parsed)
-        written = output.commit()
-        if notes is not None:
-            notes.extend(job.notes)
-        return written
-    except MediaError as problem:
-        # Its message names the place where the file was being made, which is gone.
-        raise MediaError(str(problem) if output is None else output.public(str(problem))) from problem
-    except OSError as problem:
-        raise ExportError(f"Can't write {path}: {problem.strerror or problem}. Nothing of it was kept.") from problem
-    finally:
-        sources.release()
-        if output is not None:
-            output.discard()
-        if opened is not None:
-            opened.close()
+    with ExitStack() as stack:
+        stack.enter_context(Sources(*(value for _, value in exporter if isinstance(value, Path))))
+        if not isinstance(project, Project):
+            project = stack.enter_context(Project.open(project, read_only=True))
+        try:
+            chosen = choose_objects(project, objects)
+            frames = frames_between(project.source, start, end)
+            place = place_of(exporter, project, chosen, path, template)
+            output = Output(place.path, folder=place.is_folder, overwrite=overwrite)
+            stack.callback(output.discard)
+            finishing = Finishing(project, chosen, settings, soft=exporter.soft_edges)
+            job = Job(project, format, chosen, frames, finishing, place.template, output, progress, cancel)
+            require_masks(job)
+            exporter.write(job)
+            written = output.commit()
+            if notes is not None:
+                notes.extend(job.notes)
+            return written
+        except MediaError as problem:
+            # Its message names the place where the file was being made, which is gone.
+            raise MediaError(str(problem) if output is None else output.public(str(problem))) from problem
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise ExportError(f"Can't write {path}: {reason}. Nothing of it was kept.") from problem
 
 
 class Place(NamedTuple):
@@ -155,14 +144,13 @@ class Place(NamedTuple):
 
 def place_of(
     exporter: Exporter,
-    options: Options,
     project: Project,
     objects: Sequence[ProjectObject],
     path: str | os.PathLike[str],
     template: str | None = None,
 ) -> Place:
     """Where an export of these objects goes that was asked for at `path`. Raises ExportError for a wrong suffix."""
-    many = exporter.splits(options) and len(objects) > 1
+    many = exporter.splits and len(objects) > 1
     pattern = template or (f"{exporter.template}_{{object}}" if many else exporter.template)
     target = Path(path)
     if not exporter.extensions or many:

@@ -60,7 +60,7 @@ def as_image(image_hwc: Any, what: str = "image") -> ByteArray:
     image = np.asarray(image_hwc)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape or image.dtype != np.uint8:
         raise InputError(
-            f"The {what} must be RGB, uint8, of the shape (height, width, 3), "
+            f"The {what} must be an RGB array, uint8, of the shape (height, width, 3), "
             f"but is {image.dtype} of the shape {image.shape}."
         )
     return np.ascontiguousarray(image)

@@ -24,6 +24,12 @@ def mask_to_box(mask_hw: Any) -> BoxArray | None:
     return np.array([x, y, x + width, y + height], np.float32)
 
 
+def to_xywh(box_xyxy: Any) -> list[float]:
+    """A box as annotations have it: left, top, width, height."""
+    left, top, right, bottom = (float(value) for value in box_xyxy)
+    return [left, top, right - left, bottom - top]
+
+
 def mask_slices(mask_hw: Any, margin: int = 0) -> tuple[slice, slice] | None:
     """Rows and columns around a mask with `margin` pixels more on each side, inside the frame; None if empty.
 

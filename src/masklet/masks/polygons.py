@@ -123,6 +123,11 @@ def joined(rings: Sequence[Ring]) -> Ring:
     return np.concatenate((*there, ring, *back[::-1]))
 
 
+def single_ring(mask_hw: Any, tolerance: float) -> Ring:
+    """A whole mask as one outline, for formats that know neither holes nor parts: all of them `joined`."""
+    return joined([part.bridged() for part in to_polygons(mask_hw, tolerance)])
+
+
 def ring_area(ring_n2: ArrayLike) -> float:
     """Area of an outline in square pixels: positive if it runs clockwise on the screen."""
     ring = np.asarray(ring_n2, np.float64)

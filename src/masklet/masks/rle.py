@@ -92,6 +92,11 @@ def counts(rle: Mapping[str, Any]) -> NDArray[np.int64]:
     return runs
 
 
+def row_runs(mask_hw: Any) -> list[int]:
+    """Run lengths along the rows of a mask, the first one outside it (0 where its first pixel is inside)."""
+    return counts(encode(np.asarray(mask_hw).T)).tolist()
+
+
 def compress(rle: Mapping[str, Any]) -> RLE:
     """Any accepted form of a run-length mask in the one that this module writes, checked."""
     return encode(decode(rle))

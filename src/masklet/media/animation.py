@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from masklet.errors import MediaError
-from masklet.media.base import ForwardCursor, MediaReader, cache_size
+from masklet.media.base import ForwardCursor, IndexedReader, cache_size
 from masklet.media.color import over_black
-from masklet.media.fingerprint import file_fingerprint
 from masklet.media.images import open_picture
 from masklet.media.types import ImageArray, MediaInfo
 from masklet.media.video_index import EntryPoint, VideoIndex
@@ -31,7 +30,7 @@ def is_animated(path: Path) -> bool:
         return False
 
 
-class AnimationReader(MediaReader):
+class AnimationReader(IndexedReader):
     """An animated WebP or PNG, with the time that each frame asks for.
 
     Raises:
@@ -40,7 +39,6 @@ class AnimationReader(MediaReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.path = path
         ticks = [0]
         try:
             with open_picture(path) as image:
@@ -71,21 +69,8 @@ class AnimationReader(MediaReader):
         )
 
     @property
-    def info(self) -> MediaInfo:
-        return self._info
-
-    @property
-    def time_base(self) -> Fraction:
-        return _CLOCK
-
-    def time_of(self, index: int) -> Fraction:
-        return self._index.time(self._checked(index))
-
-    def _index_at(self, seconds: Fraction) -> int:
-        return self._index.at(seconds)
-
-    def fingerprint(self) -> str:
-        return file_fingerprint(self.path)
+    def index(self) -> VideoIndex:
+        return self._index
 
     def _open_cursor(self, cached: bool) -> _AnimationCursor:
         return _AnimationCursor(self.path, cache_size(self._info.width * self._info.height * 3) if cached else 0)

@@ -60,20 +60,8 @@ class ArrayReader(MediaReader):
             notes=() if rate or single else (f"Arrays have no frame rate; {SEQUENCE_RATE} frames/s is assumed.",),
         )
 
-    @property
-    def info(self) -> MediaInfo:
-        return self._info
-
     def fingerprint(self) -> str:
         return array_fingerprint(self._pictures)
 
     def _open_cursor(self, cached: bool) -> Cursor:
-        return _ArrayCursor(self._pictures)
-
-
-class _ArrayCursor(Cursor):
-    def __init__(self, pictures: Sequence[ImageArray]) -> None:
-        self._pictures = pictures
-
-    def image(self, index: int) -> ImageArray:
-        return np.array(self._pictures[index], order="C")
+        return Cursor(lambda index: np.array(self._pictures[index], order="C"))

@@ -6,15 +6,16 @@ import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from masklet.errors import InputError, MediaError
+from masklet.media.fingerprint import file_fingerprint
 from masklet.media.prefetch import prefetched
 from masklet.media.types import Frame, ImageArray, MediaInfo
+from masklet.media.video_index import VideoIndex
 from masklet.sources import Sources
 
 CACHE_BYTES = 256 << 20  # decoded pictures that one cursor may keep
@@ -24,18 +25,24 @@ PREFETCH_BYTES = 128 << 20
 Raw = TypeVar("Raw")
 
 
-class Cursor(ABC):
-    """A place in a source. Not for two threads at once; every iteration has its own."""
+class Cursor:
+    """A place in a source, here one whose frames can be had in any order by `picture`.
 
-    @abstractmethod
+    Not for two threads at once; every iteration has its own.
+    """
+
+    def __init__(self, picture: Callable[[int], ImageArray]) -> None:
+        self._picture = picture
+
     def image(self, index: int) -> ImageArray:
         """The upright RGB picture of frame `index` (already checked); a new array each time."""
+        return self._picture(index)
 
-    def close(self) -> None:  # noqa: B027  (most cursors hold nothing)
+    def close(self) -> None:
         """Let go of files and decoders."""
 
 
-class ForwardCursor(Cursor, Generic[Raw]):
+class ForwardCursor(Cursor, ABC, Generic[Raw]):
     """A cursor over something that can only be decoded forwards from certain entry points.
 
     Going backwards costs one decode per frame only on average: what is decoded on the way to a frame stays in a
@@ -44,6 +51,7 @@ class ForwardCursor(Cursor, Generic[Raw]):
     """
 
     def __init__(self, cache_frames: int) -> None:
+        super().__init__(self._decoded)
         self._cache: OrderedDict[int, Raw] = OrderedDict()
         self._cache_frames = cache_frames
         self._next = 0  # index that _step gives next
@@ -66,7 +74,7 @@ class ForwardCursor(Cursor, Generic[Raw]):
     @abstractmethod
     def _to_image(self, raw: Raw) -> ImageArray: ...
 
-    def image(self, index: int) -> ImageArray:
+    def _decoded(self, index: int) -> ImageArray:
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._to_image(self._cache[index])
@@ -100,10 +108,12 @@ class MediaReader(ABC):
 
     # What a kind of media provides
 
+    _info: MediaInfo
+
     @property
-    @abstractmethod
     def info(self) -> MediaInfo:
         """What the source is. For a video, the first use goes through the file's packets once."""
+        return self._info
 
     @abstractmethod
     def _open_cursor(self, cached: bool) -> Cursor: ...
@@ -249,9 +259,7 @@ class MediaReader(ABC):
     def __enter__(self) -> MediaReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -276,6 +284,32 @@ class MediaReader(ABC):
     def _require_open(self) -> None:
         if self._closed:
             raise MediaError("This reader is closed; open the media again.")
+
+
+class IndexedReader(MediaReader):
+    """One file whose frames have time stamps of their own."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    @property
+    @abstractmethod
+    def index(self) -> VideoIndex:
+        """Time stamps and entry points of all frames."""
+
+    @property
+    def time_base(self) -> Fraction:
+        return self.index.time_base
+
+    def time_of(self, index: int) -> Fraction:
+        return self.index.time(self._checked(index))
+
+    def _index_at(self, seconds: Fraction) -> int:
+        return self.index.at(seconds)
+
+    def fingerprint(self) -> str:
+        return file_fingerprint(self.path)
 
 
 def cache_size(frame_bytes: int) -> int:

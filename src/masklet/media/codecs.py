@@ -11,7 +11,6 @@ from masklet.errors import InputError, MediaError
 
 Speed = Literal["fast", "balanced", "small"]
 
-DEFAULT_QUALITY = 75
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
@@ -43,6 +42,11 @@ class Codec:
     even_width: bool = False
     lossless: bool = False
 
+    @property
+    def has_alpha(self) -> bool:
+        """Whether it can hold transparency (and does, unless told otherwise)."""
+        return bool(self.alpha_formats)
+
     def pixel_format(self, width: int, height: int, alpha: bool, wanted: str | None) -> str:
         """The pixel format for this size.
 
@@ -51,7 +55,8 @@ class Codec:
         """
         choices = self.alpha_formats if alpha else self.pixel_formats
         if not choices:
-            raise InputError(f"{self.name} has no alpha channel; use {', '.join(n for n in CODECS if alpha_of(n))}.")
+            others = ", ".join(codec.name for codec in CODECS.values() if codec.has_alpha)
+            raise InputError(f"{self.name} has no alpha channel; use {others}.")
         if self.even_width and width % 2:
             raise InputError(f"{self.name} needs an even width, this is {width}×{height}; use prores4444.")
         odd = bool(width % 2 or height % 2)
@@ -100,27 +105,13 @@ def _between(worst: float, best: float, quality: int) -> float:
     return worst + (best - worst) * quality / 100
 
 
+_H26X = (".mp4", ".mov", ".mkv", ".m4v"), ("yuv420p", "yuv444p", "yuv422p", "yuv420p10le")
+
 CODECS: Mapping[str, Codec] = {
     codec.name: codec
     for codec in (
-        Codec(
-            "h264",
-            "libx264",
-            "H.264: plays everywhere",
-            (".mp4", ".mov", ".mkv", ".m4v"),
-            ("yuv420p", "yuv444p", "yuv422p", "yuv420p10le"),
-            _x264,
-            odd_format="yuv444p",
-        ),
-        Codec(
-            "h265",
-            "libx265",
-            "H.265: smaller, slower",
-            (".mp4", ".mov", ".mkv", ".m4v"),
-            ("yuv420p", "yuv444p", "yuv422p", "yuv420p10le"),
-            _x265,
-            odd_format="yuv444p",
-        ),
+        Codec("h264", "libx264", "H.264: plays everywhere", *_H26X, _x264, odd_format="yuv444p"),
+        Codec("h265", "libx265", "H.265: smaller, slower", *_H26X, _x265, odd_format="yuv444p"),
         Codec(
             "prores4444",
             "prores_ks",
@@ -156,11 +147,6 @@ CODECS: Mapping[str, Codec] = {
     )
 }
 _ALIASES = {"hevc": "h265", "x264": "h264", "avc": "h264", "x265": "h265", "prores": "prores4444"}
-
-
-def alpha_of(name: str) -> bool:
-    """Whether a codec can hold transparency (and does, unless told otherwise)."""
-    return bool(CODECS[name].alpha_formats)
 
 
 def find_codec(name: str, path: Path) -> tuple[Codec, str]:

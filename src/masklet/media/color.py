@@ -35,7 +35,7 @@ MATRICES = {
 BILINEAR, AREA, FULL_CHROMA, ACCURATE_ROUNDING = 0x2, 0x20, 0x2000, 0x40000
 
 # Matrices by their numbers in swscale.
-_SWS_MATRIX = {
+SWS_MATRIX = {
     "bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7, "bt2020nc": 9, "bt2020c": 9,
 }  # fmt: skip
 _FULL_RANGE_CODECS = {"mjpeg", "mjpegb", "ljpeg", "jpegls"}
@@ -60,16 +60,11 @@ def code_of(table: dict[int, str], name: str | None) -> int:
 
 def assumed_matrix(color: ColorInfo, width: int, height: int) -> str:
     """The matrix to use: the tagged one, or what players assume for this size."""
-    if color.matrix in _SWS_MATRIX:
+    if color.matrix in SWS_MATRIX:
         return color.matrix
     if color.primaries == "bt2020":
         return "bt2020nc"
     return "bt709" if width >= _HD_WIDTH or height > _SD_HEIGHT else "smpte170m"
-
-
-def sws_matrix(matrix: str) -> int:
-    """swscale's number for a matrix."""
-    return _SWS_MATRIX[matrix]
 
 
 class RgbConverter:

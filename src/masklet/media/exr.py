@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from masklet.atomic import atomic_path
 from masklet.errors import InputError, MediaError
-from masklet.media.hdr import linear_to_srgb
-from masklet.media.types import ImageArray
 
 FloatImage = npt.NDArray[np.float32]
 
@@ -75,12 +73,6 @@ def _in_display_window(picture: FloatImage, header: Mapping[str, Any]) -> FloatI
     if bottom > top and right > left:
         canvas[top:bottom, left:right] = picture[top - y : bottom - y, left - x : right - x]
     return canvas
-
-
-def exr_to_rgb(linear: FloatImage) -> ImageArray:
-    """Scene-linear float to uint8 sRGB: clipped to 0–1, NaN is black. Alpha is premultiplied in EXR, so it is done."""
-    clean = np.nan_to_num(linear[..., :3], nan=0.0, posinf=1.0, neginf=0.0)
-    return np.rint(linear_to_srgb(clean) * 255).astype(np.uint8)
 
 
 def write_exr(

@@ -57,6 +57,11 @@ def linear_to_srgb(linear: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]
     return np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055)
 
 
+def light_to_bytes(linear: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Scene-linear light to uint8 sRGB: clipped to 0–1, NaN is black."""
+    return np.rint(linear_to_srgb(np.nan_to_num(linear)) * 255).astype(np.uint8)
+
+
 def tone_map(nits_rgb: FloatArray) -> FloatArray:
     """cd/m² (last axis RGB) to linear light in which 1 is white; hues stay, highlights roll off."""
     brightest = nits_rgb.max(axis=-1, keepdims=True)

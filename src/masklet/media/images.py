@@ -18,16 +18,23 @@ import numpy.typing as npt
 from masklet.atomic import atomic_path
 from masklet.errors import InputError, MediaError
 from masklet.media.color import over_black
-from masklet.media.exr import exr_to_rgb, read_exr, write_exr
-from masklet.media.hdr import linear_to_srgb
+from masklet.media.exr import read_exr, write_exr
+from masklet.media.hdr import light_to_bytes
 from masklet.media.types import ImageArray
 
 # Cineon film density (Kodak; 10-bit code values): black, white, density per code, gamma of the negative.
 _CINEON_BLACK, _CINEON_WHITE, _CINEON_STEP, _CINEON_GAMMA = 95, 685, 0.002, 0.6
 _TIFF_BITS_PER_SAMPLE = 258
+_EXR, _DPX = b"\x76\x2f\x31\x01", (b"SDPX", b"XPDS")
 _DPX_TRANSFER_OFFSET = 801
 _DPX_LOGARITHMIC = {1, 3}
 
+
+# What a pixel may be in each format.
+_HELD = {
+    **dict.fromkeys(("jpg", "webp", "bmp"), ("uint8",)),
+    **{"png": ("uint8", "uint16"), "tif": ("uint8", "uint16", "float32"), "exr": ("float32", "float16")},
+}
 
 #: Pixels of one picture: larger ones are refused before anything is decoded (16384 × 16384).
 PIXEL_LIMIT = 1 << 28
@@ -67,11 +74,9 @@ def read_image(path: str | os.PathLike[str]) -> ImageArray:
     """
     file = Path(path)
     head = _head(file)
-    if head[:4] == b"\x76\x2f\x31\x01":
-        return exr_to_rgb(read_exr(file))
-    if head[:4] in {b"SDPX", b"XPDS"}:
-        return _read_dpx(file, head)
-    array = _read_plain(file)
+    if head.startswith(_EXR):
+        return light_to_bytes(read_exr(file)[..., :3])  # its alpha is premultiplied, so black is behind it
+    array = _read_plain(file, head)
     return over_black(array) if array.shape[2] == 4 else array
 
 
@@ -83,12 +88,12 @@ def read_rgba(path: str | os.PathLike[str]) -> ImageArray:
     """
     file = Path(path)
     head = _head(file)
-    if head[:4] == b"\x76\x2f\x31\x01":
+    if head.startswith(_EXR):
         linear = read_exr(file)
         alpha = np.clip(np.nan_to_num(linear[..., 3:]), 0, 1) if linear.shape[2] == 4 else np.ones_like(linear[..., :1])
         straight = np.concatenate([linear[..., :3] / np.maximum(alpha, 1e-6), alpha], axis=-1)
-        return np.dstack([exr_to_rgb(straight), np.rint(alpha[..., 0] * 255).astype(np.uint8)])
-    array = _read_dpx(file, head) if head[:4] in {b"SDPX", b"XPDS"} else _read_plain(file)
+        return np.dstack([light_to_bytes(straight[..., :3]), np.rint(alpha[..., 0] * 255).astype(np.uint8)])
+    array = _read_plain(file, head)
     if array.shape[2] == 4:
         return array
     return np.dstack([array, np.full(array.shape[:2], 255, np.uint8)])
@@ -134,7 +139,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     file = Path(path)
     head = _head(file)
-    if head[:4] not in {b"\x76\x2f\x31\x01", b"SDPX", b"XPDS"}:
+    if not head.startswith((_EXR, *_DPX)):
         try:
             with open_picture(file) as image:
                 width, height = image.size
@@ -163,14 +168,18 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _read_plain(path: Path) -> ImageArray:
+def _read_plain(path: Path, head: bytes) -> ImageArray:
     """uint8, height × width × 3 or 4 (straight alpha): Pillow, then OpenCV, then FFmpeg."""
     from PIL import UnidentifiedImageError
 
+    if head.startswith(_DPX):
+        return _read_dpx(path, head)
+    # Pillow would cut the low byte off instead of rounding.
+    is_deep_png = head.startswith(b"\x89PNG") and len(head) > 25 and head[24] == 16 and head[25] in {2, 6}
     try:
         with open_picture(path) as image:
-            if _is_deep_png(path) or _is_deep_tiff(image):
-                raise UnidentifiedImageError  # Pillow would cut the low byte off instead of rounding
+            if is_deep_png or _is_deep_tiff(image):
+                raise UnidentifiedImageError
             return _from_pillow(image)
     except MediaError:
         raise
@@ -188,11 +197,6 @@ def _read_plain(path: Path) -> ImageArray:
     if array is None:
         raise MediaError(f"{path} is not a picture that can be read, or it is damaged.")
     return array
-
-
-def _is_deep_png(path: Path) -> bool:
-    head = _head(path)
-    return head[:4] == b"\x89PNG" and len(head) > 25 and head[24] == 16 and head[25] in {2, 6}
 
 
 def _is_deep_tiff(image: Any) -> bool:
@@ -269,8 +273,7 @@ def _to_8_bit(array: npt.NDArray[Any], white: int | None) -> ImageArray:
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * 255
     if np.issubdtype(array.dtype, np.floating):
-        clean = np.nan_to_num(array, nan=0.0, posinf=1.0, neginf=0.0)
-        return np.rint(linear_to_srgb(clean) * 255).astype(np.uint8)
+        return light_to_bytes(array)
     top = white or np.iinfo(array.dtype).max
     return np.rint(np.clip(array.astype(np.float64), 0, top) * (255 / top)).astype(np.uint8)
 
@@ -298,7 +301,7 @@ def _cineon_table() -> ImageArray:
     code = np.arange(65536) * (1023 / 65535)
     exposure = 10.0 ** ((code - _CINEON_WHITE) * _CINEON_STEP / _CINEON_GAMMA)
     black = 10.0 ** ((_CINEON_BLACK - _CINEON_WHITE) * _CINEON_STEP / _CINEON_GAMMA)
-    return np.rint(linear_to_srgb((exposure - black) / (1 - black)) * 255).astype(np.uint8)
+    return light_to_bytes((exposure - black) / (1 - black))
 
 
 def resize_longest_image_size(image_hwc: npt.NDArray[Any], target_length: int) -> tuple[int, int]:
@@ -328,7 +331,7 @@ def write_image(
     *,
     quality: int = 95,
     overwrite: bool = True,
-    palette: Sequence[tuple[int, int, int]] | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
     format: Literal["png", "jpg", "tif", "webp", "bmp", "exr"] | None = None,
 ) -> None:
     """Write a picture; the file is complete or not there at all.
@@ -355,25 +358,15 @@ def write_image(
         raise InputError(f"A picture is height × width, or × 3 or × 4, not {array.shape}.")
     if array.ndim == 3 and channels == 1:
         array = array[..., 0]
-    allowed = {
-        "png": (np.uint8, np.uint16),
-        "jpg": (np.uint8,),
-        "tif": (np.uint8, np.uint16, np.float32),
-        "webp": (np.uint8,),
-        "bmp": (np.uint8,),
-        "exr": (np.float32, np.float16),
-    }.get(kind)
-    if allowed is None:
+    if kind not in _HELD:
         raise MediaError(f"{path}: can't write {kind or 'a file without suffix'}; use png, jpg, tif, webp, bmp or exr.")
-    if array.dtype not in [np.dtype(t) for t in allowed]:
-        raise InputError(f"{kind} holds {', '.join(np.dtype(t).name for t in allowed)}, not {array.dtype}.")
+    if array.dtype.name not in _HELD[kind]:
+        raise InputError(f"{kind} holds {', '.join(_HELD[kind])}, not {array.dtype}.")
     if kind == "jpg" and channels == 4:
         raise InputError("JPEG has no alpha channel; use png, or drop it.")
     if kind == "exr":
         names = "Y" if array.ndim == 2 else "RGBA"[:channels]
-        planes: dict[str, npt.NDArray[Any]] = {
-            name: array if array.ndim == 2 else array[..., i] for i, name in enumerate(names)
-        }
+        planes: dict[str, Any] = {name: array if array.ndim == 2 else array[..., i] for i, name in enumerate(names)}
         write_exr(path, planes, half=array.dtype == np.float16, overwrite=overwrite)
         return
     data = _encode(kind, array, quality, palette)
@@ -381,7 +374,7 @@ def write_image(
         temporary.write_bytes(data)
 
 
-def _encode(kind: str, array: npt.NDArray[Any], quality: int, palette: Sequence[tuple[int, int, int]] | None) -> bytes:
+def _encode(kind: str, array: npt.NDArray[Any], quality: int, palette: Sequence[Sequence[int]] | None) -> bytes:
     from PIL import Image
 
     if palette is not None:

@@ -74,10 +74,6 @@ class SequenceReader(MediaReader):
             notes=tuple(all_notes),
         )
 
-    @property
-    def info(self) -> MediaInfo:
-        return self._info
-
     def fingerprint(self) -> str:
         return file_fingerprint(self.paths[0]) if len(self.paths) == 1 else files_fingerprint(self.paths)
 
@@ -101,7 +97,7 @@ class SequenceReader(MediaReader):
         return size
 
     def _open_cursor(self, cached: bool) -> Cursor:
-        return _SequenceCursor(self)
+        return Cursor(self.load_or_stand_in)
 
     def load(self, index: int) -> ImageArray:
         """The picture of frame `index` itself.
@@ -144,14 +140,6 @@ def _sizes_differ(first: Path, size: tuple[int, int], other: Path, own: tuple[in
         f"Pictures of a sequence must be of one size: {first.name} is {size[0]}×{size[1]}, "
         f"{other.name} is {own[0]}×{own[1]}. Open them one by one, or give a pattern that leaves the others out."
     )
-
-
-class _SequenceCursor(Cursor):
-    def __init__(self, reader: SequenceReader) -> None:
-        self._reader = reader
-
-    def image(self, index: int) -> ImageArray:
-        return self._reader.load_or_stand_in(index)
 
 
 def _storage(path: Path) -> tuple[int, str]:

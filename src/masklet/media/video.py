@@ -6,23 +6,23 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
 import numpy as np
+from av.stream import Disposition
 
 from masklet.errors import MediaError
-from masklet.media.base import ForwardCursor, MediaReader, cache_size
+from masklet.media.base import ForwardCursor, IndexedReader, cache_size
 from masklet.media.color import RgbConverter, assumed_matrix, color_info
-from masklet.media.fingerprint import file_fingerprint
 from masklet.media.hdr import needs_mapping
 from masklet.media.orientation import Orientation
-from masklet.media.types import ColorInfo, ImageArray, MediaInfo
+from masklet.media.types import ImageArray, MediaInfo
 from masklet.media.video_index import VideoIndex, build_index, decoded
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _DEFAULT_RATE = Fraction(25)
-_ATTACHED_PICTURE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _EARLIER_ENTRIES = 3  # to be tried before decoding from the start
 _MAX_THREADS = 8  # each one holds a frame
 # Whose decoder knows which pictures no other leans on, so that a jump may leave them out.
@@ -92,7 +91,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, Any]]:
 
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is only a picture that goes with sound."""
-    return bool(int(getattr(stream.disposition, "value", stream.disposition)) & _ATTACHED_PICTURE)
+    return Disposition.attached_pic in stream.disposition
 
 
 def pick_stream(container: InputContainer) -> VideoStream:
@@ -117,23 +116,15 @@ def pick_stream(container: InputContainer) -> VideoStream:
 class _Probe:
     """What the first frame and the header tell."""
 
-    width: int  # as stored, before rotation
-    height: int
+    info: MediaInfo  # counts and rates are those that the header promises
+    stored: tuple[int, int]  # width and height before rotation
     frame_bytes: int
-    codec: str
-    pixel_format: str
-    bit_depth: int
-    color: ColorInfo
     orientation: Orientation
-    pixel_aspect: Fraction
-    interlaced: bool
     has_alpha: bool
-    has_audio: bool
-    promised_frames: int
     rates: tuple[Fraction, ...]
 
 
-class VideoReader(MediaReader):
+class VideoReader(IndexedReader):
     """A video file (anything FFmpeg reads).
 
     Args:
@@ -147,37 +138,22 @@ class VideoReader(MediaReader):
 
     def __init__(self, path: str | os.PathLike[str], *, exact_color: bool = False) -> None:
         super().__init__(Path(path))
-        self.path = Path(path)
         self._exact_color = exact_color
         self._probe = _probe(self.path)
         self._index_lock = threading.Lock()
         self._index: VideoIndex | None = None
-        self._info: MediaInfo | None = None
 
     @property
     def index(self) -> VideoIndex:
         """Time stamps and entry points of all frames; made on first use."""
         with self._index_lock:
             if self._index is None:
-                rate = next(iter(self._probe.rates), _DEFAULT_RATE)
-                self._index = build_index(partial(open_video, self.path), rate)
+                self._index = build_index(partial(open_video, self.path), self._probe.info.rate)
             return self._index
 
-    @property
+    @cached_property
     def info(self) -> MediaInfo:
-        if self._info is None:
-            self._info = _describe(str(self.path), self._probe, self.index)
-        return self._info
-
-    @property
-    def time_base(self) -> Fraction:
-        return self.index.time_base
-
-    def time_of(self, index: int) -> Fraction:
-        return self.index.time(self._checked(index))
-
-    def _index_at(self, seconds: Fraction) -> int:
-        return self.index.at(seconds)
+        return _describe(self._probe, self.index)
 
     def entry_near(self, index: int) -> int:
         index = self._checked(index)
@@ -185,30 +161,8 @@ class VideoReader(MediaReader):
         around = (entry.frame for entry in entries[number : number + 2])
         return min(around, key=lambda frame: abs(frame - index))
 
-    def fingerprint(self) -> str:
-        return file_fingerprint(self.path)
-
     def _open_cursor(self, cached: bool) -> _VideoCursor:
-        return _VideoCursor(self, cached)
-
-    def converter(self) -> RgbConverter:
-        """A new converter of this video's frames to RGB."""
-        probe = self._probe
-        return RgbConverter(probe.width, probe.height, probe.color, probe.codec, self._exact_color)
-
-    @property
-    def orientation(self) -> Orientation:
-        return self._probe.orientation
-
-    @property
-    def hurries(self) -> bool:
-        """Whether a jump may leave out pictures that no other leans on."""
-        return self._probe.codec in _HURRIED_CODECS and not self._probe.interlaced
-
-    @property
-    def stored_frame_bytes(self) -> int:
-        """Memory of one decoded frame in the decoder's own format."""
-        return self._probe.frame_bytes
+        return _VideoCursor(self, self._probe, self._exact_color, cached)
 
     def report_damage(self, frame: int, what: str) -> None:
         """Remember that a frame could not be decoded."""
@@ -218,11 +172,13 @@ class VideoReader(MediaReader):
 class _VideoCursor(ForwardCursor["VideoFrame"]):
     """One decoder. Frames are told apart by their time stamps, so a seek that lands elsewhere is noticed."""
 
-    def __init__(self, reader: VideoReader, cached: bool) -> None:
-        super().__init__(cache_size(reader.stored_frame_bytes) if cached else 0)
+    def __init__(self, reader: VideoReader, probe: _Probe, exact_color: bool, cached: bool) -> None:
+        super().__init__(cache_size(probe.frame_bytes) if cached else 0)
         self._reader = reader
         self._index = reader.index
-        self._convert = reader.converter()
+        self._orientation = probe.orientation
+        self._hurries = probe.info.codec in _HURRIED_CODECS and not probe.info.interlaced
+        self._convert = RgbConverter(*probe.stored, probe.info.color, probe.info.codec, exact_color)
         self._container: InputContainer | None = None
         self._stream: Any = None
         self._coming: Iterator[tuple[int, VideoFrame]] = iter(())
@@ -242,7 +198,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
             self._container = None
 
     def _to_image(self, raw: VideoFrame) -> ImageArray:
-        return self._reader.orientation.apply(self._convert(raw))
+        return self._orientation.apply(self._convert(raw))
 
     def _entry(self, index: int) -> int:
         return self._index.entries[self._index.entry_number(index)].frame
@@ -312,7 +268,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
         goes_back = 0 < self._hurried_to - index <= self._cache_frames
         self._hurried_to = index
         first = index - (self._cache_frames - 1 if goes_back else min(self._cache_frames, _DECODED_BEFORE))
-        if self._reader.hurries and first > self._next:
+        if self._hurries and first > self._next:
             self._exact_from = int(self._index.pts[first])
             self._next = first
 
@@ -340,7 +296,7 @@ class _VideoCursor(ForwardCursor["VideoFrame"]):
                     yield index, frame
 
     def _prepare(self, packet: Packet) -> None:
-        if self._reader.hurries:
+        if self._hurries:
             skip = packet.pts is not None and packet.pts < self._exact_from
             self._stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
 
@@ -372,24 +328,32 @@ def _probe(path: Path) -> _Probe:
             frame.colorspace if int(frame.colorspace) != 2 else context.colorspace,
             int(frame.color_range) or context.color_range,
         )
-        aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio
+        orientation, stored = display_matrix(frame), (frame.width, frame.height)
+        given = stream.sample_aspect_ratio or context.sample_aspect_ratio
+        aspect = Fraction(given) if given and given > 0 else Fraction(1)
         candidates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
-        return _Probe(
-            width=frame.width,
-            height=frame.height,
-            frame_bytes=sum(plane.buffer_size for plane in frame.planes),
-            codec=_codec_name(context),
+        rates = tuple(Fraction(rate) for rate in candidates if rate)
+        width, height = stored[::-1] if orientation.transpose else stored
+        info = MediaInfo(
+            path=str(path),
+            kind="video",
+            width=width,
+            height=height,
+            frame_count=stream.frames or 0,
+            rate=next(iter(rates), _DEFAULT_RATE),
+            variable_rate=False,
+            duration=Fraction(0),
+            codec=str(context.codec.canonical_name),  # the format's, not the decoder library's ("av1", not "libdav1d")
             pixel_format=frame.format.name,
             bit_depth=frame.format.components[0].bits,
+            rotation=orientation.rotation,
+            pixel_aspect=1 / aspect if orientation.transpose else aspect,
             color=color,
-            orientation=display_matrix(frame),
-            pixel_aspect=Fraction(aspect) if aspect and aspect > 0 else Fraction(1),
             interlaced=frame.interlaced_frame,
-            has_alpha=_uses_alpha(frame),
             has_audio=bool(container.streams.audio),
-            promised_frames=stream.frames or 0,
-            rates=tuple(Fraction(rate) for rate in candidates if rate),
         )
+        frame_bytes = sum(plane.buffer_size for plane in frame.planes)
+        return _Probe(info, stored, frame_bytes, orientation, _uses_alpha(frame), rates)
 
 
 def _uses_alpha(frame: VideoFrame) -> bool:
@@ -411,54 +375,28 @@ def display_matrix(frame: VideoFrame) -> Orientation:
     return Orientation()
 
 
-def _codec_name(context: Any) -> str:
-    """The format's name, not the decoder library's ("av1", not "libdav1d")."""
-    try:
-        return str(context.codec.canonical_name)
-    except AttributeError:
-        return str(context.name)
-
-
-def _describe(path: str, probe: _Probe, index: VideoIndex) -> MediaInfo:
+def _describe(probe: _Probe, index: VideoIndex) -> MediaInfo:
     count = len(index)
     rate, variable = _rate(index, probe.rates)
-    last = index.last_duration * index.time_base or 1 / rate
-    upright = (probe.height, probe.width) if probe.orientation.transpose else (probe.width, probe.height)
-    aspect = 1 / probe.pixel_aspect if probe.orientation.transpose else probe.pixel_aspect
-    return MediaInfo(
-        path=path,
-        kind="video",
-        width=upright[0],
-        height=upright[1],
-        frame_count=count,
-        rate=rate,
-        variable_rate=variable,
-        duration=index.time(count - 1) + last,
-        codec=probe.codec,
-        pixel_format=probe.pixel_format,
-        bit_depth=probe.bit_depth,
-        rotation=probe.orientation.rotation,
-        pixel_aspect=aspect,
-        color=probe.color,
-        interlaced=probe.interlaced,
-        has_audio=probe.has_audio,
-        notes=tuple(_notes(probe, index, variable, aspect)),
-    )
+    duration = index.time(count - 1) + (index.last_duration * index.time_base or 1 / rate)
+    notes = tuple(_notes(probe, index, variable))
+    return replace(probe.info, frame_count=count, rate=rate, variable_rate=variable, duration=duration, notes=notes)
 
 
-def _notes(probe: _Probe, index: VideoIndex, variable: bool, aspect: Fraction) -> Iterator[str]:
+def _notes(probe: _Probe, index: VideoIndex, variable: bool) -> Iterator[str]:
+    info, color, aspect, promised = probe.info, probe.info.color, probe.info.pixel_aspect, probe.info.frame_count
     if probe.orientation.mirrored:
         yield "The file asks for a mirror image; frames are mirrored accordingly."
-    if probe.color.is_hdr:
-        curve = "PQ" if probe.color.transfer == "smpte2084" else "HLG"
+    if color.is_hdr:
+        curve = "PQ" if color.transfer == "smpte2084" else "HLG"
         yield f"High dynamic range ({curve}): tone-mapped to 8-bit sRGB."
-    elif needs_mapping(probe.color.transfer, probe.color.primaries):
-        yield f"Wide gamut ({probe.color.primaries}): brought to 8-bit sRGB."
-    elif probe.bit_depth > 8:
-        yield f"{probe.bit_depth} bits per channel: rounded to 8."
-    if probe.color.matrix is None and probe.pixel_format.startswith(("yuv", "nv")):
-        yield f"No colour matrix is tagged; {assumed_matrix(probe.color, probe.width, probe.height)} is assumed."
-    if probe.interlaced:
+    elif needs_mapping(color.transfer, color.primaries):
+        yield f"Wide gamut ({color.primaries}): brought to 8-bit sRGB."
+    elif info.bit_depth > 8:
+        yield f"{info.bit_depth} bits per channel: rounded to 8."
+    if color.matrix is None and info.pixel_format.startswith(("yuv", "nv")):
+        yield f"No colour matrix is tagged; {assumed_matrix(color, *probe.stored)} is assumed."
+    if info.interlaced:
         yield "Interlaced: both fields of a frame are left woven together."
     if aspect != 1:
         yield f"Pixels are not square ({aspect.numerator}:{aspect.denominator}); frames keep the stored size."
@@ -471,8 +409,8 @@ def _notes(probe: _Probe, index: VideoIndex, variable: bool, aspect: Fraction) -
     if index.by_count:
         yield "Frames are counted, not identified by time stamps: going backwards decodes from the beginning."
     # A few may rightly be missing: cut away by an edit list, or never shown.
-    if probe.promised_frames - len(index) > max(2, probe.promised_frames // 50):
-        yield f"The header promises {probe.promised_frames} frames, {len(index)} are there: the file may be cut short."
+    if promised - len(index) > max(2, promised // 50):
+        yield f"The header promises {promised} frames, {len(index)} are there: the file may be cut short."
 
 
 def _rate(index: VideoIndex, candidates: tuple[Fraction, ...]) -> tuple[Fraction, bool]:

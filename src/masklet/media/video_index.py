@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -67,10 +68,6 @@ class VideoIndex:
     entries: tuple[EntryPoint, ...]
     by_count: bool = False
     undecodable_start: int = 0
-    _entry_frames: npt.NDArray[np.int64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_entry_frames", np.array([e.frame for e in self.entries], np.int64))
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -91,7 +88,7 @@ class VideoIndex:
 
     def entry_number(self, frame: int) -> int:
         """Which entry to decode from to get `frame`."""
-        return max(0, int(np.searchsorted(self._entry_frames, frame, side="right")) - 1)
+        return max(0, bisect_right(self.entries, frame, key=lambda entry: entry.frame) - 1)
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
@@ -115,9 +112,7 @@ def build_index(open_video: Opener, expected_rate: Fraction) -> VideoIndex:
     Raises:
         MediaError: not one packet of video.
     """
-    pts, dts, durations = array("q"), array("q"), array("q")
-    key = bytearray()
-    shown = bytearray()
+    rows = array("q")
     usable = True
     with open_video() as (container, stream):
         is_vp8 = stream.codec_context.name == "vp8"
@@ -131,37 +126,23 @@ def build_index(open_video: Opener, expected_rate: Fraction) -> VideoIndex:
                 break
             if is_vp8 and not bytes(packet)[0] & 0x10:  # a reference picture that is never shown
                 continue
-            pts.append(packet.pts)
-            dts.append(packet.pts if packet.dts is None else packet.dts)
-            durations.append(packet.duration or 0)
-            key.append(packet.is_keyframe)
-            shown.append(not packet.is_discard)
-    if usable and pts:
-        index = _from_packets(
-            np.frombuffer(pts, np.int64),
-            np.frombuffer(dts, np.int64),
-            np.frombuffer(durations, np.int64),
-            np.frombuffer(bytes(key), np.bool_),
-            np.frombuffer(bytes(shown), np.bool_),
-            time_base,
-        )
+            dts = packet.pts if packet.dts is None else packet.dts
+            rows.extend((packet.pts, dts, packet.duration or 0, packet.is_keyframe, not packet.is_discard))
+    if usable and rows:
+        index = _from_packets(np.frombuffer(rows, np.int64).reshape(-1, 5), time_base)
         if index is not None and (one_per_packet or _agrees_with_decoder(open_video, index)):
             return index
     return _from_decoding(open_video, expected_rate)
 
 
-def _from_packets(
-    pts: npt.NDArray[np.int64],
-    dts: npt.NDArray[np.int64],
-    durations: npt.NDArray[np.int64],
-    key: npt.NDArray[np.bool_],
-    shown: npt.NDArray[np.bool_],
-    time_base: Fraction,
-) -> VideoIndex | None:
-    """The index, or None if time stamps don't tell frames apart."""
-    if not key.any():
-        key = key.copy()
-        key[0] = True
+def _from_packets(rows: npt.NDArray[np.int64], time_base: Fraction) -> VideoIndex | None:
+    """The index, or None if time stamps don't tell frames apart.
+
+    A row is a packet: pts, dts, duration, whether it is a key frame, whether it is shown.
+    """
+    pts, dts, durations = rows[:, 0], rows[:, 1], rows[:, 2]
+    key, shown = rows[:, 3] != 0, rows[:, 4] != 0
+    key[0] |= not key.any()
     # What is stored before the first key frame, or refers to before it, comes out of no decoder.
     first_key = int(np.argmax(key))
     decodable = np.arange(len(pts)) >= first_key

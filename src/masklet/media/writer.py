@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -18,10 +17,10 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from masklet.atomic import publish, refuse_existing, temporary_name
-from masklet.errors import InputError, MediaError
+from masklet.errors import InputError, MaskletError, MediaError
 from masklet.media.audio import SoundTrack
-from masklet.media.codecs import DEFAULT_QUALITY, Codec, Speed, alpha_of, find_codec
-from masklet.media.color import AREA, MATRICES, PRIMARIES, TRANSFERS, code_of, sws_matrix
+from masklet.media.codecs import Speed, find_codec
+from masklet.media.color import AREA, MATRICES, PRIMARIES, SWS_MATRIX, TRANSFERS, code_of
 from masklet.media.complete import check_video
 from masklet.media.rates import to_rate
 from masklet.media.types import ColorInfo
@@ -83,7 +82,7 @@ class VideoWriter:
         codec: str = "h264",
         alpha: bool | None = None,
         pixel_format: str | None = None,
-        quality: int = DEFAULT_QUALITY,
+        quality: int = 75,
         speed: Speed = "fast",
         time_base: Fraction | None = None,
         color: ColorInfo | None = None,
@@ -101,17 +100,18 @@ class VideoWriter:
         self.rate = to_rate(rate)
         self._spec, container = find_codec(codec, self.path)
         self._check(width, height, quality, speed)
-        self.has_alpha = alpha_of(self._spec.name) and self.path.suffix != ".mp4" if alpha is None else alpha
+        self.has_alpha = self._spec.has_alpha and self.path.suffix != ".mp4" if alpha is None else alpha
         if self.has_alpha and self._spec.name == "vp9" and container == "mp4":
             raise MediaError("MP4 can't hold VP9 with alpha; use .webm.")
         self.pixel_format = self._spec.pixel_format(width, height, self.has_alpha, pixel_format)
         self.color = _RGB if self._spec.lossless else _storable(color)
         self._overwrite = overwrite
-        self._given_time_base = time_base
         self._first_pts = 0
         self._last_pts: int | None = None
         self._timed: bool | None = None
-        self._clock = self._choose_clock(container)
+        self._coarse = container in {"matroska", "webm"}
+        self._has_clock = time_base is not None
+        self._clock = 1 / self.rate if time_base is None else self._held(time_base)
         self._reformatter = VideoReformatter()
         self._done = False
         self._sound: SoundTrack | None = None
@@ -121,15 +121,12 @@ class VideoWriter:
         self._temporary = temporary_name(self.path)
         # A writer that is dropped without commit or abort leaves nothing either.
         weakref.finalize(self, self._temporary.unlink, missing_ok=True)
-        try:
+        with self._or_abort():
             self._open(container, quality, speed, pixel_aspect, metadata or {})
             if audio_from is not None:
                 self._sound = SoundTrack(audio_from, self._container, container, audio_start, audio_stop)
                 if self._sound.note:
                     self.notes.append(self._sound.note)
-        except BaseException as error:
-            self.abort()
-            raise self._as_media_error(error) from error
 
     def _check(self, width: int, height: int, quality: int, speed: str) -> None:
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
@@ -139,16 +136,9 @@ class VideoWriter:
         if speed not in {"fast", "balanced", "small"}:
             raise InputError(f"speed is fast, balanced or small, not {speed!r}.")
 
-    def _choose_clock(self, container: str) -> Fraction:
-        if self._given_time_base is None:
-            return 1 / self.rate
-        if container in {"matroska", "webm"}:
-            return max(self._given_time_base, _MATROSKA_CLOCK) if self._coarse() else _MATROSKA_CLOCK
-        return self._given_time_base
-
-    def _coarse(self) -> bool:
-        assert self._given_time_base is not None
-        return (self._given_time_base / _MATROSKA_CLOCK).denominator == 1
+    def _held(self, clock: Fraction) -> Fraction:
+        """This clock, or the finest that the container can hold in its place."""
+        return _MATROSKA_CLOCK if self._coarse and (clock / _MATROSKA_CLOCK).denominator != 1 else clock
 
     def _open(
         self, container: str, quality: int, speed: Speed, pixel_aspect: Fraction, metadata: Mapping[str, str]
@@ -193,15 +183,11 @@ class VideoWriter:
         frame = self._frame(np.asarray(image))
         frame.pts = self._stamp(time)
         frame.time_base = self._clock
-        try:
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+        with self._or_abort():
+            self._container.mux(self._stream.encode(frame))
             self.frames_written += 1
             if self._sound is not None:
                 self._sound.mux_until(frame.pts * self._clock)
-        except BaseException as error:
-            self.abort()
-            raise self._as_media_error(error) from error
 
     def _frame(self, image: npt.NDArray[Any]) -> Any:
         channels = image.shape[2] if image.ndim == 3 else 0
@@ -218,7 +204,7 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=layout[channels])
         options: dict[str, Any] = {}
         if not self._spec.lossless:
-            options["dst_colorspace"] = sws_matrix(self.color.matrix or "bt709")
+            options["dst_colorspace"] = SWS_MATRIX[self.color.matrix or "bt709"]
             options["dst_color_range"] = ColorRange.JPEG if self.color.range == "full" else ColorRange.MPEG
         converted: Any = self._reformatter.reformat(frame, format=self.pixel_format, interpolation=AREA, **options)
         # Some encoders (ProRes) write the tags of the frame, not the stream's.
@@ -231,8 +217,9 @@ class VideoWriter:
         timed = time is not None
         if self._timed is None:
             self._timed = timed
-            if timed and self._given_time_base is None:
-                self._retime()
+            if timed and not self._has_clock:
+                # Nothing is encoded yet, so the clock can still be made finer.
+                self._clock = self._stream.codec_context.time_base = self._held(_VARIABLE_CLOCK)
         elif self._timed != timed:
             raise InputError("Either every frame has a time or none has.")
         if time is None:
@@ -249,14 +236,6 @@ class VideoWriter:
         self._last_pts = pts
         return pts
 
-    def _retime(self) -> None:
-        # Nothing is encoded yet, so the clock can still be made finer.
-        if self._container.format.name.split(",")[0] not in {"matroska", "webm"}:
-            self._clock = _VARIABLE_CLOCK
-        else:
-            self._clock = _MATROSKA_CLOCK
-        self._stream.codec_context.time_base = self._clock
-
     def commit(self) -> Path:
         """Finish the file and give it its name.
 
@@ -269,17 +248,13 @@ class VideoWriter:
             self.abort()
             raise MediaError(f"{self.path} was not written: there is no frame in it.")
         assert self._last_pts is not None
-        try:
-            for packet in self._stream.encode(None):
-                self._container.mux(packet)
+        with self._or_abort():
+            self._container.mux(self._stream.encode(None))
             if self._sound is not None:
                 end = self._last_pts * self._clock + 1 / self.rate
                 self._sound.mux_until(None if self._sound_stop is not None else end)
             self._container.close()
             check_video(self._temporary, (self._last_pts - self._first_pts) * self._clock)
-        except BaseException as error:
-            self.abort()
-            raise self._as_media_error(error) from error
         self._done = True
         if self._sound is not None:
             self._sound.close()
@@ -305,29 +280,23 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            if not self._done:
-                self.commit()
-        else:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None:
             self.abort()
+        elif not self._done:
+            self.commit()
 
-    @property
-    def codec(self) -> Codec:
-        """What is being written."""
-        return self._spec
-
-    def _as_media_error(self, error: BaseException) -> BaseException:
-        if isinstance(error, (av.error.FFmpegError, OSError, ValueError)) and not isinstance(
-            error, (MediaError, InputError)
-        ):
+    @contextmanager
+    def _or_abort(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, MaskletError) or not isinstance(error, (av.error.FFmpegError, OSError, ValueError)):
+                raise
+            what = f"{self._spec.name} {self.width}×{self.height}"
             reason = getattr(error, "strerror", None) or str(error)
-            return MediaError(
-                f"{self.path} can't be written as {self._spec.name} {self.width}×{self.height}: {reason}."
-            )
-        return error
+            raise MediaError(f"{self.path} can't be written as {what}: {reason}.") from error
 
 
 def _storable(color: ColorInfo | None) -> ColorInfo:

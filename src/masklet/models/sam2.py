@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masklet.errors import DeviceMemoryError
 from masklet.models.fpn import ImageEncoder
 from masklet.models.layers import MLP
 from masklet.models.mask_decoder import Candidates, MaskDecoder
@@ -18,6 +19,7 @@ from masklet.models.positions import sine_of_distance, sine_table
 from masklet.models.products import Linear
 from masklet.models.prompt_encoder import PADDING, PromptEncoder
 from masklet.models.specs import ModelSpec
+from masklet.settings import RESOLUTION_MIN, RESOLUTION_STEP
 
 #: Mask logits of a frame in which the object isn't visible.
 ABSENT = -1024.0
@@ -198,7 +200,7 @@ class SAM2(nn.Module):
         if mask_logits_b1hw is None:
             dense = encoder.no_mask(1, h, w)
         else:
-            dense = encoder.mask(_resize(mask_logits_b1hw.to(device).float(), (4 * h, 4 * w), antialias=True))
+            dense = encoder.mask(resize(mask_logits_b1hw.to(device).float(), (4 * h, 4 * w), antialias=True))
         fine, middle = features.high_res_bchw
         return self.sam_mask_decoder(
             embedding_bchw.to(dtype),
@@ -234,7 +236,7 @@ class SAM2(nn.Module):
             image_size: side of the network's input in pixels.
             binarize: take the mask as drawn (prompt frames) instead of its probabilities.
         """
-        logits = _resize(logits_b1hw.float(), (image_size, image_size))
+        logits = resize(logits_b1hw.float(), (image_size, image_size))
         mask = (logits > 0).float() if binarize else logits.sigmoid()
         memory = self.memory_encoder(embedding_bchw, (mask * MEMORY_SCALE + MEMORY_BIAS).to(self.dtype))
         if self.no_obj_embed_spatial is not None:
@@ -243,12 +245,23 @@ class SAM2(nn.Module):
         return memory
 
 
+def too_small(model: SAM2, image_size: int) -> DeviceMemoryError:
+    """What to tell where a device has no room for a network at this resolution."""
+    smaller = max(RESOLUTION_MIN, image_size // 2 // RESOLUTION_STEP * RESOLUTION_STEP)
+    return DeviceMemoryError(
+        f"{model.device} has too little memory for {model.spec.name} at {image_size}x{image_size}: "
+        f"try a lower resolution (--resolution {smaller}), a smaller model (--model tiny or nano), "
+        "or the CPU (--device cpu)"
+    )
+
+
 def upsample(logits_bnhw: Tensor, height: int, width: int) -> Tensor:
     """Bilinear resize of mask logits to ``height`` x ``width`` pixels, in float32."""
-    return _resize(logits_bnhw.float(), (height, width))
+    return resize(logits_bnhw.float(), (height, width))
 
 
-def _resize(x_bnhw: Tensor, size: tuple[int, int], antialias: bool = False) -> Tensor:
+def resize(x_bnhw: Tensor, size: tuple[int, int], antialias: bool = False) -> Tensor:
+    """Bilinear resize to ``(height, width)`` pixels; what has this size stays as it is."""
     if tuple(x_bnhw.shape[-2:]) == size:
         return x_bnhw
     return F.interpolate(x_bnhw, size=size, mode="bilinear", align_corners=False, antialias=antialias)

@@ -104,7 +104,6 @@ class ModelSpec:
         memory_width: channels of a memory frame.
         num_memories: memory frames that one frame reads, the prompt frame included.
         max_pointers: object pointers that one frame reads.
-        memory_grid: side of the token grid that the rotary positions are made for at ``image_size``.
         occlusion_memory: 2.1 only: a memory in which the object is absent carries an embedding that says so.
         pointer_time: 2.1 only: object pointers carry their signed distance in time.
         motion_weight: weight of the motion score in the choice of a candidate, where a policy asks for motion.
@@ -131,10 +130,6 @@ class ModelSpec:
     def stride(self) -> int:
         """Input pixels to a side of one token of the image embedding."""
         return 16
-
-    @property
-    def memory_grid(self) -> int:
-        return self.image_size // self.stride
 
     @property
     def tokens_per_pointer(self) -> int:

@@ -13,7 +13,7 @@ import torch
 
 from masklet.errors import InputError
 from masklet.masks import rle as run_lengths
-from masklet.masks.boxes import mask_to_box
+from masklet.masks.boxes import mask_to_box, to_xywh
 from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, POSITIVE
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from masklet.masks.rle import RLE
 
 CropBox = tuple[int, int, int, int]
+_Told = tuple[float, float, tuple[float, float], CropBox]
 #: Called with the points that are done and all of them. What it raises ends the search.
 Progress = Callable[[int, int], None]
 
@@ -64,11 +65,10 @@ class FoundMask:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers under the names of SA-1B's annotations; boxes as x, y, width, height."""
         x1, y1, x2, y2 = self.crop_xyxy
-        left, top, right, bottom = (float(value) for value in self.box_xyxy)
         return {
             "segmentation": dict(self.rle),
             "area": self.area,
-            "bbox": [left, top, right - left, bottom - top],
+            "bbox": to_xywh(self.box_xyxy),
             "predicted_iou": self.predicted_iou,
             "point_coords": [list(self.point_xy)],
             "stability_score": self.stability_score,
@@ -237,7 +237,7 @@ class AutomaticMaskGenerator:
             if stability < self.stability_score_thresh or not inside_hw.any():
                 continue
             point = (x1 + x * (x2 - x1), y1 + y * (y2 - y1))
-            yield _WindowMask.make(inside_hw, x1 + window.left, y1 + window.top, iou, stability, point, crop)
+            yield _WindowMask.make(inside_hw, x1 + window.left, y1 + window.top, (iou, stability, point, crop))
 
     @torch.inference_mode()
     def _decode(self, grid_n2: np.ndarray) -> Iterator[tuple[torch.Tensor, float, tuple[float, float]]]:
@@ -278,56 +278,35 @@ class AutomaticMaskGenerator:
 
 
 @dataclass(frozen=True, eq=False)
-class _WindowMask:
-    """A mask on its way to a :class:`FoundMask`: run lengths of a window of the picture."""
+class _WindowMask(FoundMask):
+    """A mask whose run lengths are those of a window of the picture."""
 
-    rle: RLE
     left: int
     top: int
-    box_xyxy: np.ndarray
-    predicted_iou: float
-    stability_score: float
-    point_xy: tuple[float, float]
-    crop_xyxy: CropBox
 
     @classmethod
-    def make(
-        cls,
-        inside_hw: np.ndarray,
-        left: int,
-        top: int,
-        predicted_iou: float,
-        stability_score: float,
-        point_xy: tuple[float, float],
-        crop_xyxy: CropBox,
-    ) -> _WindowMask:
+    def make(cls, inside_hw: np.ndarray, left: int, top: int, told: _Told) -> _WindowMask:
+        """`told` are the last fields of a :class:`FoundMask`, from the predicted IoU on."""
         box = mask_to_box(inside_hw)
         assert box is not None  # callers see to it that there is a mask
         box += np.array([left, top, left, top], np.float32)
-        rle = run_lengths.encode(inside_hw)
-        return cls(rle, left, top, box, predicted_iou, stability_score, point_xy, crop_xyxy)
+        return cls(run_lengths.encode(inside_hw), int(np.count_nonzero(inside_hw)), box, *told, left, top)
+
+    @property
+    def told(self) -> _Told:
+        return self.predicted_iou, self.stability_score, self.point_xy, self.crop_xyxy
 
     def with_mask(self, inside_hw: np.ndarray) -> _WindowMask:
-        return _WindowMask.make(
-            inside_hw, self.left, self.top, self.predicted_iou, self.stability_score, self.point_xy, self.crop_xyxy
-        )
+        return self.make(inside_hw, self.left, self.top, self.told)
 
     def on_picture(self, height: int, width: int) -> FoundMask:
-        inside_hw = run_lengths.decode(self.rle)
-        return FoundMask(
-            run_lengths.encode_crop(inside_hw, self.left, self.top, height, width),
-            int(inside_hw.sum()),
-            self.box_xyxy,
-            self.predicted_iou,
-            self.stability_score,
-            self.point_xy,
-            self.crop_xyxy,
-        )
+        rle = run_lengths.encode_crop(self.mask, self.left, self.top, height, width)
+        return FoundMask(rle, self.area, self.box_xyxy, *self.told)
 
 
 def _best(found: list[_WindowMask], scores: Sequence[float], threshold: float) -> list[_WindowMask]:
     """Of masks whose boxes overlap by more than ``threshold``, that of the highest score (above 0); best first."""
-    boxes_xywh = [(x1, y1, x2 - x1, y2 - y1) for x1, y1, x2, y2 in (part.box_xyxy.tolist() for part in found)]
+    boxes_xywh = [to_xywh(part.box_xyxy) for part in found]
     return [found[i] for i in cv2.dnn.NMSBoxes(boxes_xywh, list(scores), 0.0, threshold)]
 
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from masklet.batching import in_batches
-from masklet.errors import DeviceMemoryError, InputError, PromptError
+from masklet.errors import InputError, PromptError
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.models import SAM2, Candidates, ImageFeatures
 from masklet.models.pixels import image_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
-from masklet.models.sam2 import MASK_PROMPT_LOGIT
+from masklet.models.sam2 import MASK_PROMPT_LOGIT, resize, too_small
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import ImageMasks
 from masklet.prompts import Prompt
@@ -67,6 +67,7 @@ class ImagePredictor:
         spec = self.model.spec
         self.image_size = spec.check_resolution(spec.image_size if resolution is None else resolution)
         self.stability_fallback = stability_fallback
+        self._too_small = partial(too_small, self.model, self.image_size)
         self._sizes: list[tuple[int, int]] = []
         self._features: list[ImageFeatures] = []
 
@@ -258,14 +259,8 @@ class ImagePredictor:
             )
 
         found = in_batches(run, len(given), at_once, self.model.device, self._too_small)
-        if len(found) == 1:
-            return found[0]
-        return Candidates(
-            torch.cat([decoded.logits_bnhw for decoded in found]),
-            torch.cat([decoded.iou_bn for decoded in found]),
-            torch.cat([decoded.tokens_bnc for decoded in found]),
-            torch.cat([decoded.object_score_b1 for decoded in found]),
-        )
+        parts = zip(*(vars(decoded).values() for decoded in found), strict=True)
+        return found[0] if len(found) == 1 else Candidates(*map(torch.cat, parts))
 
     # --- helpers -----------------------------------------------------------------------------------------------
 
@@ -331,14 +326,4 @@ class ImagePredictor:
                 f"mask logits have the shape [{side}, {side}] (low resolution) or [{height}, {width}] (the picture's), "
                 f"but these have {list(logits.shape)}"
             )
-        if logits.shape != (side, side):
-            logits = interpolate(logits[None, None], (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return logits.reshape(1, 1, side, side).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
-
-    def _too_small(self) -> DeviceMemoryError:
-        smaller = max(64, self.image_size // 2 // 32 * 32)
-        return DeviceMemoryError(
-            f"{self.model.device} has too little memory for {self.model.spec.name} at "
-            f"{self.image_size}x{self.image_size}: try a lower resolution (--resolution {smaller}), a smaller model "
-            "(--model tiny or nano), or the CPU (--device cpu)"
-        )
+        return resize(logits[None, None], (side, side), antialias=True).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,13 +43,8 @@ class ImageMasks:
     def __getitem__(self, index: int) -> ImageMasks:
         """One candidate as an answer of its own."""
         place = range(len(self))[index]  # an IndexError as any sequence's
-        return ImageMasks(
-            self.decoder_logits_nhw[place : place + 1],
-            self.predicted_iou_n[place : place + 1],
-            self.object_score,
-            self.width,
-            self.height,
-        )
+        logits, ious = self.decoder_logits_nhw[place : place + 1], self.predicted_iou_n[place : place + 1]
+        return replace(self, decoder_logits_nhw=logits, predicted_iou_n=ious)
 
     @property
     def best(self) -> int:

@@ -269,6 +269,13 @@ class Project(ProjectFile):
         )
         return None if not rows or rows[0][0] is None else sound(explanation_from, rows[0][0])
 
+    def explanations(self, object_id: int) -> dict[int, Explanation]:
+        """Those of all frames of an object, by frame, where they are known."""
+        rows = self._database.query(
+            "SELECT frame, explanation FROM mask WHERE object_id = ? AND explanation IS NOT NULL", (object_id,)
+        )
+        return {frame: sound(lambda row: explanation_from(row["why"]), {"why": kept}) for frame, kept in rows}
+
     def put_masks(self, records: Sequence[ObjectMask]) -> None:
         """Writes masks over those of the same frame and object. Raises InputError where sizes or frames don't
         fit.
@@ -331,6 +338,17 @@ class Project(ProjectFile):
             return MaskSettings.from_dict({**self.mask_settings, **own})
         except InputError as problem:
             raise ProjectError(f"The mask settings of object {object_id} can't be used: {problem}") from problem
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """What was said about masks that were reviewed (fields of `masklet.project.review.Reviewed`), oldest first."""
+        text = self._setting("review")
+        return [] if text is None else loads(text, list)
+
+    def set_verdicts(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps these verdicts in place of all others."""
+        with self.edit("Review"):
+            self._put("setting", {"key": "review", "value": dumps(list(verdicts))})
 
     # History
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from masklet.errors import InputError, MaskletError, MediaError
 from masklet.export import registry
 from masklet.export.base import Put, StreamExporter
-from masklet.export.job import Job
+from masklet.export.job import Job, frames_between
 from masklet.export.output import InPlace, Output
 from masklet.media import open_media, parse_position
 from masklet.media.rates import to_rate
@@ -241,9 +241,8 @@ class _FolderRun:
             report.files.insert(-1, self.folder / OVERLAY)
 
     def _export(self, name: str, format_name: str, frames: list[int], **options: Any) -> None:
-        exporter = registry.get(format_name)
         job = self._job(format_name, InPlace(self.folder / name), frames[0], frames[-1])
-        exporter.write(job, exporter.parse(options))
+        registry.get(format_name).parse(options).write(job)
         self._notes += job.notes
 
     def _complete_masks(self, frames: list[int]) -> None:
@@ -276,17 +275,17 @@ class _FolderRun:
         finishing: Finishing | None = None,
         template: str = "{clip}",
     ) -> Job:
+        finishing = finishing or self._finishing(registry.get(format_name).soft_edges)
+        frames = frames_between(self.project.source, first, last)
         return Job(
             self.project,
             format_name,
-            objects=[known.id for known in self.project.objects()],
-            start=first,
-            end=last,
-            finishing=finishing or self._finishing(registry.get(format_name).soft),
-            template=template,
-            output=output,
+            self.project.objects(),
+            frames,
+            finishing,
+            template,
+            output,
             progress=lambda done, total: self._tell(TrackProgress(format_name, done, total)),
-            cancel=None,
         )
 
     def _tracked(self) -> dict[str, set[int]]:
@@ -312,9 +311,9 @@ class _FolderRun:
 
 
 def _stream(job: Job, **options: Any) -> AbstractContextManager[Put]:
-    exporter = registry.get(job.format_name)
+    exporter = registry.get(job.format_name).parse(options)
     assert isinstance(exporter, StreamExporter)
-    return exporter.stream(job, exporter.parse(options))
+    return exporter.stream(job)
 
 
 def _names(project: Project) -> dict[int, str]:

@@ -83,6 +83,7 @@ def make_app(studio: Studio) -> ASGIApp:
         playback,
         projects,
         prompts,
+        review,
         socket,
         tracking,
     )
@@ -104,7 +105,7 @@ def make_app(studio: Studio) -> ASGIApp:
     )
     app.state.studio = studio
     problems.install(app)
-    for module in (files, projects, pictures, playback, prompts, edits, tracking, exports, models, socket):
+    for module in (files, projects, pictures, playback, prompts, edits, review, tracking, exports, models, socket):
         app.include_router(module.router)
     app.mount("/", _Page(directory=PAGE, html=True, check_dir=False))
     return Guard(app, studio.access, studio.root.upload_limit)

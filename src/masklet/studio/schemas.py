@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from masklet.project import TrackSettings
 from masklet.project.edits import Edited
+from masklet.project.review import Reason, Verdict
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 FrameIndex = Annotated[int, Field(ge=0, lt=2**31)]
@@ -459,6 +460,49 @@ class EditAnswer(Edited):
     revision: int
 
 
+# --- review ----------------------------------------------------------------------------------------------------------
+
+
+class StretchState(BaseModel):
+    """Frames of an object that deserve a look."""
+
+    object_id: int
+    first: int
+    last: int
+    worst: int = Field(description="The frame to look at first")
+    expected: float = Field(description="How many frames' worth of mask is expected to be wrong")
+    reasons: list[Reason] = Field(description="Worst first")
+    words: str = Field(description="The reasons in words")
+
+
+class NextClickState(BaseModel):
+    """Where one click is expected to help most."""
+
+    object_id: int
+    frame: int
+    point: tuple[float, float] | None = Field(description="x, y; null: nothing says more than the frame")
+    gain: float = Field(description="How many frames' worth of mask it is expected to put right")
+    words: str
+
+
+class ReviewState(BaseModel):
+    """The review queue of a project, without locked objects; those that were accepted are out of it."""
+
+    queue: list[StretchState] = Field(description="Worst first")
+    next: NextClickState | None
+    accepted: int = Field(description="How many stretches were accepted")
+    revision: int
+
+
+class Judge(Given):
+    """What was thought of an object's masks on frames `first` to `last`; null takes back what was said."""
+
+    object: ObjectId
+    first: FrameIndex
+    last: FrameIndex
+    verdict: Verdict | None
+
+
 class Done(BaseModel):
     """Something was done that has no other answer."""
 
@@ -499,7 +543,7 @@ class ProjectChanged(BaseModel):
     type: Literal["changed"] = "changed"
     project: str
     revision: int
-    what: list[Literal["objects", "prompts", "masks", "settings", "history", "run"]]
+    what: list[Literal["objects", "prompts", "masks", "settings", "history", "run", "review"]]
     frames: list[int] | None = Field(default=None, description="Where masks or prompts changed; null: anywhere")
     objects: list[int] | None = None
     now: ChangedParts | None = Field(default=None, description="The parts named as they are now; null: ask for them")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from masklet.runs.prompting import Prompter
     from masklet.studio.sockets import Hub
 
-What = Literal["objects", "prompts", "masks", "settings", "history", "run"]
+What = Literal["objects", "prompts", "masks", "settings", "history", "run", "review"]
 _FLAGS = {"lost": 1, "is_prompt": 2, "painted": 4, "empty": 8, "found_again": 16}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from masklet.batching import in_batches
-from masklet.errors import DeviceMemoryError
 from masklet.masks import rle
 from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, upsample
+from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, resize, too_small, upsample
 from masklet.prompts import Prompt, asked
 from masklet.results import Box, Explanation, Scores
 from masklet.runtime import threads_beside
@@ -77,6 +76,7 @@ class Engine:
         self.binarize_prompts = binarize_prompts
         self.max_pointers = max_pointers or model.spec.max_pointers
         self.objects_at_once = objects_at_once
+        self._too_small = partial(too_small, model, self.image_size)
 
     def threads_beside(self) -> int | None:
         """See :func:`masklet.runtime.threads_beside`."""
@@ -176,20 +176,10 @@ class Engine:
         """A mask prompt is the output itself; the decoder only makes its object pointer (SAM 2 section 4)."""
         assert prompt.mask is not None
         model, side = self.model, self.image_size
-        mask = torch.from_numpy(rle.decode(prompt.mask))[None, None].float()
-        if mask.shape[-2:] != (side, side):
-            mask = torch.nn.functional.interpolate(
-                mask, (side, side), mode="bilinear", align_corners=False, antialias=True
-            )
-            mask = (mask >= 0.5).float()
-        mask = mask.to(model.device)
-        low_res = torch.nn.functional.interpolate(
-            mask * 2 * MASK_PROMPT_LOGIT - MASK_PROMPT_LOGIT,
-            (side // 4, side // 4),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
+        given = torch.from_numpy(rle.decode(prompt.mask))[None, None].float()
+        mask = (resize(given, (side, side), antialias=True) >= 0.5).float().to(model.device)
+        logits = mask * 2 * MASK_PROMPT_LOGIT - MASK_PROMPT_LOGIT
+        low_res = resize(logits, (side // 4, side // 4), antialias=True)
         candidates = model.decode_masks(
             features,
             features.embedding_bchw,
@@ -362,15 +352,6 @@ class Engine:
 
     def _shrink(self, at_once: int) -> None:
         self.objects_at_once = at_once
-
-    def _too_small(self) -> DeviceMemoryError:
-        spec = self.model.spec
-        smaller = self.image_size // 2 // 32 * 32
-        return DeviceMemoryError(
-            f"{self.model.device} has too little memory for {spec.name} at {self.image_size}x{self.image_size}: "
-            f"try a lower resolution (--resolution {max(smaller, 64)}), a smaller model (--model tiny or nano), "
-            "or the CPU (--device cpu)"
-        )
 
 
 def _mask_box(logits_11hw: Tensor, side: int) -> Box | None:

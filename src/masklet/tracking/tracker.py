@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
+from masklet.masks._arrays import as_image
 from masklet.models import SAM2, ImageFeatures
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks
@@ -87,7 +88,7 @@ class VideoTracker:
             InputError: not a picture, or not of the size of the frames before.
             PromptError: a prompt can't be used; the frame counts as not pushed.
         """
-        image_hwc = _check_image(image_hwc)
+        image_hwc = as_image(image_hwc, "frame")
         size = FrameSize(image_hwc.shape[1], image_hwc.shape[0])
         if self._size is not None and size != self._size:
             raise InputError(
@@ -189,14 +190,3 @@ class VideoTracker:
         assert self._size is not None
         found = {i: self._records[i].mask_of(i, self._size) for i in self._tracks if i in self._records}
         return FrameMasks(self._frame, found, self._time)
-
-
-def _check_image(image_hwc: np.ndarray) -> np.ndarray:
-    if not isinstance(image_hwc, np.ndarray) or image_hwc.ndim != 3 or image_hwc.shape[2] != 3:
-        shape = getattr(image_hwc, "shape", type(image_hwc).__name__)
-        raise InputError(f"a frame is a uint8 RGB array of the shape (height, width, 3), but got {shape}")
-    if image_hwc.dtype != np.uint8:
-        raise InputError(f"a frame holds uint8 values from 0 to 255, but got {image_hwc.dtype}")
-    if 0 in image_hwc.shape:
-        raise InputError(f"the frame is empty: its shape is {image_hwc.shape}")
-    return image_hwc

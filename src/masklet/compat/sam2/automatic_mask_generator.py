@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,13 @@ from masklet.compat.sam2.modeling.sam2_base import SAM2Base, as_base
 from masklet.errors import InputError
 from masklet.masks import rle as run_lengths
 from masklet.models import SAM2
-from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImagePredictor
+from masklet.predictors import AutomaticMaskGenerator, FoundMask
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
+
+#: What may follow the model, in the official order: masklet's own names, without those that say how to load a network.
+_ARGUMENTS = [*signature(AutomaticMaskGenerator).parameters][1:-4]
+_ARGUMENTS.insert(_ARGUMENTS.index("use_m2m"), "output_mode")
 
 
 class SAM2AutomaticMaskGenerator:
@@ -25,59 +29,23 @@ class SAM2AutomaticMaskGenerator:
             ``nano``, whose scores are lower.
         output_mode: ``binary_mask``, ``uncompressed_rle`` or ``coco_rle``.
 
-    The other arguments are those of :class:`masklet.AutomaticMaskGenerator`. Of ``points_per_side`` and ``point_grids``
-    one is given and the other None.
+    The other arguments are those of :class:`masklet.AutomaticMaskGenerator` up to ``multimask_output``, by name or by
+    place (in the official order, in which ``output_mode`` comes before ``use_m2m``); other names are ignored. Of
+    ``points_per_side`` and ``point_grids`` one is given and the other None.
     """
 
-    def __init__(
-        self,
-        model: SAM2Base | SAM2,
-        points_per_side: int | None = 32,
-        points_per_batch: int = 64,
-        pred_iou_thresh: float | None = None,
-        stability_score_thresh: float | None = None,
-        stability_score_offset: float = 1.0,
-        mask_threshold: float = 0.0,
-        box_nms_thresh: float = 0.7,
-        crop_n_layers: int = 0,
-        crop_nms_thresh: float = 0.7,
-        crop_overlap_ratio: float = 512 / 1500,
-        crop_n_points_downscale_factor: int = 1,
-        point_grids: Sequence[np.ndarray] | None = None,
-        min_mask_region_area: int = 0,
-        output_mode: str = "binary_mask",
-        use_m2m: bool = False,
-        multimask_output: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        if (points_per_side is None) == (point_grids is None):
+    def __init__(self, model: SAM2Base | SAM2, *args: Any, **kwargs: Any) -> None:
+        given = dict(zip(_ARGUMENTS, args, strict=False)) | {k: v for k, v in kwargs.items() if k in _ARGUMENTS}
+        if len(args) > len(_ARGUMENTS):
+            raise InputError(f"after the model come at most {len(_ARGUMENTS)} arguments: {', '.join(_ARGUMENTS)}")
+        if (given.setdefault("points_per_side", 32) is None) == (given.get("point_grids") is None):
             raise InputError("give either points_per_side or point_grids, and None for the other")
-        if output_mode not in OUTPUT_MODES:
-            raise InputError(f"output_mode is one of {', '.join(OUTPUT_MODES)}, not {output_mode!r}")
-        self.output_mode = output_mode
+        self.output_mode = given.pop("output_mode", "binary_mask")
+        if self.output_mode not in OUTPUT_MODES:
+            raise InputError(f"output_mode is one of {', '.join(OUTPUT_MODES)}, not {self.output_mode!r}")
         self.model = as_base(model)
-        self._generator = AutomaticMaskGenerator(
-            ImagePredictor(
-                self.model.network,
-                resolution=self.model.image_size,
-                stability_fallback=self.model.settings.stability_fallback,
-            ),
-            points_per_side=points_per_side or 32,
-            points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
-            stability_score_offset=stability_score_offset,
-            mask_threshold=mask_threshold,
-            box_nms_thresh=box_nms_thresh,
-            crop_n_layers=crop_n_layers,
-            crop_nms_thresh=crop_nms_thresh,
-            crop_overlap_ratio=crop_overlap_ratio,
-            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
-            point_grids=point_grids,
-            min_mask_region_area=min_mask_region_area,
-            use_m2m=use_m2m,
-            multimask_output=multimask_output,
-        )
+        given["points_per_side"] = given["points_per_side"] or 32
+        self._generator = AutomaticMaskGenerator(self.model.image_predictor(), **given)
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2AutomaticMaskGenerator:

@@ -25,12 +25,7 @@ def build_sam2(
     mode: str = "eval",
     hydra_overrides_extra: Iterable[str] = (),
     apply_postprocessing: bool = True,
-    *,
-    model_type: str | None = None,
-    model_ckpt: str | Path | None = None,
-    dtype: str | torch.dtype | None = "float32",
-    policy: str | Policy | None = None,
-    **policy_settings: Any,
+    **options: Any,
 ) -> SAM2Base:
     """A network for :class:`SAM2ImagePredictor` and :class:`SAM2AutomaticMaskGenerator`.
 
@@ -42,26 +37,16 @@ def build_sam2(
         mode: ``eval``.
         hydra_overrides_extra: ``++model.image_size=512`` and what else docs/compat.md lists; a warning for others.
         apply_postprocessing: a single mask whose outline is unsure gives way to the best of three.
-        model_type, model_ckpt: other names of the first two.
-        dtype: ``float32`` as in the official package (which autocast changes), ``bfloat16``, or None for the fastest.
-        policy, policy_settings: see :func:`build_sam2_video_predictor`.
+        options: what masklet adds by name: ``model_type`` and ``model_ckpt``, other names of the first two; ``dtype``,
+            ``float32`` as in the official package (which autocast changes), ``bfloat16``, or None for the fastest;
+            ``policy`` and its settings, see :func:`build_sam2_video_predictor`.
 
     Raises:
         InputError: an unknown model type or setting.
         CheckpointError: the weights are missing, damaged, or of another size.
     """
-    return _build(
-        SAM2Base,
-        _one_of("config_file", config_file, "model_type", model_type),
-        _one_of("ckpt_path", ckpt_path, "model_ckpt", model_ckpt),
-        device,
-        mode,
-        hydra_overrides_extra,
-        apply_postprocessing,
-        dtype,
-        policy,
-        policy_settings,
-    )
+    overrides = hydra_overrides_extra
+    return _build(SAM2Base, config_file, ckpt_path, device, mode, overrides, apply_postprocessing, **options)
 
 
 def build_sam2_video_predictor(
@@ -72,36 +57,22 @@ def build_sam2_video_predictor(
     hydra_overrides_extra: Iterable[str] = (),
     apply_postprocessing: bool = True,
     vos_optimized: bool = False,
-    *,
-    model_type: str | None = None,
-    model_ckpt: str | Path | None = None,
-    dtype: str | torch.dtype | None = "float32",
-    policy: str | Policy | None = None,
-    **policy_settings: Any,
+    **options: Any,
 ) -> SAM2VideoPredictor:
     """A video predictor, by config name or by model type.
 
     Args:
         vos_optimized: nothing to do: masklet compiles nothing.
-        policy: the name of one (``recency`` is plain SAM 2; see docs/policies.md), or a policy object. By default a
-            model type tracks with SAMURAI, ``configs/samurai/…`` too, and other configs with recency.
-        policy_settings: settings of a policy given by name: ``kf_score_weight=0.15`` …
+        options: as for :func:`build_sam2`. ``policy`` is the name of one (``recency`` is plain SAM 2; see
+            docs/policies.md), or a policy object. By default a model type tracks with SAMURAI, ``configs/samurai/…``
+            too, and other configs with recency.
+            Settings of a policy given by name go along: ``kf_score_weight=0.15`` …
 
     The other arguments, and what is raised, are those of :func:`build_sam2`; ``apply_postprocessing`` also makes the
     masks of clicks enter memory as drawn.
     """
-    return _build(
-        SAM2VideoPredictor,
-        _one_of("config_file", config_file, "model_type", model_type),
-        _one_of("ckpt_path", ckpt_path, "model_ckpt", model_ckpt),
-        device,
-        mode,
-        hydra_overrides_extra,
-        apply_postprocessing,
-        dtype,
-        policy,
-        policy_settings,
-    )
+    overrides = hydra_overrides_extra
+    return _build(SAM2VideoPredictor, config_file, ckpt_path, device, mode, overrides, apply_postprocessing, **options)
 
 
 def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
@@ -120,16 +91,21 @@ def build_sam2_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2VideoPred
 
 def _build(
     kind: type[SAM2Base],
-    name: str | None,
-    checkpoint: str | Path | None,
+    config: str | None,
+    ckpt: str | Path | None,
     device: str | torch.device | None,
     mode: str,
     overrides: Iterable[str],
     postprocessing: bool,
-    dtype: str | torch.dtype | None,
-    policy: str | Policy | None,
-    policy_settings: dict[str, Any],
+    *,
+    model_type: str | None = None,
+    model_ckpt: str | Path | None = None,
+    dtype: str | torch.dtype | None = "float32",
+    policy: str | Policy | None = None,
+    **policy_settings: Any,
 ) -> Any:
+    name = _one_of("config_file", config, "model_type", model_type)
+    checkpoint = _one_of("ckpt_path", ckpt, "model_ckpt", model_ckpt)
     if mode != "eval":
         raise InputError(f"mode is 'eval', not {mode!r}: masklet.compat.sam2 is for inference")
     model, usual_policy = read_name(name)

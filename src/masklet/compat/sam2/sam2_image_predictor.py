@@ -16,7 +16,7 @@ from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
-from masklet.predictors import ImagePredictor
+from masklet.prompts import numbers
 
 #: Logits of filled holes and of removed specks lie this far from the threshold.
 _CLEANED = 10.0
@@ -47,7 +47,7 @@ class SAM2ImagePredictor:
         self.mask_threshold = mask_threshold
         self.max_hole_area = max_hole_area
         self.max_sprinkle_area = max_sprinkle_area
-        self._predictor = self._new_predictor()
+        self._predictor = self.model.image_predictor()
         self._is_batch = False
 
     @classmethod
@@ -126,10 +126,8 @@ class SAM2ImagePredictor:
         """
         self._require_images("set_image")
         # Like the official package, which answers for the last image of a batch here.
-        last = len(self._predictor.sizes) - 1
-        return self._answer(
-            last, point_coords, point_labels, box, mask_input, multimask_output, return_logits, normalize_coords
-        )
+        last, prompt = len(self._predictor.sizes) - 1, (point_coords, point_labels, box, mask_input)
+        return self._answer(last, prompt, multimask_output, return_logits, normalize_coords)
 
     def predict_batch(
         self,
@@ -150,26 +148,17 @@ class SAM2ImagePredictor:
         for values in given:
             if values is not None and len(values) != count:
                 raise PromptError(f"there are {count} images, but prompts for {len(values)}")
-        answers = []
-        for i in range(count):
-            points, labels, box, mask = (None if values is None else values[i] for values in given)
-            answers.append(
-                self._answer(i, points, labels, box, mask, multimask_output, return_logits, normalize_coords)
-            )
+        prompts = [tuple(None if values is None else values[i] for values in given) for i in range(count)]
+        options = (multimask_output, return_logits, normalize_coords)
+        answers = [self._answer(i, prompt, *options) for i, prompt in enumerate(prompts)]
         masks, ious, low_res = (list(part) for part in zip(*answers, strict=True))
         return masks, ious, low_res
 
     # --- helpers -----------------------------------------------------------------------------------------------
 
-    def _new_predictor(self) -> ImagePredictor:
-        base = self.model
-        return ImagePredictor(
-            base.network, resolution=base.image_size, stability_fallback=base.settings.stability_fallback
-        )
-
     def _set(self, images: list[Any], *, batch: bool) -> None:
         if self._predictor.model is not self.model.network:  # moved to another device, or other weights
-            self._predictor = self._new_predictor()
+            self._predictor = self.model.image_predictor()
         self._predictor.set_images([_pixels(image) for image in images])
         self._is_batch = batch
 
@@ -178,19 +167,13 @@ class SAM2ImagePredictor:
             raise StateError(f"there is no image yet: call {method} first")
 
     def _answer(
-        self,
-        image: int,
-        point_coords: Any,
-        point_labels: Any,
-        box: Any,
-        mask_input: Any,
-        multimask: bool,
-        return_logits: bool,
-        normalize: bool,
+        self, image: int, prompt: tuple[Any, ...], multimask: bool, return_logits: bool, normalize: bool
     ) -> Answer:
+        """`prompt` is points, labels, box and mask."""
+        *clicks, mask_input = prompt
         width, height = self._predictor.sizes[image]
         scale = torch.tensor([width, height]) if normalize else torch.ones(2)
-        points, labels = _points(point_coords, point_labels, box)
+        points, labels = _points(*clicks)
         if points is not None:
             points = points / scale * self._predictor.image_size
         feedback = None if mask_input is None else _tensor(mask_input, "mask_input")
@@ -267,11 +250,7 @@ def _points(coords: Any, labels: Any, box: Any) -> tuple[Tensor | None, Tensor |
 
 
 def _tensor(values: Any, what: str) -> Tensor:
-    try:
-        tensor = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values)
-        tensor = tensor.detach().cpu().float()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise PromptError(f"{what} must be numbers, but got {values!r}") from error
+    tensor = torch.from_numpy(numbers(values, what)).float()
     if not torch.isfinite(tensor).all():
         raise PromptError(f"{what} hold a value that is not a finite number")
     return tensor

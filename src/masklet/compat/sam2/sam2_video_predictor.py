@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from masklet.compat.sam2.errors import NoSuchObjectError, StateError
 from masklet.compat.sam2.modeling.sam2_base import SAM2Base
 from masklet.errors import PromptError
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
-from masklet.models.sam2 import ABSENT, upsample
+from masklet.models.sam2 import ABSENT, resize, upsample
+from masklet.prompts import numbers
 from masklet.results import FrameMasks, ObjectMask
 from masklet.tracking import Session
 
@@ -143,13 +143,13 @@ class SAM2VideoPredictor(SAM2Base):
         session = inference_state.session
         scale = np.ones(2) if normalize_coords else np.array([session.size.width, session.size.height])
         if box is not None:
-            box = _array(box, "box").reshape(-1)
+            box = numbers(box, "box").reshape(-1)
             if box.size == 4:
                 box = box * np.tile(scale, 2)
         if points is not None:
-            points = _array(points, "points")
+            points = numbers(points, "points")
             points = points.reshape(-1, points.shape[-1] if points.ndim else 1)
-            labels = _array(labels, "labels").reshape(-1)
+            labels = numbers(labels, "labels").reshape(-1)
             if len(points) == len(labels) and points.shape[1] == 2:
                 points, labels, box = _take_out_box(points * scale, labels, box)
         session.add_prompt(
@@ -173,12 +173,11 @@ class SAM2VideoPredictor(SAM2Base):
         """
         session = inference_state.session
         size = (session.size.height, session.size.width)
-        inside = torch.as_tensor(_array(mask, "mask")) > 0
+        inside = torch.from_numpy(numbers(mask, "mask")) > 0
         if inside.ndim != 2:
             raise PromptError(f"a mask has rows and columns, but this one has the shape {tuple(inside.shape)}")
-        if tuple(inside.shape) != size and inside.numel():
-            full = interpolate(inside[None, None].float(), size, mode="bilinear", align_corners=False, antialias=True)
-            inside = full[0, 0] >= 0.5
+        if inside.numel():
+            inside = resize(inside[None, None].float(), size, antialias=True)[0, 0] >= 0.5
         session.add_prompt(frame_idx, obj_id, mask=inside)
         return self._on_frame(session, frame_idx)
 
@@ -299,19 +298,6 @@ class SAM2VideoPredictorVOS(SAM2VideoPredictor):
 def _low_res(mask: ObjectMask) -> Tensor:
     assert mask.low_res_logits_hw is not None
     return mask.low_res_logits_hw
-
-
-def _array(values: Any, what: str) -> np.ndarray:
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = (values.float() if values.is_floating_point() else values).numpy()
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise PromptError(f"{what} must be numbers, but got {values!r}") from error
-    if array.dtype.kind not in "biuf":
-        raise PromptError(f"{what} must be numbers, but got {values!r}")
-    return array
 
 
 def _take_out_box(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -68,13 +68,19 @@ def read_overrides(overrides: Iterable[str], settings: Settings) -> None:
     for override in overrides:
         key, _, value = str(override).lstrip("+~").partition("=")
         key = key.removeprefix("model.")
-        if key in _IGNORED:
-            continue
         if key in Samurai.model_fields:
             settings.policy_settings[key] = _number(key, value)
-        elif key in _KNOWN:
-            _KNOWN[key](settings, value)
-        else:
+        elif key in _SWITCHES:
+            setattr(settings, _SWITCHES[key], _whether(key, value))
+        elif key == "samurai_mode":
+            settings.policy = "samurai" if _whether(key, value) else "recency"
+        elif key == "image_size":
+            settings.image_size = int(_number(key, value))
+        elif key == "max_cond_frames_in_attn":
+            limit = int(_number(key, value))
+            if limit > 0:
+                settings.policy_settings["max_prompt_frames"] = limit
+        elif key not in _IGNORED:
             warnings.warn(
                 f"masklet has nothing for the override {override!r} and ignores it", MaskletWarning, stacklevel=4
             )
@@ -93,32 +99,11 @@ def _whether(key: str, value: str) -> bool:
     return value.lower() == "true"
 
 
-def _switch(key: str, attribute: str) -> Callable[[Settings, str], None]:
-    return lambda settings, value: setattr(settings, attribute, _whether(key, value))
-
-
-def _set_policy(settings: Settings, value: str) -> None:
-    settings.policy = "samurai" if _whether("samurai_mode", value) else "recency"
-
-
-def _set_image_size(settings: Settings, value: str) -> None:
-    settings.image_size = int(_number("image_size", value))
-
-
-def _set_prompt_frames(settings: Settings, value: str) -> None:
-    limit = int(_number("max_cond_frames_in_attn", value))
-    if limit > 0:
-        settings.policy_settings["max_prompt_frames"] = limit
-
-
 _DECODER = "sam_mask_decoder_extra_args."
-_KNOWN: dict[str, Callable[[Settings, str], None]] = {
-    "image_size": _set_image_size,
-    "samurai_mode": _set_policy,
-    "max_cond_frames_in_attn": _set_prompt_frames,
-    "non_overlap_masks": _switch("non_overlap_masks", "non_overlap_masks"),
-    "binarize_mask_from_pts_for_mem_enc": _switch("binarize_mask_from_pts_for_mem_enc", "binarize_prompts"),
-    f"{_DECODER}dynamic_multimask_via_stability": _switch("dynamic_multimask_via_stability", "stability_fallback"),
+_SWITCHES = {
+    "non_overlap_masks": "non_overlap_masks",
+    "binarize_mask_from_pts_for_mem_enc": "binarize_prompts",
+    f"{_DECODER}dynamic_multimask_via_stability": "stability_fallback",
 }
 #: What masklet does anyway, or what does not change a mask.
 _IGNORED = {

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from urllib.parse import quote
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from pydantic import Field
 
-from masklet.export.base import DatasetExporter, DatasetOptions, nothing_seen
+from masklet.export.base import DatasetExporter, nothing_seen
 from masklet.export.classes import attribute_text, attribute_values, by_class
 from masklet.export.job import Job, Picture
+from masklet.export.xml import document, element
 from masklet.masks import rle
+from masklet.masks.boxes import to_xywh
+from masklet.masks.palette import hex_color
 from masklet.project.records import ProjectObject, dumps
 
 _RUN_BITS = (4, 8, 12, 16)  # the lengths of run lengths that one mask may use
 
 
-class LabelStudioOptions(DatasetOptions):
+class LabelStudio(DatasetExporter):
+    title = "Label Studio"
+    description = "tasks.json for Label Studio's import with the labelling setup in config.xml"
+    template = "images/{clip}_{frame:05d}"
+
     kind: Literal["masks", "boxes"] = Field(
         default="masks", description="Brush masks on pictures, or tracked boxes on the video"
     )
@@ -32,56 +38,36 @@ class LabelStudioOptions(DatasetOptions):
         description="What Label Studio finds the files by, before the file's relative name",
     )
 
-    @property
-    def shows(self) -> str:
-        """What a task is about, as its setup calls it."""
-        return "video" if self.kind == "boxes" else "image"
-
-
-class LabelStudio(DatasetExporter):
-    name = "label-studio"
-    title = "Label Studio"
-    description = "tasks.json for Label Studio's import with the labelling setup in config.xml"
-    template = "images/{clip}_{frame:05d}"
-    options: ClassVar[type[LabelStudioOptions]] = LabelStudioOptions
-
-    def write(self, job: Job, options: LabelStudioOptions) -> None:
-        tasks = self._boxes(job, options) if options.kind == "boxes" else self._masks(job, options)
-        job.output.text("tasks.json", dumps(tasks))
-        labels = "".join(
-            f'    <Label value={quoteattr(name)} background="#{"{:02x}{:02x}{:02x}".format(*chosen.color)}"/>\n'
-            for name, (chosen, *_) in by_class(job.objects).items()
-        )
-        said = "".join(
-            f'  <Choices name={quoteattr(_control(name))} toName="{options.shows}" perRegion="true">\n'
-            + "".join(f"    <Choice value={quoteattr(value)}/>\n" for value in values)
-            + "  </Choices>\n"
-            for name, values in attribute_values(job.objects).items()
-        )
-        if options.kind == "boxes":
-            setup = (
-                f'<View>\n  <Labels name="label" toName="video">\n{labels}  </Labels>\n'
-                f'  <Video name="video" value="$video" framerate="{float(job.source.rate):g}"/>\n'
-                f'  <VideoRectangle name="box" toName="video"/>\n{said}</View>\n'
-            )
+    def write(self, job: Job) -> None:
+        view = element("View")
+        if self.kind == "boxes":
+            tasks = self._boxes(job)
+            labels = element("Labels", {"name": "label", "toName": "video"}, view)
+            video = {"name": "video", "value": "$video", "framerate": f"{float(job.source.rate):g}"}
+            element("Video", video, view)
+            element("VideoRectangle", {"name": "box", "toName": "video"}, view)
         else:
-            setup = (
-                '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
-                f'  <BrushLabels name="label" toName="image">\n{labels}  </BrushLabels>\n{said}</View>\n'
-            )
-        job.output.text("config.xml", setup)
+            tasks = self._masks(job)
+            element("Image", {"name": "image", "value": "$image", "zoom": "true"}, view)
+            labels = element("BrushLabels", {"name": "label", "toName": "image"}, view)
+        for name, (chosen, *_) in by_class(job.objects).items():
+            element("Label", {"value": name, "background": hex_color(chosen.color)}, labels)
+        about = "video" if self.kind == "boxes" else "image"
+        for name, values in attribute_values(job.objects).items():
+            said = element("Choices", {"name": _control(name), "toName": about, "perRegion": "true"}, view)
+            for value in values:
+                element("Choice", {"value": value}, said)
+        job.output.text("tasks.json", dumps(tasks))
+        job.output.text("config.xml", document(view))
 
-    def _masks(self, job: Job, options: LabelStudioOptions) -> list[dict[str, Any]]:
+    def _masks(self, job: Job) -> list[dict[str, Any]]:
         tasks = []
-        found = 0
-        for picture in self.pictures(job, options, tracked_only=True):
-            name = job.path(picture, suffix=options.suffix)
-            self.write_frame(job, options, picture, name)
-            results = self._regions(job, picture)
-            found += len(results)
-            data = {"image": options.url + quote(name.as_posix()), "frame": picture.index}
-            tasks.append({"data": data, options.result: [_answer(job, results, options)]})
-        if not found:
+        for picture in self.pictures(job, tracked_only=True):
+            name = job.path(picture, suffix=self.suffix)
+            self.write_frame(job, picture, name)
+            data = {"image": self.url + quote(name.as_posix()), "frame": picture.index}
+            tasks.append(self._task(job, data, self._regions(job, picture)))
+        if not any(task[self.result][0]["result"] for task in tasks):
             raise nothing_seen()
         return tasks
 
@@ -104,30 +90,20 @@ class LabelStudio(DatasetExporter):
             regions += [region | said for said in _choices(layer.object)]
         return regions
 
-    def _boxes(self, job: Job, options: LabelStudioOptions) -> list[dict[str, Any]]:
+    def _boxes(self, job: Job) -> list[dict[str, Any]]:
         source = job.source
+        shares = 100 / np.array([source.width, source.height] * 2)
         sequences: dict[int, list[dict[str, Any]]] = {number: [] for number in job.ids}
-        for picture in job.pictures(job.indices(options.every), pixels=False):
+        for picture in job.pictures(job.indices(self.every), pixels=False):
+            moment = {"frame": picture.index + 1, "time": float(source.time_of(picture.index))}
             for number, sequence in sequences.items():
                 layer = picture.layers.get(number)
                 box = None if layer is None else rle.box(layer.rle)
-                if box is None:
-                    if sequence:
-                        sequence[-1]["enabled"] = False  # the box isn't drawn on until the next key frame
-                    continue
-                left, top, right, bottom = (float(value) for value in box)
-                sequence.append(
-                    {
-                        "frame": picture.index + 1,
-                        "time": float(source.time_of(picture.index)),
-                        "x": 100 * left / source.width,
-                        "y": 100 * top / source.height,
-                        "width": 100 * (right - left) / source.width,
-                        "height": 100 * (bottom - top) / source.height,
-                        "rotation": 0,
-                        "enabled": True,
-                    }
-                )
+                if box is not None:
+                    place = dict(zip(("x", "y", "width", "height"), (shares * to_xywh(box)).tolist(), strict=True))
+                    sequence.append({**moment, **place, "rotation": 0, "enabled": True})
+                elif sequence:
+                    sequence[-1]["enabled"] = False  # the box isn't drawn on until the next key frame
         results = []
         for chosen in job.objects:
             if not sequences[chosen.id]:
@@ -143,8 +119,12 @@ class LabelStudio(DatasetExporter):
             results += [region | said for said in _choices(chosen)]
         if not results:
             raise nothing_seen()
-        video = options.url + quote(PurePosixPath(source.path.replace("\\", "/")).name)
-        return [{"data": {"video": video}, options.result: [_answer(job, results, options)]}]
+        video = self.url + quote(PurePosixPath(source.path.replace("\\", "/")).name)
+        return [self._task(job, {"video": video}, results)]
+
+    def _task(self, job: Job, data: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
+        by = {} if self.result == "annotations" else {"model_version": f"masklet {job.project.track_settings.model}"}
+        return {"data": data, self.result: [{**by, "result": results}]}
 
 
 def _control(attribute: str) -> str:
@@ -160,12 +140,6 @@ def _choices(chosen: ProjectObject) -> list[dict[str, Any]]:
     ]
 
 
-def _answer(job: Job, results: list[dict[str, Any]], options: LabelStudioOptions) -> dict[str, Any]:
-    if options.result == "annotations":
-        return {"result": results}
-    return {"model_version": f"masklet {job.project.track_settings.model}", "result": results}
-
-
 def pack_brush(mask_hw: np.ndarray) -> list[int]:
     """A mask in Label Studio's own run lengths, bytes as a list.
 
@@ -173,20 +147,14 @@ def pack_brush(mask_hw: np.ndarray) -> list[int]:
     of a value less one (5), four lengths of run lengths less one (4 each); then for each run a 1, which of
     the four lengths it uses (2), the run length less one, and the value.
     """
-    flat = mask_hw.ravel()
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    lengths = np.diff(np.concatenate(([0], edges, [flat.size]))) * 4
-    value = int(flat[0])
-    bits = [f"{flat.size * 4:032b}", f"{7:05b}", *(f"{size - 1:04b}" for size in _RUN_BITS)]
-    longest = 1 << _RUN_BITS[-1]
-    for length in lengths.tolist():
-        rest = length
+    bits = [f"{mask_hw.size * 4:032b}", f"{7:05b}", *(f"{size - 1:04b}" for size in _RUN_BITS)]
+    for number, length in enumerate(rle.row_runs(mask_hw)):
+        rest = 4 * length
         while rest:
-            run = min(rest, longest)
+            run = min(rest, 1 << _RUN_BITS[-1])
             which = next(i for i, size in enumerate(_RUN_BITS) if run <= 1 << size)
-            bits.append(f"1{which:02b}{run - 1:0{_RUN_BITS[which]}b}{255 * value:08b}")
+            bits.append(f"1{which:02b}{run - 1:0{_RUN_BITS[which]}b}{255 * (number % 2):08b}")
             rest -= run
-        value = 1 - value
     stream = "".join(bits)
     stream += "0" * (-len(stream) % 8)
     return list(int(stream, 2).to_bytes(len(stream) // 8, "big"))

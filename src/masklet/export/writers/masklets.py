@@ -8,36 +8,31 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
 from masklet import __version__
 from masklet.atomic import atomic_path
-from masklet.export.base import FrameOptions, Put, StreamExporter
+from masklet.export.base import FramesExporter, Put, StreamExporter
 from masklet.export.job import Job, Picture
+from masklet.masks.palette import hex_color
 
 _FORMAT, _VERSION = "masklet.masklets", 1
 
 
-class MaskletsOptions(FrameOptions):
-    folder: str | None = Field(default=None, description="Where PNG masks lie: a folder with one for each object")
-
-
-class MaskletsJson(StreamExporter):
-    name = "masklets-json"
+class MaskletsJson(StreamExporter, FramesExporter):
     title = "masklets.json"
     description = "Every mask as COCO run lengths with its scores, the prompts and the settings"
     group = "dataset"
     extensions = (".json",)
-    soft = False
-    options: ClassVar[type[MaskletsOptions]] = MaskletsOptions
+    soft_edges = False
+    pixels = False
 
-    def needs_pixels(self, options: MaskletsOptions) -> bool:
-        return False
+    folder: str | None = Field(default=None, description="Where PNG masks lie: a folder with one for each object")
 
     @contextmanager
-    def stream(self, job: Job, options: MaskletsOptions) -> Iterator[Put]:
+    def stream(self, job: Job) -> Iterator[Put]:
         # A line a frame, so that long files can be read line by line. The header is known at the end.
         with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
 
@@ -46,7 +41,7 @@ class MaskletsJson(StreamExporter):
                     lines.write(f"{',' if lines.tell() else ''}\n  {_entry(job, picture)}")
 
             yield put
-            head = json.dumps(_header(job, options), allow_nan=False, ensure_ascii=False, indent=1)
+            head = json.dumps(_header(job, self.folder), allow_nan=False, ensure_ascii=False, indent=1)
             lines.seek(0)
             with (
                 atomic_path(job.output.file()) as temporary,
@@ -68,7 +63,7 @@ def _entry(job: Job, picture: Picture) -> str:
     return json.dumps(entry, allow_nan=False, separators=(",", ":"))
 
 
-def _header(job: Job, options: MaskletsOptions) -> dict[str, Any]:
+def _header(job: Job, folder: str | None) -> dict[str, Any]:
     project, source = job.project, job.source
     settings, asked = project.track_settings, project.asked
     said = sorted(project.said().items())
@@ -93,18 +88,18 @@ def _header(job: Job, options: MaskletsOptions) -> dict[str, Any]:
             "policy": settings.policy,
             "policy_settings": settings.policy_options,
             "direction": asked.direction if asked else None,
-            "first_frame": asked.first if asked else job.start,
-            "last_frame": asked.last if asked else job.stop - 1,
+            "first_frame": asked.first if asked else job.frames[0],
+            "last_frame": asked.last if asked else job.frames[-1],
         },
         "complete": project.run is None,
         "objects": [
             {
                 "id": chosen.id,
                 "name": chosen.name,
-                "color": "#{:02x}{:02x}{:02x}".format(*chosen.color),
+                "color": hex_color(chosen.color),
                 **({"category": chosen.category} if chosen.category else {}),
                 **({"attributes": chosen.attributes} if chosen.attributes else {}),
-                **({} if options.folder is None else {"folder": f"{options.folder}/{job.object_names[chosen.id]}"}),
+                **({} if folder is None else {"folder": f"{folder}/{job.object_names[chosen.id]}"}),
                 "prompts": [
                     {"frame": frame, **prompt.to_json()}
                     for (frame, number), prompts in said

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import ClassVar
 
 from pydantic import Field
 
 from masklet.errors import ExportError
-from masklet.export.base import DatasetExporter, DatasetOptions, nothing_seen
+from masklet.export.base import DatasetExporter, nothing_seen
 from masklet.export.job import Job
 from masklet.export.labels import label_map, numbered
 from masklet.masks import rle
+from masklet.masks.boxes import to_xywh
 from masklet.masks.rle import RLE
 from masklet.project.records import ProjectObject
 
@@ -22,59 +22,65 @@ _MOTS_CLASSES = {"car": 1, "pedestrian": 2, "person": 2}
 _FIRST_FREE = 14
 
 
-class MotOptions(DatasetOptions):
+class _MotExporter(DatasetExporter):
+    template = "{number:06d}"
+
     first_frame: int = Field(default=1, ge=0, le=1, description="Number of the first frame (KITTI counts from 0)")
     classes: dict[str, int] = Field(
         default_factory=dict, description="Class numbers by object name, where the usual ones don't fit"
     )
 
+    def instances(self, job: Job, apart: bool = False) -> Iterator[tuple[int, int, list[float], RLE]]:
+        """(frame number, object id, box, run-length mask) of everything that can be seen; writes the frames too.
 
-class _MotExporter(DatasetExporter):
-    template = "{number:06d}"
-    options: ClassVar[type[MotOptions]] = MotOptions
-
-    def instances(
-        self, job: Job, options: MotOptions, apart: bool = False
-    ) -> Iterator[tuple[int, int, list[float], RLE]]:
-        """(frame number, object id, box, run-length mask) of everything that can be seen; writes the frames too."""
+        Boxes are left, top, width, height. Where objects are to be `apart`, no pixel belongs to two of them.
+        """
         numbers = numbered(job.objects)
-        for picture in self.pictures(job, options):
+        for picture in self.pictures(job):
             # Pictures are called 000001.jpg for frame 1.
-            shown = PurePosixPath("img1", f"{picture.number + options.first_frame:06d}{options.suffix}")
-            self.write_frame(job, options, picture, shown)
+            shown = PurePosixPath("img1", f"{picture.number + self.first_frame:06d}{self.suffix}")
+            self.write_frame(job, picture, shown)
             labels = label_map(picture, numbers) if apart else None
             for object_id, layer in picture.layers.items():
                 mask = layer.rle if labels is None else rle.encode(labels == numbers[object_id])
                 box = rle.box(mask)
                 if box is not None:
-                    yield picture.number + options.first_frame, object_id, [float(v) for v in box], mask
+                    yield picture.number + self.first_frame, object_id, to_xywh(box), mask
+
+    def _finish(self, job: Job, lines: list[str]) -> None:
+        if not lines:
+            raise nothing_seen()
+        frames = len(job.indices(self.every))
+        rate = float(job.source.rate / self.every)
+        height, width = job.size
+        job.output.text("gt/gt.txt", "".join(f"{line}\n" for line in lines))
+        job.output.text(
+            "seqinfo.ini",
+            f"[Sequence]\nname={job.clip}\nimDir=img1\nframeRate={rate:g}\nseqLength={frames}\n"
+            f"imWidth={width}\nimHeight={height}\nimExt={self.suffix}\n",
+        )
 
 
 class Mot(_MotExporter):
-    name = "mot"
     title = "MOTChallenge boxes"
     description = "gt/gt.txt with a box per object and frame, seqinfo.ini, and the frames in img1/"
 
-    def write(self, job: Job, options: MotOptions) -> None:
-        classes = class_numbers(job.objects, options.classes, _MOT_CLASSES)
+    def write(self, job: Job) -> None:
+        classes = class_numbers(job.objects, self.classes, _MOT_CLASSES)
         lines = []
-        for number, object_id, box, _ in self.instances(job, options):
-            left, top, right, bottom = box
+        for number, object_id, (left, top, width, height), _ in self.instances(job):
             # MOTChallenge counts pixels from 1.
-            lines.append(
-                f"{number},{object_id},{left + 1:g},{top + 1:g},{right - left:g},{bottom - top:g},"
-                f"1,{classes[object_id]},1"
-            )
-        _finish(job, options, lines)
+            box = f"{left + 1:g},{top + 1:g},{width:g},{height:g}"
+            lines.append(f"{number},{object_id},{box},1,{classes[object_id]},1")
+        self._finish(job, lines)
 
 
 class Mots(_MotExporter):
-    name = "mots"
     title = "MOTS masks"
     description = "gt/gt.txt with a run-length mask per object and frame; objects don't overlap"
 
-    def write(self, job: Job, options: MotOptions) -> None:
-        classes = class_numbers(job.objects, options.classes, _MOTS_CLASSES)
+    def write(self, job: Job) -> None:
+        classes = class_numbers(job.objects, self.classes, _MOTS_CLASSES)
         instances = numbered(job.objects)
         if len(instances) > 999:
             raise ExportError(f"MOTS tells at most 999 objects of a class apart, but there are {len(instances)}.")
@@ -82,9 +88,9 @@ class Mots(_MotExporter):
         lines = [
             f"{number} {classes[object_id] * 1000 + instances[object_id]} {classes[object_id]} "
             f"{height} {width} {mask['counts']}"
-            for number, object_id, _, mask in self.instances(job, options, apart=True)
+            for number, object_id, _, mask in self.instances(job, apart=True)
         ]
-        _finish(job, options, lines)
+        self._finish(job, lines)
 
 
 def class_numbers(objects: list[ProjectObject], given: dict[str, int], usual: dict[str, int]) -> dict[int, int]:
@@ -102,17 +108,3 @@ def class_numbers(objects: list[ProjectObject], given: dict[str, int], usual: di
             named.setdefault(name, next(n for n in range(_FIRST_FREE, 10_000) if n not in taken))
             classes[chosen.id] = named[name]
     return classes
-
-
-def _finish(job: Job, options: MotOptions, lines: list[str]) -> None:
-    if not lines:
-        raise nothing_seen()
-    frames = len(job.indices(options.every))
-    rate = float(job.source.rate / options.every)
-    height, width = job.size
-    job.output.text("gt/gt.txt", "".join(f"{line}\n" for line in lines))
-    job.output.text(
-        "seqinfo.ini",
-        f"[Sequence]\nname={job.clip}\nimDir=img1\nframeRate={rate:g}\nseqLength={frames}\n"
-        f"imWidth={width}\nimHeight={height}\nimExt={options.suffix}\n",
-    )

@@ -161,7 +161,7 @@ export interface Lane {
   object_score: (number | null)[];
   predicted_iou: (number | null)[];
   motion_score: (number | null)[];
-  /** 1 lost, 2 prompt, 4 painted, 8 empty mask */
+  /** 1 lost, 2 prompt, 4 painted, 8 empty mask, 16 found again */
   flags: number[];
 }
 
@@ -486,6 +486,46 @@ export interface EditAnswer {
   revision: number;
 }
 
+export interface StretchState {
+  object_id: number;
+  first: number;
+  last: number;
+  /** The frame to look at first */
+  worst: number;
+  /** How many frames' worth of mask is expected to be wrong */
+  expected: number;
+  /** Worst first */
+  reasons: ("rejected" | "lost" | "low score" | "score drop" | "motion" | "area jump" | "two near candidates" | "edge")[];
+  /** The reasons in words */
+  words: string;
+}
+
+export interface NextClickState {
+  object_id: number;
+  frame: number;
+  /** x, y; null: nothing says more than the frame */
+  point: [number, number] | null;
+  /** How many frames' worth of mask it is expected to put right */
+  gain: number;
+  words: string;
+}
+
+export interface ReviewState {
+  /** Worst first */
+  queue: StretchState[];
+  next: NextClickState | null;
+  /** How many stretches were accepted */
+  accepted: number;
+  revision: number;
+}
+
+export interface Judge {
+  object: number;
+  first: number;
+  last: number;
+  verdict: "accepted" | "rejected" | null;
+}
+
 export interface Done {
   ok: true;
   revision: number | null;
@@ -520,7 +560,7 @@ export interface ProjectChanged {
   type: "changed";
   project: string;
   revision: number;
-  what: ("objects" | "prompts" | "masks" | "settings" | "history" | "run")[];
+  what: ("objects" | "prompts" | "masks" | "settings" | "history" | "run" | "review")[];
   /** Where masks or prompts changed; null: anywhere */
   frames: number[] | null;
   objects: number[] | null;

@@ -210,6 +210,15 @@ export const getAlpha = (project, frame, object, settings, signal) =>
  */
 export const edit = (project, given) => request("POST", `/projects/${project}/edits`, given);
 
+/** @param {string} project @param {AbortSignal} [signal] @returns {Promise<import("./api-types.js").ReviewState>} */
+export const getReview = (project, signal) => request("GET", `/projects/${project}/review`, undefined, signal);
+
+/** @param {string} project @param {import("./api-types.js").Judge} given @returns {Promise<import("./api-types.js").Done>} */
+export const judge = (project, given) => request("POST", `/projects/${project}/review`, given);
+
+/** @param {string} project @param {number} frame @param {number} object */
+export const heatAddress = (project, frame, object) => `/api/projects/${project}/review/heat.png${query({ frame, object })}`;
+
 /**
  * @param {string} project
  * @param {import("./api-types.js").NewObject} given

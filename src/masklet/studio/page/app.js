@@ -5,9 +5,11 @@ import { Edges } from "./edges.js";
 import { Editing } from "./editing.js";
 import { ExportDialog } from "./export.js";
 import { Inspector } from "./inspector.js";
-import { KeySheet, showTab } from "./keyboard.js";
+import { KeySheet } from "./keyboard.js";
 import { Spoken, StatusLine } from "./notices.js";
 import { Objects } from "./objects.js";
+import { showTab } from "./panel.js";
+import { Review } from "./review.js";
 import { OpenScreen, RelinkDialog } from "./open.js";
 import { SettingsDialog } from "./settings.js";
 import * as state from "./state.js";
@@ -145,6 +147,7 @@ function Tools() {
 /** @type {{name: state.Tab, label: string, icon: string, body: () => any}[]} */
 const TABS = [
   { name: "objects", label: "Objects", icon: "objects", body: Objects },
+  { name: "review", label: "Review", icon: "doubt-next", body: Review },
   { name: "edit", label: "Edit", icon: "edit", body: Editing },
   { name: "edges", label: "Mask", icon: "sliders", body: Edges },
   { name: "why", label: "Why", icon: "why", body: Inspector },
@@ -180,7 +183,7 @@ function Panel() {
           onClick=${() => (state.tab.value = entry.name)}
           onKeyDown=${keys}
         >
-          <${Icon} name=${entry.icon} />${entry.label}
+          ${entry.label}
         </button>`,
       )}
     </div>

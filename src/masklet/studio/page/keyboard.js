@@ -5,6 +5,8 @@ import { beside, onion } from "./compare.js";
 import { Dialog } from "./dialog.js";
 import { EDITING } from "./editing.js";
 import { renaming } from "./objects.js";
+import { showTab, showTabOnly } from "./panel.js";
+import { REVIEWING } from "./review.js";
 import * as state from "./state.js";
 import * as shape from "./shape.js";
 import { shuttle, stop, togglePlay } from "./player.js";
@@ -26,11 +28,6 @@ import { html } from "./ui.js";
 const useTool = (name) => () => (state.tool.value = name);
 /** @param {state.View} name */
 const useView = (name) => () => (state.view.value = name);
-/** @param {state.Tab} name */
-export const showTab = (name) => () => {
-  state.panelOpen.value = !(state.panelOpen.value && state.tab.value === name);
-  state.tab.value = name;
-};
 /** @param {number} frames */
 const stepBy = (frames) => () => {
   state.playing.value = false;
@@ -102,6 +99,8 @@ export const BINDINGS = [
   { group: "Time", keys: ["o"], label: "Range ends here (again: no more)", run: () => actions.mark("out") },
   { group: "Time", keys: ["Shift+i"], label: "No range", run: actions.clearMarks },
 
+  ...REVIEWING,
+
   { group: "Objects", keys: ["a"], label: "Add one", run: actions.addObject },
   { group: "Objects", keys: ["PageDown"], label: "Select the next", run: () => actions.selectNext(1) },
   { group: "Objects", keys: ["PageUp"], label: "Select the previous", run: () => actions.selectNext(-1) },
@@ -123,6 +122,7 @@ export const BINDINGS = [
   { group: "View", keys: ["0"], label: "Fit", run: fit },
   { group: "View", keys: ["z"], label: "Pixel by pixel, or fit", run: () => (camera.peek().zoom === null ? setZoom(1 / (devicePixelRatio || 1)) : fit()) },
   { group: "View", keys: ["w"], label: "Why: what the model saw", run: showTab("why") },
+  { group: "View", keys: ["Shift+r"], label: "Review: what deserves a look", run: showTab("review") },
   { group: "View", keys: ["m"], label: "Mask settings", run: showTab("edges") },
   { group: "View", keys: ["\\"], label: "Fold or unfold the panel", run: () => (state.panelOpen.value = !state.panelOpen.peek()) },
 
@@ -132,12 +132,6 @@ export const BINDINGS = [
   { group: "Studio", keys: ["Shift+s"], label: "Settings", run: () => (state.dialog.value = "settings"), always: true },
   { group: "Studio", keys: ["?"], label: "This sheet, and away again", run: () => (state.dialog.value = state.dialog.peek() === "keys" ? null : "keys"), always: true },
 ];
-
-/** @param {state.Tab} name */
-function showTabOnly(name) {
-  state.panelOpen.value = true;
-  state.tab.value = name;
-}
 
 /** @type {Map<string, Binding[]>} */
 const byKey = new Map();

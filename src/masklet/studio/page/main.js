@@ -6,6 +6,7 @@ import { startInspector } from "./inspector.js";
 import { listenToKeys } from "./keyboard.js";
 import { complain } from "./notices.js";
 import { startPlayer } from "./player.js";
+import { startReview } from "./review.js";
 import * as state from "./state.js";
 import { listen } from "./sync.js";
 import { startWarming } from "./warming.js";
@@ -37,6 +38,7 @@ async function begin() {
   listenToKeys();
   startPlayer();
   startInspector();
+  startReview();
   startWarming();
   addEventListener("popstate", () => {
     const next = pathInAddress();

@@ -9,7 +9,7 @@ import { computed, signal } from "./ui.js";
 /** @typedef {import("./api-types.js").CandidateState} CandidateState */
 /** @typedef {"overlay" | "outline" | "matte" | "cutout" | "screen" | "original"} View */
 /** @typedef {"point" | "box" | "brush" | "eraser" | "lasso" | "polygon" | "hand"} Tool */
-/** @typedef {"objects" | "edit" | "edges" | "why"} Tab */
+/** @typedef {"objects" | "review" | "edit" | "edges" | "why"} Tab */
 /** @typedef {"export" | "settings" | "keys" | "relink"} DialogName */
 
 /** @type {{name: View, label: string, icon: string}[]} */

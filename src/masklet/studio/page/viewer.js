@@ -8,6 +8,7 @@ import { endPreview, frameProblem, framesArrived, pictureOf, preview, want, want
 import { entryOf, masksChanged, wantMasks } from "./masks.js";
 import { hint } from "./notices.js";
 import { previewAlphaSettings, previewed } from "./preview.js";
+import { drawHeat, heat } from "./review.js";
 import * as shape from "./shape.js";
 import * as state from "./state.js";
 import { crosshair, draftBox, hovered, listenTo, painting, panning, pointer } from "./tools.js";
@@ -66,6 +67,7 @@ function start(canvas) {
       unit: unit * size,
     };
     compose(context, scene);
+    if (!standIn) drawHeat(context, index, scene);
     if (!standIn) drawOnion(context, index, scene);
     const hover = hovered.peek();
     if (hover && state.view.peek() !== "matte") {
@@ -92,7 +94,7 @@ function start(canvas) {
         state.frame, state.view, state.opacity, state.prompts, state.shown, state.currentObject, state.tab,
         state.panelOpen, state.explanation, state.brushSize, state.tool, framesArrived, masksChanged, placement,
         viewSize, alphas, previewed, preview, crosshair, draftBox, hovered, painting, pointer,
-        shape.corners, shape.tip, onion, onionStep,
+        shape.corners, shape.tip, onion, onionStep, heat,
       ]) source.value;
       ask();
     }),

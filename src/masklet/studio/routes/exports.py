@@ -33,7 +33,7 @@ def list_formats() -> list[schemas.FormatState]:
     return [
         schemas.FormatState(
             **{name: getattr(exporter, name) for name in ("name", "title", "description", "group", "extensions")},
-            options_schema=exporter.options.model_json_schema(),
+            options_schema=exporter.model_json_schema(),
         )
         for exporter in registry.formats()
     ]
@@ -48,15 +48,14 @@ def start_export(studio: StudioOf, project: ProjectOf, given: schemas.StartExpor
     from masklet.naming import sanitize
 
     exporter = registry.get(given.format)
-    options = _options(studio, exporter.options.model_fields, given.options)
-    parsed = exporter.parse(options)
+    options = _options(studio, exporter.model_fields, given.options)
     opened = project.project
     chosen = choose_objects(opened, given.objects)
     suffix = exporter.extensions[0] if exporter.extensions else ""
     name = sanitize(f"{opened.source.name}_{exporter.name}")
     target = studio.root.export_target(given.path, opened.path.parent, name, suffix, given.overwrite)
     _check_target(studio, target)
-    place = registry.place_of(exporter, parsed, opened, chosen, target)
+    place = registry.place_of(exporter.parse(options), opened, chosen, target)
     check_free(place.path, folder=place.is_folder, overwrite=given.overwrite)
     job = ExportJob(studio.board, project, given, target, options)
     studio.board.run(job)

@@ -20,7 +20,7 @@ _JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {}}},
     304: {"description": "The client has this picture already"},
 }
-_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _Version = Annotated[
     str | None, Query(max_length=100, description="The source's fingerprint: then the picture is cached for ever")
 ]
@@ -76,13 +76,13 @@ def preview_masks(project: ProjectOf, frame: FrameOf, given: schemas.PreviewMask
     return _only(frame, project.overlays.finished(frame, frame, given.settings, given.objects))
 
 
-@router.get(f"{PROJECT}/masks/{{frame}}/{{object}}/alpha.png", response_class=Response, responses=_PNG)
+@router.get(f"{PROJECT}/masks/{{frame}}/{{object}}/alpha.png", response_class=Response, responses=PNG)
 def get_alpha(project: ProjectOf, frame: FrameOf, object: ObjectOf) -> Response:
     """The opacity of one object as 8-bit grey PNG, soft edges included."""
     return Response(project.overlays.alpha_png(frame, object), media_type="image/png")
 
 
-@router.post(f"{PROJECT}/masks/{{frame}}/{{object}}/alpha.png", response_class=Response, responses=_PNG)
+@router.post(f"{PROJECT}/masks/{{frame}}/{{object}}/alpha.png", response_class=Response, responses=PNG)
 def preview_alpha(
     project: ProjectOf, frame: FrameOf, object: ObjectOf, settings: Annotated[dict[str, Any], Body(max_length=50)]
 ) -> Response:

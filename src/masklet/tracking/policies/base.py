@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from masklet.results import Box, Scores
-from masklet.settings import CheckedSettings, setting
+from masklet.settings import CheckedSettings, Count, setting
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
@@ -118,9 +118,6 @@ class PastFrame:
     crowded_out: bool = False
 
 
-PROMPT_FRAMES = setting(None, "Prompt frames", "Read only so many of the nearest prompt frames.")
-
-
 class Policy(CheckedSettings, ABC):
     """How a track goes on from frame to frame. Its fields are its settings; nobody else knows what they mean.
 
@@ -134,6 +131,8 @@ class Policy(CheckedSettings, ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     description: ClassVar[str]
+
+    max_prompt_frames: Count | None = setting(None, "Prompt frames", "Read only so many of the nearest prompt frames.")
 
     @classmethod
     def noun(cls) -> str:
@@ -215,6 +214,17 @@ def select_prompts(bank: MemoryBank, frame: int, limit: int | None) -> dict[int,
 def reachable_prompts(prompts: Sequence[int], at: Moment, limit: int | None) -> set[int]:
     """The prompt frames that `select_prompts` may choose for a frame or a later one; the first always counts."""
     return {*prompts} - {*at.behind(prompts)[limit:]} | {*prompts[:1]} if limit is not None else {*prompts}
+
+
+def select_by_rank(bank: MemoryBank, recent: Sequence[int], at: Moment, limit: int | None) -> list[Selection]:
+    """Prompt frames, and of others those of `recent` that are there, the first of which has slot 0."""
+    prompts = select_prompts(bank, at.frame, limit)
+    frames = [(at.num_memories - 1, memory) for memory in prompts.values()]
+    for slot, t in reversed([*enumerate(recent)]):
+        memory = latest(bank, prompts, t)
+        if memory is not None:
+            frames.append((slot, memory))
+    return [Selection(frames, select_pointers(bank, prompts, at))]
 
 
 def select_pointers(bank: MemoryBank, prompts: dict[int, FrameMemory], at: Moment) -> list[tuple[int, FrameMemory]]:

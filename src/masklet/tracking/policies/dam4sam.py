@@ -14,7 +14,6 @@ from masklet.settings import Count, Share, setting
 from masklet.tracking.memory import MemoryBank
 from masklet.tracking.motion import box_overlap
 from masklet.tracking.policies.base import (
-    PROMPT_FRAMES,
     Choice,
     Moment,
     Offer,
@@ -72,7 +71,6 @@ class DAM4SAM(Policy):
     distractor_overlap: Share = setting(
         0.7, "Look-alike overlap", "Overlap of boxes with and without the other thing, up to which it is a look-alike."
     )
-    max_prompt_frames: Count | None = PROMPT_FRAMES
 
     @classmethod
     def defaults(cls, spec: ModelSpec) -> dict[str, Any]:

@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from masklet.settings import Count
 from masklet.tracking.policies.base import (
-    PROMPT_FRAMES,
     Choice,
     Moment,
     Offer,
     Policy,
     Selection,
     State,
-    latest,
     reachable_prompts,
-    select_pointers,
-    select_prompts,
+    select_by_rank,
 )
 
 if TYPE_CHECKING:
@@ -34,16 +30,9 @@ class Recency(Policy):
     title: ClassVar[str] = "SAM 2 (latest frames)"
     description: ClassVar[str] = "is plain SAM 2: it trusts predicted IoU, and remembers the latest frames"
 
-    max_prompt_frames: Count | None = PROMPT_FRAMES
-
     def select(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
-        prompts = select_prompts(bank, at.frame, self.max_prompt_frames)
-        frames = [(at.num_memories - 1, memory) for memory in prompts.values()]
-        for distance in range(at.num_memories - 1, 0, -1):
-            memory = latest(bank, prompts, at.frame - at.step * distance)
-            if memory is not None:
-                frames.append((distance - 1, memory))
-        return [Selection(frames, select_pointers(bank, prompts, at))]
+        recent = [at.frame - at.step * distance for distance in range(1, at.num_memories)]
+        return select_by_rank(bank, recent, at, self.max_prompt_frames)
 
     def choose(self, offers: Sequence[Offer], bank: MemoryBank, state: State, at: Moment) -> Choice:
         ious = offers[0].ious

@@ -13,7 +13,6 @@ from pydantic import Field, TypeAdapter
 
 from masklet.settings import Count, Share, setting
 from masklet.tracking.policies.base import (
-    PROMPT_FRAMES,
     Choice,
     Moment,
     Offer,
@@ -83,7 +82,6 @@ class SAM2Long(Policy):
         2.0, "Sure object score", "Object score, of either sign, above which the best candidates go on, however alike."
     )
     key_scale: Share = setting(0.05, "Memory weight", "How much more the surest memories count, and the others less.")
-    max_prompt_frames: Count | None = PROMPT_FRAMES
 
     def select(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
         prompts = select_prompts(bank, at.frame, self.max_prompt_frames)

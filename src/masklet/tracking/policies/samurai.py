@@ -11,7 +11,6 @@ import numpy as np
 from masklet.settings import Count, Share, setting
 from masklet.tracking.motion import BoxFilter, box_overlap
 from masklet.tracking.policies.base import (
-    PROMPT_FRAMES,
     Choice,
     Moment,
     Offer,
@@ -19,10 +18,8 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     State,
-    latest,
     reachable_prompts,
-    select_pointers,
-    select_prompts,
+    select_by_rank,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +72,6 @@ class Samurai(Policy):
     memory_bank_kf_score_threshold: Share = setting(
         0.0, "Memory motion score", "Motion score above which a frame is remembered."
     )
-    max_prompt_frames: Count | None = PROMPT_FRAMES
 
     @classmethod
     def defaults(cls, spec: ModelSpec) -> dict[str, Any]:
@@ -119,17 +115,11 @@ class Samurai(Policy):
         Motion.unpack(state)
 
     def select(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
-        prompts = select_prompts(bank, at.frame, self.max_prompt_frames)
-        frames = [(at.num_memories - 1, memory) for memory in prompts.values()]
         ranked = self._good_frames(bank.prompts, bank.recent_scores, at)[: at.num_memories - 1]
         if at.frame - at.step not in ranked:
             # The frame just before is always read, whatever its scores; it has its slot even if it is a prompt frame.
             ranked = [at.frame - at.step, *ranked][: at.num_memories - 1]
-        for slot in range(len(ranked) - 1, -1, -1):
-            memory = latest(bank, prompts, ranked[slot])
-            if memory is not None:
-                frames.append((slot, memory))
-        return [Selection(frames, select_pointers(bank, prompts, at))]
+        return select_by_rank(bank, ranked, at, self.max_prompt_frames)
 
     def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
         near = {at.frame - at.step * distance for distance in range(1, max(at.max_pointers, 2))}

@@ -11,6 +11,7 @@ import torch
 from masklet.compat.sam2.settings import Settings
 from masklet.errors import CheckpointError, InputError
 from masklet.models import SAM2
+from masklet.predictors import ImagePredictor
 from masklet.runtime import pick_device
 from masklet.tracking import make_policy
 from masklet.weights.loading import load_model
@@ -61,6 +62,11 @@ class SAM2Base:
         if name is not None and network.spec.name != name:
             raise CheckpointError(f"{checkpoint} holds {network.spec.name}, but {name} was asked for")
         return cls(network, settings, checkpoint=checkpoint)
+
+    def image_predictor(self) -> ImagePredictor:
+        """A predictor for single pictures, by the settings."""
+        fallback = self.settings.stability_fallback
+        return ImagePredictor(self.network, resolution=self.image_size, stability_fallback=fallback)
 
     # --- what callers of a torch module expect -----------------------------------------------------------------
 

@@ -1,0 +1,169 @@
+"""The review queue: what deserves a look and why, where a click helps most, and what verdicts do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.unit.test_project_cli import run
+
+from masklet.errors import InputError, ProjectError
+from masklet.masks import rle
+from masklet.project import Project
+from masklet.project.review import (
+    FrameFacts,
+    expected_errors,
+    gains,
+    heat_map,
+    hottest,
+    judge,
+    next_click,
+    queue,
+    reasons_of,
+    reviewed,
+    stretches,
+    usual_iou,
+)
+from masklet.results import Explanation, ObjectMask, Scores
+
+BUNNY, ROCK = 1, 2
+SIZE = (72, 128)
+SURE = Scores(object_score=6.0, predicted_iou=0.9, motion_score=0.9)
+
+
+def square(x: int, side: int = 20, y: int = 20) -> np.ndarray:
+    mask = np.zeros(SIZE, bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+@pytest.fixture
+def project(make_project) -> Project:
+    """The bunny is tracked well; on frame 5 it is not sure, on frame 6 lost. The rock is painted everywhere."""
+    made: Project = make_project()
+    with made.edit("Masks"):
+        for frame in range(8):
+            scores = {5: Scores(0.4, 0.3, 0.9), 6: Scores(-4.0, 0.1)}.get(frame, SURE)
+            mask = square(20 + 2 * frame) if frame != 6 else np.zeros(SIZE, bool)
+            made.put_masks(
+                [
+                    ObjectMask(BUNNY, frame, rle.encode(mask), scores=scores, lost=frame == 6, is_prompt=frame == 0),
+                    ObjectMask(ROCK, frame, rle.encode(square(90)), painted=True),
+                ]
+            )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "words"),
+    [
+        ({"lost": True}, "lost", "lost"),
+        ({"scores": Scores(0.4, 0.9)}, "low score", "low object score (0.4)"),
+        ({"scores": Scores(6.0, 0.5)}, "score drop", "predicted IoU drops to 0.50 (usually 0.90)"),
+        ({"scores": Scores(6.0, 0.9, 0.1)}, "motion", "not where its motion led"),
+        ({"area": 250}, "area jump", "area jumps to 250% in one frame"),
+        ({"rival": 0.97}, "two near candidates", "two candidates are almost equally good"),
+        ({"box": (0.0, 20.0, 20.0, 40.0)}, "edge", "reaches the edge of the frame"),
+    ],
+)
+def test_every_reason_is_found_and_said(facts: dict[str, Any], reason: str, words: str) -> None:
+    before = FrameFacts(3, SURE, 100, (10.0, 20.0, 30.0, 40.0))
+    plain: dict[str, Any] = {"scores": SURE, "area": 100, "box": (10.0, 20.0, 30.0, 40.0)}
+    assert reasons_of(FrameFacts(4, **plain), before, 0.9, SIZE) == {}
+    assert reasons_of(FrameFacts(4, **plain | facts), before, 0.9, SIZE) == {reason: words}
+    assert reasons_of(FrameFacts(4, decided=True, **plain | facts), before, 0.9, SIZE) == {}
+
+
+def test_a_score_drop_is_measured_by_what_is_usual_for_the_object() -> None:
+    shy = [FrameFacts(frame, Scores(6.0, 0.5)) for frame in range(9)]
+    assert usual_iou(shy) == 0.5
+    assert not reasons_of(shy[4], shy[3], usual_iou(shy), SIZE)
+    assert usual_iou([FrameFacts(0, decided=True)]) is None
+
+
+def test_the_queue_is_worst_first_and_says_why(project: Project) -> None:
+    [worst] = queue(project)
+    assert (worst.object_id, worst.first, worst.last, worst.worst) == (BUNNY, 5, 6, 6)
+    assert worst.reasons == ("lost", "low score", "score drop")
+    assert worst.words == "lost, low object score (0.4), predicted IoU drops to 0.30 (usually 0.90)"
+    far = [FrameFacts(frame, SURE, lost=frame in (2, 20, 21, 22)) for frame in range(30)]
+    reasons = [reasons_of(known, None, 0.9, SIZE) for known in far]
+    found = stretches(BUNNY, far, reasons, expected_errors(far, reasons))
+    assert [(stretch.first, stretch.last) for stretch in found] == [(20, 22), (2, 2)]
+
+
+def test_a_correction_is_wanted_where_it_is_bad_and_nothing_was_decided() -> None:
+    facts = [FrameFacts(t, Scores(6.0, 0.3 if 30 <= t < 40 else 0.9), decided=t in (0, 20)) for t in range(41)]
+    errors = expected_errors(facts, [{}] * 41)
+    assert 30 <= int(gains(facts, errors).argmax()) < 40
+    even = [FrameFacts(t, SURE, decided=t in (0, 30)) for t in range(41)]
+    gained = gains(even, expected_errors(even, [{}] * 41))
+    assert 10 <= int(gained.argmax()) <= 20  # the middle of what is farthest from all that was decided
+    assert gained[0] == gained[30] == 0
+
+
+def test_accepted_stretches_leave_the_queue_until_their_masks_change(project: Project) -> None:
+    judge(project, BUNNY, 5, 6, "accepted")
+    assert queue(project) == [] and len(reviewed(project, BUNNY, "accepted")) == 1
+    click = next_click(project)
+    assert click is not None and click.frame not in (0, 5, 6)
+    project.put_masks([ObjectMask(BUNNY, 7, rle.encode(square(50)), scores=SURE)])
+    assert queue(project) == []  # another frame: the verdict holds
+    project.put_masks([ObjectMask(BUNNY, 5, rle.encode(square(31)), scores=Scores(0.4, 0.3))])
+    assert [(stretch.first, stretch.last) for stretch in queue(project)] == [(5, 6)]
+    project.undo()
+    assert queue(project) == []
+    project.undo()
+    assert project.undo() == "Accept bunny, frames 5 to 6"
+    assert len(queue(project)) == 1
+
+
+def test_rejected_stretches_come_first_and_the_last_word_counts(project: Project) -> None:
+    judge(project, BUNNY, 2, 3, "rejected")
+    first = queue(project)[0]
+    assert (first.first, first.last, first.words) == (2, 6, "rejected by you, lost, low object score (0.4), "
+                                                       "predicted IoU drops to 0.30 (usually 0.90)")  # fmt: skip
+    judge(project, BUNNY, 3, 6, "accepted")
+    assert queue(project) == []
+    judge(project, BUNNY, 3, 6, None)
+    assert reviewed(project, BUNNY) == []
+    with pytest.raises(InputError, match="no mask on frames 90 to 99"):
+        judge(project, BUNNY, 90, 99, "accepted")
+
+
+def test_verdicts_that_are_damaged_are_refused(project: Project) -> None:
+    for row in ({"object_id": 1}, {"object_id": 1, "first": "x", "last": 5, "verdict": "accepted", "masks": ""}, 7):
+        project.set_verdicts([row])  # type: ignore[list-item]
+        with pytest.raises(ProjectError, match="damaged"):
+            queue(project)
+
+
+def test_the_next_click_is_where_neighbours_and_candidates_disagree(project: Project) -> None:
+    mask, missing = square(40), square(40)
+    missing[20:40, 50:60] = False  # the right half is gone on this frame only
+    heat = heat_map(missing, [mask, mask], None)
+    x, y = map(int, hottest(heat))
+    assert heat.max() == 1 and heat[60, 110] < 0.01
+    assert mask[y, x] or abs(x - 40) < 8
+    why = Explanation(1, (0.9, 0.88), final_scores=(0.9, 0.88), candidate_boxes=((40, 20, 60, 40), (90, 20, 110, 40)))
+    x, y = map(int, hottest(heat_map(mask, [], why)))
+    assert 90 <= x < 110 and 20 <= y < 40
+    assert hottest(heat_map(mask, [mask], None)) is None
+
+
+def test_near_candidates_come_from_what_tracking_kept(project: Project) -> None:
+    why = Explanation(1, (0.9, 0.88), final_scores=(0.9, 0.88), candidate_boxes=((24, 20, 44, 40), (90, 20, 110, 40)))
+    project.put_masks([ObjectMask(BUNNY, 2, rle.encode(square(24)), scores=SURE, explanation=why)])
+    assert "two near candidates" in {reason for stretch in queue(project, [BUNNY]) for reason in stretch.reasons}
+
+
+def test_the_command_prints_the_queue(project: Project) -> None:
+    project.close()
+    shown = run("review", project.path).stdout
+    assert "5–6" in shown and "lost, low object score (0.4)" in shown and "Correct here next: bunny on frame" in shown
+    told = json.loads(run("review", project.path, "--json", "--object", "bunny").stdout)
+    assert told["queue"][0]["name"] == "bunny" and told["next"]["object_id"] == BUNNY
+    assert "Nothing deserves a look" in run("review", project.path, "--object", "rock").stdout
+    assert "There is no object 'cat'" in run("review", project.path, "--object", "cat", code=2).output
