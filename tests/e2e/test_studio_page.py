@@ -552,7 +552,7 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
 
     page.keyboard.press("Shift+S")
     page.click("summary:has-text('SAMURAI')")
-    say("dialog input[type=number] >> nth=0", "0.75")
+    say("dialog input[type=number] >> nth=1", "0.75")
     until(lambda: 0.75 in studio.project()["settings"]["track"]["policy_options"].values())
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="detached")

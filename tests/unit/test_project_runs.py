@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -202,33 +203,40 @@ def interrupted(project: Project, go: Callable[..., RunReport], how: str, after:
 
 # Of the 24 frames, object 2 has the first two alone and object 1 joins at the third; the last four go backwards.
 ENDS = [
-    [("kill", 9)],
-    [("stop", 7), ("kill", 6)],
-    [("stop", 7), ("kill", 6), ("kill", 2), ("stop", 3), ("kill", 2)],
-    [("stop", 2), ("kill", 1)],  # where an object joins
-    [("stop", 20), ("kill", 1), ("kill", 3)],  # where the way back begins
+    ("both", [("kill", 9)]),
+    ("both", [("stop", 4), ("kill", 12), ("kill", 2), ("stop", 3), ("kill", 2)]),
+    ("both", [("stop", 2), ("kill", 1)]),  # where an object joins
+    ("both", [("stop", 20), ("kill", 1), ("kill", 3)]),  # where the way back begins
+    ("forward", [("stop", 8), ("kill", 11)]),
+    ("forward", [("kill", 7), ("stop", 3), ("kill", 6)]),
 ]
 
 
-@pytest.mark.parametrize("ends", ENDS)
-@pytest.mark.parametrize("states", ["often", "seldom"])
+@pytest.mark.parametrize(("direction", "ends"), ENDS)
+@pytest.mark.parametrize("states", ["now and then", "seldom"])
 def test_however_often_it_ends_a_run_gives_the_same_masks(
-    make, whole: list[ObjectMask], monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
+    make,
+    whole: list[ObjectMask],
+    monkeypatch: pytest.MonkeyPatch,
+    direction: str,
+    ends: list[tuple[str, int]],
+    states: str,
 ) -> None:
     how_often(monkeypatch, states)
     project = make()
-    go: Callable[..., RunReport] = partial(track, direction="both", start=2)
+    go: Callable[..., RunReport] = partial(track, direction=direction, start=2)
     for how, after in ends:
         project = interrupted(project, go, how, after)
         go = resume
     with project:
         resume(project, device="cpu")
-        assert masks_of(project) == whole and project.run is None
+        first = {1: 6, 2: 4} if direction == "forward" else {1: 2, 2: 2}
+        assert masks_of(project) == [r for r in whole if r.frame >= first[r.object_id]] and project.run is None
         assert project.undo() == "Track" and masks_of(project) == []
 
 
 @pytest.mark.parametrize("ends", [[("kill", 5)], [("stop", 3), ("kill", 4)], [("stop", 15), ("kill", 3)]])
-@pytest.mark.parametrize("states", ["often", "seldom"])
+@pytest.mark.parametrize("states", ["now and then", "seldom"])
 def test_a_correction_of_an_unfinished_run_may_end_too(
     make, monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
 ) -> None:
@@ -248,8 +256,10 @@ def test_a_correction_of_an_unfinished_run_may_end_too(
 
 
 def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
-    """Keep the tracker's state after every frame, or only where a run begins or is stopped."""
-    monkeypatch.setattr(engine, "_STATE_SECONDS", 0 if states == "often" else 1e9)
+    """Keep the tracker's state every few frames, or only where a run begins or is stopped."""
+    clock = itertools.count(step=0.1)
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: next(clock), perf_counter=time.perf_counter))
+    monkeypatch.setattr(engine, "_STATE_SECONDS", 0.25 if states == "now and then" else 1e9)
     monkeypatch.setattr(engine, "_STATE_SHARE", 0)
     monkeypatch.setattr(engine, "_STATE_BYTES_PER_SECOND", 1e12)
 

@@ -68,7 +68,7 @@ def assert_close_masks(a: ObjectMask, b: ObjectMask) -> None:
     assert (a.mask ^ b.mask).sum() <= 0.005 * (a.mask | b.mask).sum()
 
 
-@pytest.mark.parametrize("prompt", [{"points": [P]}, {"box": BOX}, {"points": [P, (120, 160)], "labels": [1, 1]}])
+@pytest.mark.parametrize("prompt", [{"points": [P]}, {"box": BOX}, {"points": [P, (100, 140)], "labels": [1, 1]}])
 def test_when_the_filter_starts(make_session: Any, frames: np.ndarray, prompt: dict[str, Any]) -> None:
     """One click offers candidates to choose from on its own frame; a box or several clicks on the next."""
     session = make_session(frames[:20], stable_frames_threshold=5, stable_ious_threshold=0.05)

@@ -246,6 +246,16 @@ def test_a_correction_decides_its_frame_and_steers_what_follows(make_session: An
     assert same(run(session, 11, direction="backward")[6], corrected)
 
 
+@pytest.mark.parametrize("click", [(24, 20), (200, 120), (140, 230)])
+def test_a_click_that_takes_nothing_away_leaves_the_mask_as_it_is(make_session: Any, click: tuple[int, int]) -> None:
+    """The network sees what the mask means, not only its outline: a click beside it must not shrink it."""
+    session = make_session(8)
+    session.add_prompt(0, 1, box=BOX)
+    there = run(session)[6][1].mask
+    mask = session.add_prompt(6, 1, points=[click], labels=[0])[1].mask
+    assert (mask & there).sum() / (mask | there).sum() > 0.85
+
+
 def test_a_second_click_on_a_corrected_frame_adds_to_the_first(make_session: Any) -> None:
     session = make_session(8)
     session.add_prompt(0, 1, points=[P])

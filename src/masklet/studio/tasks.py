@@ -222,8 +222,10 @@ class TrackJob(StudioJob):
         self.notes += report.notes
         if report.problem is not None:
             self.become("failed", report.problem)
-        else:
-            self.become("done" if report.complete else "paused")
+        elif report.complete:
+            self.become("done")
+        else:  # an edit ended a run that did not know of it: there is nothing to go on with
+            self.become("paused" if self.project.project.run else "cancelled")
         self._changed()
 
     def _changed(self) -> None:

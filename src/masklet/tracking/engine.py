@@ -110,15 +110,16 @@ class Engine:
         prompts: Sequence[Prompt],
         known: FrameRecord | None = None,
         *,
-        correction_step: int = 0,
+        correction_step: int | None = None,
     ) -> FrameRecord:
         """Let prompts decide a frame, each correcting the mask that those before it gave.
 
         Args:
             prompts: all that is said about the object there, in order.
             known: what the frame shows so far; used where its prompts are the first of these.
-            correction_step: the direction in which this frame was tracked before, so that clicks are decoded on top of
-                what memory says, as the official package does; 0 for prompts that mean the same whatever was tracked.
+            correction_step: the direction in which this frame was tracked before (0: it was not), so that clicks are
+                decoded on top of what memory says, as the official package does. None for prompts that mean the same
+                whatever was tracked: clicks on a mask are decoded on top of the memory that this very mask makes.
         """
         prompts = tuple(prompts)
         if known is not None and (len(known.prompts) >= len(prompts) or known.prompts != prompts[: len(known.prompts)]):
@@ -145,7 +146,7 @@ class Engine:
         track: ObjectTrack,
         frame: int,
         prompt: Prompt,
-        step: int,
+        step: int | None,
         before: FrameRecord | None,
     ) -> _Draft:
         model = self.model
@@ -153,6 +154,9 @@ class Engine:
         bank = MemoryBank({t: memory for t, memory in track.bank.prompts.items() if t != frame}, track.bank.recent)
         if step and bank.prompts:
             selection = self.policy.select(bank, track.state, self.moment(frame, step))[0]
+        elif step is None and before is not None and any(said.mask is not None for said in before.prompts):
+            assert before.memory is not None
+            selection = Selection([(0, before.memory)], [(0, before.memory)])
         if selection.frames:
             embedding = model.attend_to_memory(features.embedding_bchw, self._stack([selection]))
         else:

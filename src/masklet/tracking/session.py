@@ -412,7 +412,7 @@ class Session:
         track = self._tracks.get(object_id)
         if track is None:
             track = ObjectTrack(check_object_id(object_id))
-        step = 0
+        step = None
         if self._correct_from_memory:
             step = self._visited(track, frame)
         elif waits(prompts):
