@@ -6,7 +6,7 @@ import pytest
 import torch
 from benchmarks.straightforward import Straightforward
 
-from masklet.models import SAM2, Memories, get_spec
+from masklet.models import SAM2, Memories, get_spec, products
 from masklet.models.attention import attend
 from masklet.models.trunks.levels import TokenLayout
 
@@ -95,3 +95,23 @@ def test_positions_follow_the_weights() -> None:
         assert torch.allclose(trunk.positions(64, 64), before + 1, atol=1e-5)
         trunk.pos_embed.add_(1)
         assert torch.allclose(trunk.positions(64, 64), before + 2, atol=1e-5)
+
+
+def test_a_convolution_is_laid_out_for_every_number_of_threads() -> None:
+    """One for two threads, read by one, is laid out anew in every call, which takes longer than the convolution."""
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1, groups=64).eval().requires_grad_(False)
+    x = torch.randn(1, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    before = torch.get_num_threads()
+    try:
+        with torch.inference_mode():
+            if not products._quick(x):
+                pytest.skip("this CPU has no quicker way for convolutions")
+            found = []
+            for threads in (2, 1, 2):
+                torch.set_num_threads(threads)
+                found.append(products.convolve(x, layer))
+    finally:
+        torch.set_num_threads(before)
+    assert set(products._packed[layer.weight][1]) == {1, 2}
+    for y in found:
+        torch.testing.assert_close(y, layer(x))

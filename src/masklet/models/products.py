@@ -22,7 +22,8 @@ _MANY_ROWS = 256
 
 _ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
 
-# Weight: (its version, the same numbers in oneDNN's own layout). An entry goes with its weight.
+# Weight: (its version, the same numbers in oneDNN's own layout by how many threads that is for). An entry goes with its
+# weight.
 _packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
@@ -93,7 +94,9 @@ def convolve(x_bchw: Tensor, layer: nn.Conv2d, activation: str = "none", plus: T
         y = F.relu6(y) if activation == "relu6" else y
         return y if plus is None else y + plus
     bias = bias if bias is None else bias.to(dtype)
-    weight = _pack(weight, dtype, lambda w: torch.ops.mkldnn._reorder_convolution_weight(w, *where, x_bchw.shape))
+    # Another number of threads wants another layout, and would lay the weight out anew in every call, very slowly.
+    reorder = torch.ops.mkldnn._reorder_convolution_weight
+    weight = _pack(weight, dtype, lambda w: reorder(w, *where, x_bchw.shape), torch.get_num_threads())
     if plus is not None:
         added = torch.ops.mkldnn._convolution_pointwise.binary
         return added(x_bchw, plus, weight, bias, *where, "add", None, None, [], None)
@@ -101,15 +104,16 @@ def convolve(x_bchw: Tensor, layer: nn.Conv2d, activation: str = "none", plus: T
     return torch.ops.mkldnn._convolution_pointwise(x_bchw, weight, bias, *where, *how, "")
 
 
-def _pack(weight: Tensor, dtype: torch.dtype, lay_out: Callable[[Tensor], Tensor]) -> Tensor:
+def _pack(weight: Tensor, dtype: torch.dtype, lay_out: Callable[[Tensor], Tensor], threads: int = 0) -> Tensor:
     if weight.is_inference():
         return weight.to(dtype)
     version = (weight._version, weight.data_ptr(), dtype)
     kept = _packed.get(weight)
     if kept is None or kept[0] != version:
-        kept = (version, lay_out(weight.detach().to(dtype)))
-        _packed[weight] = kept
-    return kept[1]
+        kept = _packed[weight] = (version, {})
+    if threads not in kept[1]:
+        kept[1][threads] = lay_out(weight.detach().to(dtype))
+    return kept[1][threads]
 
 
 class Linear(nn.Linear):
