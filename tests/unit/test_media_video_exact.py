@@ -89,22 +89,29 @@ def test_bunny_clip_seeks_into_its_second_group(bunny_clip):
             assert frame.time == Fraction(index, 25)
 
 
-def test_seeking_decodes_only_one_group(make_video, monkeypatch):
-    """Reading a late frame starts at its key frame, and stepping back does not decode the group for each frame."""
+@pytest.fixture
+def decoded(monkeypatch):
+    """Time stamps of the frames that readers decode from now on."""
     from masklet.media import video
 
-    decoded = []
+    stamps = []
     real = video.decoded
 
     def counting(*args, **kwargs):
         for frame in real(*args, **kwargs):
-            decoded.append(frame.pts)
+            stamps.append(frame.pts)
             yield frame
 
+    monkeypatch.setattr(video, "decoded", counting)
+    return stamps
+
+
+def test_seeking_decodes_only_one_group(make_video, monkeypatch, decoded):
+    """Reading a late frame starts at its key frame, and stepping back does not decode the group for each frame."""
     path = make_video.long_gop(count=90, gop=40)
     reader = VideoReader(path)
     reader.index  # noqa: B018  (makes the index, which is not to be counted)
-    monkeypatch.setattr(video, "decoded", counting)
+    decoded.clear()
     reader.read(85)
     # The first cursor opens at the start (nothing is decoded yet), then jumps to key frame 80. Threads run ahead.
     assert len(decoded) <= 10
@@ -117,23 +124,13 @@ def test_seeking_decodes_only_one_group(make_video, monkeypatch):
     assert len(decoded) < 160
 
 
-def test_a_jump_leaves_out_pictures_that_no_other_leans_on(make_video, monkeypatch):
+def test_a_jump_leaves_out_pictures_that_no_other_leans_on(make_video, decoded):
     """Far into a group of pictures, only what the wanted frame needs is decoded, and what comes out is the same."""
-    from masklet.media import video
-
-    decoded = []
-    real = video.decoded
-
-    def counting(*args, **kwargs):
-        for frame in real(*args, **kwargs):
-            decoded.append(frame.pts)
-            yield frame
-
     path = make_video.long_gop(count=130, gop=125)
     expected = decode_all(path)
     with VideoReader(path) as reader:
         reader.index  # noqa: B018  (makes the index, which is not to be counted)
-        monkeypatch.setattr(video, "decoded", counting)
+        decoded.clear()
         assert np.array_equal(reader.read(110).image_hwc, expected[110])
         assert len(decoded) < 85  # of 111: half of the first hundred is left out
         for index in (*range(109, 60, -1), 120, 61, 124, 3, 129, 100):
