@@ -131,6 +131,23 @@ def finish_tracking(page, studio: Studio, count: int = 1) -> None:
     page.wait_for_selector("#track")
 
 
+def test_an_answer_that_comes_late_takes_no_newer_news_back(studio, context, bunny_hw) -> None:
+    page = studio.let_in(context)
+    open_clip(page)
+    held: list[tuple[Any, Any]] = []
+    # The answer is of now, and reaches the page when the test lets it.
+    page.route("**/projects/*?lanes=false", lambda route: held.append((route, route.fetch())))
+    page.evaluate("async () => { window.asked = [(await import('/sync.js')).refreshProject()]; }")
+    until(lambda: page.wait_for_timeout(10) is None and bool(held))
+
+    paint_by_script(page, studio, bunny_hw)
+    route, answer = held.pop()
+    route.fulfill(response=answer)
+    page.evaluate("() => Promise.all(window.asked)")
+    assert page.is_enabled("#track")
+    assert page.is_visible(".lane-name:has-text('bunny')")
+
+
 def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) -> None:
     page = studio.let_in(context)
     watched = Watched(page)

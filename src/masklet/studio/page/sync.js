@@ -25,6 +25,9 @@ export function takeProject(project) {
 
 /** @param {state.ProjectState} project */
 function takeBrief(project) {
+  const known = state.project.value;
+  // An answer may come in after news of later changes, which are known already and wouldn't be told again.
+  if (known?.id === project.id && project.revision < known.revision) return;
   const objects = [...project.objects].sort((a, b) => a.position - b.position || a.id - b.id);
   // The lanes are kept apart, as typed arrays.
   state.project.value = { ...project, objects, lanes: [] };
@@ -75,8 +78,16 @@ export const refreshProject = onceAtATime(async () => {
 export const refreshLanes = onceAtATime(async () => {
   const now = state.project.peek();
   if (!now) return;
-  const answer = await attempt(() => api.getLanes(now.id));
-  if (answer && state.project.peek()?.id === now.id) takeLanes(answer, now.media.frame_count);
+  /** @type {number} */
+  let known;
+  let answer;
+  do {
+    known = state.lanesChanged.peek();
+    answer = await attempt(() => api.getLanes(now.id));
+    if (!answer || state.project.peek()?.id !== now.id) return;
+    // Masks that news brought meanwhile may be missing in the answer. (Those of a run are asked for at its end.)
+  } while (known !== state.lanesChanged.peek() && state.trackJob.peek()?.state !== "running");
+  takeLanes(answer, now.media.frame_count);
 });
 
 /** The whole state anew: after the server came back, or when news were missed. */
