@@ -75,19 +75,23 @@ def ball_clip(tmp_path_factory: pytest.TempPathFactory, clip_writer) -> Path:
     return clip_writer(tmp_path_factory.mktemp("ball") / "ball.mkv", np.stack(images))
 
 
+def new_project(path: Path, clip: Path) -> Project:
+    project = Project.create(path, clip, settings=SETTINGS)
+    project.add_object(1, "ball")
+    project.add_object(2, "hill")
+    project.add_prompt(6, 1, points=[(40, 40)])
+    project.add_prompt(6, 1, points=[(100, 60)], labels=[0], clear_old=False)
+    project.add_prompt(4, 2, box=(60, 5, 110, 35))
+    return project
+
+
 @pytest.fixture
 def make(tmp_path: Path, ball_clip: Path) -> Iterator[Any]:
     made: list[Project] = []
 
     def build(name: str = "ball.masklet") -> Project:
-        project = Project.create(tmp_path / name, ball_clip, settings=SETTINGS)
-        made.append(project)
-        project.add_object(1, "ball")
-        project.add_object(2, "hill")
-        project.add_prompt(6, 1, points=[(40, 40)])
-        project.add_prompt(6, 1, points=[(100, 60)], labels=[0], clear_old=False)
-        project.add_prompt(4, 2, box=(60, 5, 110, 35))
-        return project
+        made.append(new_project(tmp_path / name, ball_clip))
+        return made[-1]
 
     yield build
     for project in made:
@@ -102,13 +106,7 @@ def masks_of(project: Project) -> list[ObjectMask]:
 def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[ObjectMask]:
     """What a run that nobody interrupts gives."""
     torch.set_num_threads(1)
-    path = tmp_path_factory.mktemp("whole") / "whole.masklet"
-    with Project.create(path, ball_clip, settings=SETTINGS) as project:
-        project.add_object(1, "ball")
-        project.add_object(2, "hill")
-        project.add_prompt(6, 1, points=[(40, 40)])
-        project.add_prompt(6, 1, points=[(100, 60)], labels=[0], clear_old=False)
-        project.add_prompt(4, 2, box=(60, 5, 110, 35))
+    with new_project(tmp_path_factory.mktemp("whole") / "whole.masklet", ball_clip) as project:
         report = track(project, direction="both", start=2, device="cpu")
         assert report.complete and project.run is None and project.tracker_state == {}
         return list(project.masks())
@@ -235,24 +233,32 @@ def test_however_often_it_ends_a_run_gives_the_same_masks(
         assert project.undo() == "Track" and masks_of(project) == []
 
 
+PUT_RIGHT: Callable[..., RunReport] = partial(correct, frame=10, object_id=1, points=[(56, 40)])
+
+
+@pytest.fixture(scope="module")
+def put_right(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[ObjectMask]:
+    """What a correction of an unfinished run gives that nobody interrupts."""
+    project = new_project(tmp_path_factory.mktemp("put_right") / "whole.masklet", ball_clip)
+    with interrupted(project, partial(track, direction="both", start=2), "stop", 12) as project:
+        assert PUT_RIGHT(project, device="cpu").complete and project.run is None
+        return masks_of(project)
+
+
 @pytest.mark.parametrize("ends", [[("kill", 5)], [("stop", 3), ("kill", 4)], [("stop", 15), ("kill", 3)]])
 @pytest.mark.parametrize("states", ["now and then", "seldom"])
 def test_a_correction_of_an_unfinished_run_may_end_too(
-    make, monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
+    make, put_right: list[ObjectMask], monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
 ) -> None:
     how_often(monkeypatch, states)
-    put_right: Callable[..., RunReport] = partial(correct, frame=10, object_id=1, points=[(56, 40)])
-    found = []
-    for name, interruptions in (("whole", []), ("broken", ends)):
-        go = put_right
-        project = interrupted(make(f"{name}.masklet"), partial(track, direction="both", start=2), "stop", 12)
-        for how, after in interruptions:
-            project = interrupted(project, go, how, after)
-            go = resume
-        with project:
-            assert go(project, device="cpu").complete and project.run is None
-            found.append(masks_of(project))
-    assert found[0] == found[1]
+    project = interrupted(make(), partial(track, direction="both", start=2), "stop", 12)
+    go = PUT_RIGHT
+    for how, after in ends:
+        project = interrupted(project, go, how, after)
+        go = resume
+    with project:
+        assert go(project, device="cpu").complete and project.run is None
+        assert masks_of(project) == put_right
 
 
 def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
