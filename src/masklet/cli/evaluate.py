@@ -13,7 +13,17 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from masklet.cli.display import progress_bar
-from masklet.cli.options import Device, Dtype, Group, PolicyOption, Resolution, grouped, of_files, read_settings
+from masklet.cli.options import (
+    Device,
+    Dtype,
+    Group,
+    PolicyOption,
+    Resolution,
+    Zoom,
+    grouped,
+    of_files,
+    read_settings,
+)
 from masklet.errors import InputError
 from masklet.tracking.policies import DEFAULT_POLICY
 
@@ -94,6 +104,7 @@ def evaluate(
     device: Device = None,
     dtype: Dtype = None,
     resolution: Resolution = None,
+    zoom: Zoom = None,
 ) -> None:
     """Measure tracking on a benchmark: J, F, J&F for masks; success, precision, AO and SR for boxes.
 
@@ -127,6 +138,7 @@ def evaluate(
             prompts=_words(prompt or ("mask" if isinstance(dataset, MaskDataset) else "box")),
             policy_option=policy_option or [],
             resolution=resolution,
+            zoom=bool(zoom),
             resume=resume,
         )
     console.print(table(evaluations, f"{benchmark.title}, {len(dataset.sequences)} sequences"))

@@ -54,6 +54,14 @@ Resolution = Annotated[
         show_default="the model's own",
     ),
 ]
+Zoom = Annotated[
+    bool | None,
+    of_model(
+        "--zoom/--no-zoom",
+        help="Look at small objects through a window around them, in all the detail the video has.",
+        show_default="no",
+    ),
+]
 Device = Annotated[str | None, of_model(help="cpu, cuda, cuda:1, mps.", show_default="the best there is")]
 Dtype = Annotated[str | None, of_model(help="float32, bfloat16, float16.", show_default="what suits the device")]
 PolicyName = Annotated[

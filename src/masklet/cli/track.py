@@ -22,6 +22,7 @@ from masklet.cli.options import (
     PolicyOptions,
     Prompts,
     Start,
+    Zoom,
     grouped,
     of_files,
     of_place,
@@ -76,6 +77,7 @@ def track(
     prompts: Prompts,
     where: Where,
     network: Network,
+    zoom: Zoom = None,
     policy: PolicyOptions,
     looks: Looks,
     output: Annotated[
@@ -120,6 +122,7 @@ def track(
         prompts=prompts.read(),
         **vars(where),
         **vars(network),
+        zoom=zoom,
         **vars(policy),
         **vars(looks),
         **vars(files),

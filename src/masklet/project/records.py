@@ -184,6 +184,7 @@ class TrackSettings(BaseModel):
         description="Thresholds and weights of the policy, where they differ from its own",
     )
     resolution: Resolution | None = Field(default=None, description="Side of the model's square input")
+    zoom: bool = Field(default=False, description="Look at small objects through a window around them")
     dtype: str | None = Field(default=None, max_length=20, description="Number format, such as float32 or bfloat16")
 
 

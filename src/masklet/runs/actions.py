@@ -74,7 +74,8 @@ def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> T
     Raises InputError for what model, policy or mask settings can't take.
     """
     settings = before or TrackSettings()
-    given: dict[str, Any] = {name: getattr(request, name) for name in ("resolution", "dtype") if getattr(request, name)}
+    asked = {name: getattr(request, name) for name in ("resolution", "dtype", "zoom")}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if request.model is not None or request.checkpoint is not None:
         checkpoint = None if request.checkpoint is None else str(request.checkpoint.absolute())
         given = {"resolution": None, "dtype": None, **given, "checkpoint": checkpoint}

@@ -343,6 +343,16 @@ class Engine:
             records.append(replace(draft.record, memory=memory))
         return records
 
+    @torch.inference_mode()
+    def remember(self, features: ImageFeatures, record: FrameRecord, low_res_11hw: Tensor) -> FrameMemory:
+        """The memory of a record's frame with other features than it was found on, and its mask as it lies there."""
+        assert record.memory is not None
+        binarize, pointer = record.is_prompt and self.binarize_prompts, record.memory.pointer_bc[:1]
+        draft = _Draft(record, low_res_11hw, pointer, (record.scores.object_score or 0.0,))
+        [made] = self._guarded(lambda: self._remember(features, [draft], binarize=binarize))
+        assert made.memory is not None
+        return made.memory
+
     # --- memory of the device ----------------------------------------------------------------------------------
 
     def _in_batches(self, run: Callable[[slice], list[T]], count: int) -> list[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from masklet.errors import MaskletError
-from masklet.results import Scores
+from masklet.results import Scores, Window
 from masklet.tracking.memory import FrameMemory
 from masklet.tracking.track import FrameRecord
 
@@ -34,6 +34,8 @@ _HEADER = np.dtype(
         ("memory_channels", "<i8"),
         ("memory_side", "<i8"),
         ("pointer_width", "<i8"),
+        ("window", "<i8", 3),
+        ("memory_window_side", "<i8"),
     ]
 )
 
@@ -56,7 +58,9 @@ def pack(record: FrameRecord, *, half: bool = False) -> bytes:
     header["candidate"], header["state_bytes"] = record.candidate, len(record.state)
     header["low_res_side"], header["low_res_bytes"] = low_res.shape[-1], low_res.itemsize
     header["versions"], header["memory_channels"], header["memory_side"] = *features.shape[:2], features.shape[-1]
-    header["pointer_width"] = pointer.shape[-1]
+    header["pointer_width"], header["memory_window_side"] = pointer.shape[-1], memory.window_side
+    if record.window is not None:
+        header["window"] = astuple(record.window)
     arrays = (header, low_res, features.view(torch.int16).numpy(), pointer)
     return b"".join((*(array.tobytes() for array in arrays), record.state))
 
@@ -90,8 +94,10 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
     pointer = tensor(2, "<f4", (versions, width)).to(device, dtype)
     scores = Scores.from_json({name: float(header[name]) for name in vars(Scores())})
     frame, step = int(header["frame"]), int(header["step"])
-    memory = FrameMemory(frame, features, pointer, scores, is_prompt=step == 0)
-    return FrameRecord(frame, step, low_res, scores, int(header["candidate"]), blob[ends[3] :], memory)
+    memory = FrameMemory(frame, features, pointer, scores, step == 0, int(header["memory_window_side"]))
+    window = Window(*header["window"].tolist()) if header["window"].any() else None
+    candidate = int(header["candidate"])
+    return FrameRecord(frame, step, low_res, scores, candidate, blob[ends[3] :], memory, window=window)
 
 
 @dataclass(frozen=True, slots=True)
