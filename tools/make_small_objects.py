@@ -4,7 +4,7 @@
     masklet evaluate --data small --layout davis2016 --max-frames 40 --prompt mask,box [--zoom]
 
 Every sequence becomes one of the sixteen tiles of a canvas that is four times as wide and as high: 3416x1920 pixels for
-clips at 480p. The other tiles show the other sequences, every second one mirrored. So the object has all its pixels, but
+clips at 480p. The other tiles show the other sequences, some of them mirrored. So the object has all its pixels, but
 covers a quarter as many of the network's cells each way.
 """
 

@@ -428,7 +428,7 @@ def test_pictures_from_elsewhere_and_features_within_bounds(nano: SAM2, frames: 
     for frame in (0, 1, 0, 2, 0, 1):
         session.encode(frame)
     assert asked == [0, 1, 2, 1]
-    assert list(session._features) == [0, 1]
+    assert list(session._features) == [(0, None), (1, None)]
     roomy = Session(frames[:8], nano, resolution=64, feature_bytes=64 << 20)
     for frame in range(8):
         roomy.encode(frame)

@@ -219,7 +219,7 @@ def _track(
     settings = read_settings(policy_option, "--policy-option")
     with _bar(console) as bar:
         for model_name, prompt, policy in product(models, prompts, policies):
-            name = " ".join([model_name, policy, prompt, *policy_option])
+            name = " ".join([model_name, policy, prompt, *(["zoom"] if how["zoom"] else []), *policy_option])
             keep = output / "results" / name.replace(" ", "_") if output is not None else None
             run = EvaluationRun(name, models[model_name], policy, prompt, keep=keep, policy_settings=settings, **how)
             task = bar.add_task(name, total=len(dataset.sequences))

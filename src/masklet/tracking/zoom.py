@@ -1,9 +1,9 @@
 """Small objects: the network looks at a window around them, at the source's full resolution.
 
-A window is a square of the frame. It stays where it is for as long as the object is well inside, so that the memories of
-the frames agree about places; like a camera that follows, it moves when the object comes near its edge, and shows more
-or less of the frame when the object's size changes. Memories are only read through windows of the size in which they
-were made: on a change of size those of the prompts, and of the frame just before, are made anew from their pictures.
+A window is a square of the frame. It stays where it is for as long as the object is well inside; like a camera that
+follows, it moves when the object comes near its edge, and shows more or less of the frame when the object's size
+changes. Memories are only read through windows of the size in which they were made: on a change of size those of the
+prompts, and of the frame just before, are made anew from their pictures.
 
 The network looks at the whole frame where the object is not small, where nothing is known of the frame before (tracking
 begins far away from the prompts), and, beside the window, where the object is lost there.
@@ -34,7 +34,7 @@ from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 #: once it is looked at through a window, up to the second number.
 SMALL, STILL_SMALL = 2.5, 3.5
 #: Side of a new window in sides of the object's box (the longer one), and within which bounds a window stays.
-ROOM, LEAST_ROOM, MOST_ROOM = 2.5, 1.6, 3.7
+ROOM, LEAST_ROOM, MOST_ROOM = 3.0, 1.8, 4.5
 #: The part of a window at its edges that the object's box has to stay out of.
 MARGIN = 0.08
 #: Side of the smallest window in sides of the network's input: there is nothing to be seen in pixels blown up further.
@@ -105,7 +105,7 @@ def _well_inside(box: Box, window: Window, size: FrameSize) -> bool:
 
 
 def moved(logits_11hw: Tensor, source: Window | None, target: Window | None, size: FrameSize) -> Tensor:
-    """Mask logits that lie on one window's grid, brought to another's: same shape, `-CERTAIN` where nothing is known."""
+    """Mask logits on one window's grid, brought to another's: same shape, `-CERTAIN` where nothing is known."""
     if source == target:
         return logits_11hw
     (ax, ay, aw, ah), (bx, by, bw, bh) = _bounds(source, size), _bounds(target, size)
