@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from masklet.cli import app
 from masklet.errors import InputError
 from masklet.models import SAM2
+from masklet.project import Project
 from masklet.results import Window
 from masklet.tracking import POLICIES, Session
 from masklet.tracking.state import export_state, import_state
@@ -245,3 +249,13 @@ def test_a_small_object_is_found_again_after_it_was_hidden(nano: SAM2, small_cli
 def test_corrections_from_memory_and_zoom_exclude_each_other(nano: SAM2, small_clip: np.ndarray) -> None:
     with pytest.raises(InputError, match="leave one of them out"):
         open_session(nano, small_clip, correct_from_memory=True)
+
+
+def test_projects_keep_it(clip: Path, tmp_path: Path) -> None:
+    place = tmp_path / "clip.masklet"
+    words = ["track", str(clip), "--box", "40,15,80,60", "--resolution", "128", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*words, "--zoom", "--project", str(place)])
+    assert done.exit_code == 0, done.output
+    with Project.open(place, read_only=True) as project:
+        assert project.track_settings.zoom
+    assert "samurai, zoom" in CliRunner().invoke(app, ["status", str(place)]).output

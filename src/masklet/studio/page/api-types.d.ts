@@ -176,6 +176,8 @@ export interface TrackSettingsState {
   policy_options?: Record<string, number | boolean | string>;
   /** Side of the model's square input */
   resolution?: number | null;
+  /** Look at small objects through a window around them */
+  zoom?: boolean;
   /** Number format, such as float32 or bfloat16 */
   dtype?: string | null;
 }

@@ -77,6 +77,10 @@ export function SettingsDialog() {
             <div class="hint">The side of the square picture that the network sees. Smaller is faster and coarser.</div>
           </div>
           <div class="field">
+            <label class="check"><input type="checkbox" checked=${Boolean(track.zoom)} onChange=${(/** @type {any} */ event) => change({ zoom: event.target.checked })} /> Zoom in on small objects</label>
+            <div class="hint">They are looked at through a window around them, in all the detail the video has.</div>
+          </div>
+          <div class="field">
             <label for="set-dtype">Precision</label>
             <select id="set-dtype" onChange=${(/** @type {any} */ event) => change({ dtype: event.target.value || null })}>
               <option value="" selected=${!track.dtype}>automatic (${studio?.default_dtype} on ${studio?.device})</option>
