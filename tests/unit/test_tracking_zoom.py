@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,17 @@ def test_going_on_later_gives_the_same_masks_to_the_bit(nano: SAM2, small_clip: 
             assert [mask.logits.tobytes() for mask in found] == expected[found.index], (cut, found.index)
     with pytest.raises(InputError, match="zoom: True then, False now"):
         import_state(open_session(nano, clip, policy=policy, zoom=False), export_state(begin(), [(1, 1)]).values())
+
+
+@pytest.mark.parametrize("window", [Window(1250, 0, 64), Window(-1, 0, 64), Window(0, 1000, 64), Window(0, 0, 5000)])
+def test_windows_outside_of_the_frame_are_refused(nano: SAM2, small_clip: np.ndarray, window: Window) -> None:
+    session = open_session(nano, small_clip)
+    session.add_prompt(0, box=SMALL_BOX)
+    track = session._tracks[1]
+    track.prompted[0] = replace(track.prompted[0], window=window)
+    states = export_state(session, [(1, 1)])
+    with pytest.raises(InputError, match="window of it lies outside"):
+        import_state(open_session(nano, small_clip), states.values())
 
 
 def test_backwards_is_forwards_through_the_reversed_video(nano: SAM2, small_clip: np.ndarray) -> None:
