@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from masklet.cli import app
 from masklet.errors import InputError
 from masklet.models import SAM2
+from masklet.project import Project
 from masklet.results import Window
 from masklet.tracking import POLICIES, Session
 from masklet.tracking.state import export_state, import_state
@@ -172,6 +177,17 @@ def test_going_on_later_gives_the_same_masks_to_the_bit(nano: SAM2, small_clip: 
         import_state(open_session(nano, clip, policy=policy, zoom=False), export_state(begin(), [(1, 1)]).values())
 
 
+@pytest.mark.parametrize("window", [Window(1250, 0, 64), Window(-1, 0, 64), Window(0, 1000, 64), Window(0, 0, 5000)])
+def test_windows_outside_of_the_frame_are_refused(nano: SAM2, small_clip: np.ndarray, window: Window) -> None:
+    session = open_session(nano, small_clip)
+    session.add_prompt(0, box=SMALL_BOX)
+    track = session._tracks[1]
+    track.prompted[0] = replace(track.prompted[0], window=window)
+    states = export_state(session, [(1, 1)])
+    with pytest.raises(InputError, match="window of it lies outside"):
+        import_state(open_session(nano, small_clip), states.values())
+
+
 def test_backwards_is_forwards_through_the_reversed_video(nano: SAM2, small_clip: np.ndarray) -> None:
     forwards, backwards = open_session(nano, small_clip[6::-1].copy()), open_session(nano, small_clip[:7])
     forwards.add_prompt(0, box=SMALL_BOX)
@@ -245,3 +261,13 @@ def test_a_small_object_is_found_again_after_it_was_hidden(nano: SAM2, small_cli
 def test_corrections_from_memory_and_zoom_exclude_each_other(nano: SAM2, small_clip: np.ndarray) -> None:
     with pytest.raises(InputError, match="leave one of them out"):
         open_session(nano, small_clip, correct_from_memory=True)
+
+
+def test_projects_keep_it(clip: Path, tmp_path: Path) -> None:
+    place = tmp_path / "clip.masklet"
+    words = ["track", str(clip), "--box", "40,15,80,60", "--resolution", "128", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*words, "--zoom", "--project", str(place)])
+    assert done.exit_code == 0, done.output
+    with Project.open(place, read_only=True) as project:
+        assert project.track_settings.zoom
+    assert "samurai, zoom" in CliRunner().invoke(app, ["status", str(place)]).output
