@@ -100,10 +100,10 @@ def test_positions_follow_the_weights() -> None:
         assert torch.allclose(trunk.positions(64, 64), before + 2, atol=1e-5)
 
 
-def test_a_convolution_is_laid_out_for_every_number_of_threads() -> None:
-    """One for two threads, read by one, is laid out anew in every call, which takes longer than the convolution."""
+def test_a_convolution_is_laid_out_for_every_number_of_threads_and_every_size() -> None:
+    """One for another use is laid out anew in every call, which takes longer than the convolution."""
     layer = torch.nn.Conv2d(64, 64, 3, padding=1, groups=64).eval().requires_grad_(False)
-    x = torch.randn(1, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    x, wide = (torch.randn(1, 64, *size).contiguous(memory_format=torch.channels_last) for size in ((16, 16), (8, 16)))
     before = torch.get_num_threads()
     try:
         with torch.inference_mode():
@@ -113,8 +113,13 @@ def test_a_convolution_is_laid_out_for_every_number_of_threads() -> None:
             for threads in (2, 1, 2):
                 torch.set_num_threads(threads)
                 found.append(products.convolve(x, layer))
+            torch.testing.assert_close(products.convolve(wide, layer), layer(wide))
+            kept = set(products._packed[layer.weight][1])
+            for side in range(1, 20):  # pictures of many sizes don't fill the memory
+                products.convolve(x[..., :side], layer)
     finally:
         torch.set_num_threads(before)
-    assert set(products._packed[layer.weight][1]) == {1, 2}
+    assert kept == {(1, 16, 16), (2, 16, 16), (2, 8, 16)}
+    assert len(products._packed[layer.weight][1]) == products._LAYOUTS
     for y in found:
         torch.testing.assert_close(y, layer(x))
