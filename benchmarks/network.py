@@ -61,7 +61,11 @@ class Frame:
     def encode_memory(self) -> torch.Tensor:
         visible = torch.ones(self.objects, 1, dtype=torch.bool)
         return self.model.encode_memory(
-            self.features.embedding_bchw, self.logits, visible, image_size=self.size, binarize=False
+            self.features.embedding_bchw,
+            self.logits,
+            visible,
+            shape=self.features.shape,
+            binarize=False,
         )
 
     def whole(self) -> None:

@@ -18,6 +18,7 @@ from masklet.models.layers import MLP
 from masklet.models.memory_attention import MemoryAttention, RotaryAttention
 from masklet.models.positions import rotary_table
 from masklet.models.products import Linear
+from masklet.models.shape import InputShape
 from masklet.models.trunks import Trunk
 from masklet.models.trunks.efficientnet import Convolution, EfficientNet
 from masklet.models.trunks.hiera import Hiera, HieraBlock
@@ -46,7 +47,7 @@ class Straightforward(SAM2):
         laterals = [neck.convs[3 - i].conv(level) for i, level in enumerate(levels)]
         embedding = laterals[2] + F.interpolate(laterals[3], scale_factor=2.0, mode="nearest")
         high_res = decoder.conv_s0(laterals[0]), decoder.conv_s1(laterals[1])
-        return ImageFeatures(embedding, high_res, image_size=image_bchw.shape[-1])
+        return ImageFeatures(embedding, high_res, InputShape.of(*image_bchw.shape[-2:]))
 
 
 def _plain_mlp(mlp: MLP, x: Tensor) -> Tensor:

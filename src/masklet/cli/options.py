@@ -50,8 +50,16 @@ Resolution = Annotated[
     int | None,
     of_model(
         metavar="PIXELS",
-        help="Side of the square that the model sees: less is quicker and coarser.",
+        help="Side of what the model sees (the longer one): less is quicker and coarser.",
         show_default="the model's own",
+    ),
+]
+InputShape = Annotated[
+    str | None,
+    of_model(
+        "--shape",
+        help="square: as the weights were trained; fit: the frames' own proportions, which is quicker.",
+        show_default="square",
     ),
 ]
 Zoom = Annotated[
@@ -123,6 +131,7 @@ class Network(Group):
     model: ModelName = None
     checkpoint: Checkpoint = None
     resolution: Resolution = None
+    shape: InputShape = None
     device: Device = None
     dtype: Dtype = None
 

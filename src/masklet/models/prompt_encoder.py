@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from masklet.models.layers import LayerNorm2d
 from masklet.models.positions import FourierPositions
+from masklet.models.shape import InputShape
 
 if TYPE_CHECKING:
     from masklet.prompts import Prompt
@@ -22,15 +23,15 @@ PADDING, NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
 FEEDBACK_LIMIT = 32.0
 
 
-def input_points(prompt: Prompt, width: int, height: int, image_size: int) -> tuple[Tensor, Tensor]:
+def input_points(prompt: Prompt, width: int, height: int, shape: InputShape) -> tuple[Tensor, Tensor]:
     """Points ``[1, n, 2]`` in pixels of the network's input and labels ``[1, n]``, a box's corners first."""
     points = np.array(prompt.points, np.float32).reshape(-1, 2)
     labels = np.array(prompt.labels, np.int64)
     if prompt.box is not None:
         points = np.concatenate((np.array(prompt.box, np.float32).reshape(2, 2), points))
         labels = np.concatenate(([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT], labels))
-    scale = np.array([width, height], np.float32)
-    return torch.from_numpy(points / scale * image_size)[None].float(), torch.from_numpy(labels)[None]
+    scale, inner = np.array([width, height], np.float32), np.array(shape.inner[::-1], np.float32)
+    return torch.from_numpy(points / scale * inner)[None].float(), torch.from_numpy(labels)[None]
 
 
 class PromptEncoder(nn.Module):
@@ -51,17 +52,18 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels, width, kernel_size=1),
         )
 
-    def points(self, points_bn2: Tensor, labels_bn: Tensor, image_size: int) -> Tensor:
+    def points(self, points_bn2: Tensor, labels_bn: Tensor, shape: InputShape) -> Tensor:
         """Sparse embeddings ``[b, n + 1, c]``: one token a point and a padding token.
 
         Args:
-            points_bn2: x, y in pixels of the network's square input.
+            points_bn2: x, y in pixels of the network's input.
             labels_bn: one of the label constants of this module.
-            image_size: side of the network's input in pixels.
+            shape: of the network's input.
         """
         dtype = self.not_a_point_embed.weight.dtype
         # The corner of a pixel is at its index; a click means its centre.
-        centres = F.pad((points_bn2.float() + 0.5) / image_size, (0, 0, 0, 1))
+        size = points_bn2.new_tensor([shape.width, shape.height])
+        centres = F.pad((points_bn2.float() + 0.5) / size, (0, 0, 0, 1))
         labels = F.pad(labels_bn, (0, 1), value=PADDING)[..., None]
         embedding = self.pe_layer(centres).to(dtype)
         embedding = torch.where(labels == PADDING, self.not_a_point_embed.weight, embedding)

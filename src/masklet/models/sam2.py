@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from masklet.models.memory_encoder import MemoryEncoder
 from masklet.models.positions import sine_of_distance, sine_table
 from masklet.models.products import Linear
 from masklet.models.prompt_encoder import PADDING, PromptEncoder
+from masklet.models.shape import InputShape
 from masklet.models.specs import ModelSpec
 from masklet.settings import RESOLUTION_MIN, RESOLUTION_STEP
 
@@ -39,18 +40,18 @@ class ImageFeatures:
     Attributes:
         embedding_bchw: stride 16, ``spec.width`` channels.
         high_res_bchw: strides 4 and 8, an eighth and a quarter of the channels, ready for the mask decoder.
-        image_size: side of the square input in pixels.
+        shape: of the input, and where the picture lies in it.
     """
 
     embedding_bchw: Tensor
     high_res_bchw: tuple[Tensor, Tensor]
-    image_size: int
+    shape: InputShape
 
     def __getitem__(self, index: int) -> ImageFeatures:
         """The features of one picture of the batch, as a batch of one."""
         part = slice(index, index + 1)
         fine, middle = self.high_res_bchw
-        return ImageFeatures(self.embedding_bchw[part], (fine[part], middle[part]), self.image_size)
+        return ImageFeatures(self.embedding_bchw[part], (fine[part], middle[part]), self.shape)
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,11 @@ class SAM2(nn.Module):
         self.sam_mask_decoder.float()
         return self
 
-    def encode_image(self, image_bchw: Tensor) -> ImageFeatures:
-        """Encode normalised square pictures ``[b, 3, s, s]`` (SAM 2 section 4, image encoder)."""
+    def encode_image(self, image_bchw: Tensor, shape: InputShape | None = None) -> ImageFeatures:
+        """Encode normalised pictures ``[b, 3, h, w]`` (SAM 2 section 4, image encoder), which may be padded."""
         decoder = self.sam_mask_decoder
         fine, middle, embedding = self.image_encoder(image_bchw.to(self.dtype), decoder.conv_s0, decoder.conv_s1)
-        return ImageFeatures(embedding, (fine, middle), image_size=image_bchw.shape[-1])
+        return ImageFeatures(embedding, (fine, middle), shape or InputShape.of(*image_bchw.shape[-2:]))
 
     def without_memory(self, embedding_bchw: Tensor) -> Tensor:
         """The image embedding as a frame sees it that reads no memory: an image, or a first prompt frame."""
@@ -183,26 +184,27 @@ class SAM2(nn.Module):
             embedding_bchw: the embedding to decode, from :meth:`without_memory` or :meth:`attend_to_memory`.
             points_bn2: clicks (and boxes as two corner points) in pixels of the network's input.
             labels_bn: what the points say, see :mod:`masklet.models.prompt_encoder`.
-            mask_logits_b1hw: an earlier mask as logits of any size; resized to a quarter of the input.
+            mask_logits_b1hw: an earlier mask of the picture as logits of any size; resized to that of the masks.
             batch: number of objects where neither points nor mask tell it.
             multimask: ask for three candidates instead of one mask.
             stability_fallback: see :class:`~masklet.models.mask_decoder.MaskDecoder`.
         """
-        encoder = self.sam_prompt_encoder
+        encoder, shape = self.sam_prompt_encoder, features.shape
         device, dtype = embedding_bchw.device, encoder.no_mask_embed.weight.dtype
         if points_bn2 is None or labels_bn is None:
             batch = batch if mask_logits_b1hw is None else mask_logits_b1hw.shape[0]
             batch = max(batch, embedding_bchw.shape[0])
             points_bn2 = torch.zeros(batch, 1, 2, device=device)
             labels_bn = torch.full((batch, 1), PADDING, device=device)
-        sparse = encoder.points(points_bn2.to(device), labels_bn.to(device), features.image_size)
+        sparse = encoder.points(points_bn2.to(device), labels_bn.to(device), shape)
         h, w = embedding_bchw.shape[-2:]
         if mask_logits_b1hw is None:
             dense = encoder.no_mask(1, h, w)
         else:
-            dense = encoder.mask(resize(mask_logits_b1hw.to(device).float(), (4 * h, 4 * w), antialias=True))
+            logits = resize(mask_logits_b1hw.to(device).float(), shape.low_res, antialias=True)
+            dense = encoder.mask(shape.padded(logits, -MASK_PROMPT_LOGIT))
         fine, middle = features.high_res_bchw
-        return self.sam_mask_decoder(
+        found = self.sam_mask_decoder(
             embedding_bchw.to(dtype),
             (fine.to(dtype), middle.to(dtype)),
             sparse,
@@ -211,6 +213,7 @@ class SAM2(nn.Module):
             multimask,
             stability_fallback,
         )
+        return replace(found, logits_bnhw=shape.without_padding(found.logits_bnhw))
 
     def object_pointer(self, token_bc: Tensor, present_b1: Tensor) -> Tensor:
         """Make object pointers from output tokens; where the object is absent, the learned no-object pointer."""
@@ -224,19 +227,19 @@ class SAM2(nn.Module):
         logits_b1hw: Tensor,
         visible_b1: Tensor,
         *,
-        image_size: int,
+        shape: InputShape,
         binarize: bool,
     ) -> Tensor:
         """Encode the masks of a frame as memory frames ``[b, memory_width, h, w]``.
 
         Args:
             embedding_bchw: the frame's image embedding (no memory in it), one for all objects or one each.
-            logits_b1hw: mask logits; resized to the network's input size.
+            logits_b1hw: mask logits of the picture; resized to its size in the network's input.
             visible_b1: whether the object is in the frame.
-            image_size: side of the network's input in pixels.
+            shape: of the input, and where the picture lies in it.
             binarize: take the mask as drawn (prompt frames) instead of its probabilities.
         """
-        logits = resize(logits_b1hw.float(), (image_size, image_size))
+        logits = shape.padded(resize(logits_b1hw.float(), shape.inner), ABSENT)
         mask = (logits > 0).float() if binarize else logits.sigmoid()
         memory = self.memory_encoder(embedding_bchw, (mask * MEMORY_SCALE + MEMORY_BIAS).to(self.dtype))
         if self.no_obj_embed_spatial is not None:

@@ -19,6 +19,7 @@ from masklet.errors import InputError, ProjectError, PromptError
 from masklet.masks.settings import MaskSettings
 from masklet.media import MediaReader, open_media, parse_position
 from masklet.models import get_spec
+from masklet.models.shape import check_shape
 from masklet.project.records import TrackSettings
 from masklet.project.run import Asked, Leg, RunPlace, TrackingRun
 from masklet.prompts import Prompt, waits
@@ -74,7 +75,7 @@ def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> T
     Raises InputError for what model, policy or mask settings can't take.
     """
     settings = before or TrackSettings()
-    asked = {name: getattr(request, name) for name in ("resolution", "dtype", "zoom")}
+    asked = {name: getattr(request, name) for name in ("resolution", "dtype", "shape", "zoom")}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if request.model is not None or request.checkpoint is not None:
         checkpoint = None if request.checkpoint is None else str(request.checkpoint.absolute())
@@ -90,6 +91,7 @@ def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> T
     make_policy(settings.policy, spec, **settings.policy_options)
     if settings.resolution is not None:
         spec.check_resolution(settings.resolution)
+    check_shape(settings.shape, settings.zoom)
     MaskSettings.from_dict(request.finish)
     return settings
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
+from masklet.models.shape import Shape, check_shape
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks, ObjectMask, Window
 from masklet.runtime import threads
@@ -43,7 +44,8 @@ class Session:
         video: a path, anything :func:`masklet.open_media` takes, or an open reader.
         model: a network, or the name of one (``nano`` by default).
         policy: the name of one (``samurai`` by default; docs/policies.md tells of all), or a policy object.
-        resolution: side of the network's square input (the model's own by default).
+        resolution: side of the network's input, the longer one (the model's own by default).
+        shape: ``square``, into which frames are stretched, or ``fit`` for their own proportions (docs/shapes.md).
         zoom: look at small objects through a window around them, at the source's full resolution
             (docs/small-objects.md).
         device, dtype, checkpoint: see :func:`masklet.load_model`.
@@ -71,6 +73,7 @@ class Session:
         *,
         policy: str | Policy = DEFAULT_POLICY,
         resolution: int | None = None,
+        shape: Shape = "square",
         zoom: bool = False,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
@@ -95,6 +98,7 @@ class Session:
             self.model,
             make_policy(policy, spec, **policy_settings),
             image_size=resolution,
+            shape=shape,
             stability_fallback=stability_fallback,
             binarize_prompts=binarize_prompts,
             max_pointers=max_pointers,
@@ -105,6 +109,7 @@ class Session:
         self.zoom = zoom
         if zoom and correct_from_memory:
             raise InputError("zoom and correct_from_memory don't go together: leave one of them out")
+        check_shape(shape, zoom)
         self._zoom = Zoom(self.engine, self.size, self._encode) if zoom else None
         # By frame, and the window of it.
         self._features: OrderedDict[tuple[int, Window | None], ImageFeatures] = OrderedDict()

@@ -125,6 +125,7 @@ def _fits(session: Session) -> dict[str, Any]:
         "policy": policy.name,
         "frame": [info.width, info.height],
         "zoom": session.zoom,
+        "shape": session.engine.shape,
         **policy.model_dump(),
     }
 
@@ -149,12 +150,13 @@ def _open(data: bytes) -> tuple[dict[str, Any], Iterator[bytes]]:
 
 def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:
     record = unpack(blob, session.model.device, session.model.dtype)
-    spec, side = session.model.spec, session.engine.image_size
+    spec, shape = session.model.spec, session.engine.input_shape(session.size)
     memory = record.memory
     assert memory is not None
     session.policy.check_state(record.state)
-    shapes = (record.low_res_11hw.shape[-1], *memory.features_bchw.shape[1:3], memory.pointer_bc.shape[-1])
-    if shapes != (side // 4, spec.memory_width, side // spec.stride, spec.width) or record.frame != frame:
+    shapes = (*record.low_res_11hw.shape[2:], *memory.features_bchw.shape[1:], memory.pointer_bc.shape[-1])
+    cells = shape.height // spec.stride, shape.width // spec.stride
+    if shapes != (*shape.low_res, spec.memory_width, *cells, spec.width) or record.frame != frame:
         raise ValueError("a record of it belongs to another network or frame")
     size, window = session.size, record.window
     if window is not None and not (

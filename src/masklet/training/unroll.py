@@ -112,7 +112,7 @@ class Unroller:
             encoded = [self._encode(part) for part in frames_nhwc.split(count)]
         fine, middle = zip(*(features.high_res_bchw for features in encoded), strict=True)
         embedding = torch.cat([features.embedding_bchw for features in encoded])
-        return ImageFeatures(embedding, (torch.cat(fine), torch.cat(middle)), encoded[0].image_size)
+        return ImageFeatures(embedding, (torch.cat(fine), torch.cat(middle)), encoded[0].shape)
 
     def _encode(self, frames_nhwc: Tensor) -> ImageFeatures:
         rgb = frames_nhwc.permute(0, 3, 1, 2).contiguous().float() / 255
@@ -244,9 +244,7 @@ class _Walk:
             painted = _as_logits(frame.truth_khw[:, None].float(), logits)
             logits = torch.where(by_hand[:, None, None, None], painted, logits)
         own = frame.features
-        features = self.model.encode_memory(
-            own.embedding_bchw, logits, present, image_size=own.image_size, binarize=is_prompt
-        )
+        features = self.model.encode_memory(own.embedding_bchw, logits, present, shape=own.shape, binarize=is_prompt)
         return _FrameTokens(features, self.model.object_pointer(answer.token_kc, present))
 
     def _read(self, t: int) -> Memories:
@@ -269,7 +267,7 @@ class _Walk:
 
 def _rows_of(features: ImageFeatures, rows: Tensor) -> ImageFeatures:
     fine, middle = features.high_res_bchw
-    return ImageFeatures(features.embedding_bchw[rows], (fine[rows], middle[rows]), features.image_size)
+    return ImageFeatures(features.embedding_bchw[rows], (fine[rows], middle[rows]), features.shape)
 
 
 def _as_logits(mask_k1hw: Tensor, like: Tensor) -> Tensor:

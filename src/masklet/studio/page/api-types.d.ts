@@ -174,8 +174,10 @@ export interface TrackSettingsState {
   policy?: string;
   /** Thresholds and weights of the policy, where they differ from its own */
   policy_options?: Record<string, number | boolean | string>;
-  /** Side of the model's square input */
+  /** Side of the model's input, the longer one */
   resolution?: number | null;
+  /** square, or fit for the frames' own proportions */
+  shape?: "square" | "fit";
   /** Look at small objects through a window around them */
   zoom?: boolean;
   /** Number format, such as float32 or bfloat16 */
