@@ -41,13 +41,13 @@ class Straightforward(SAM2):
         plain.memory_attention.forward = _PlainMemoryAttention(plain.memory_attention)  # type: ignore[method-assign]
         return plain.eval().requires_grad_(False)
 
-    def encode_image(self, image_bchw: Tensor) -> ImageFeatures:
+    def encode_image(self, image_bchw: Tensor, shape: InputShape | None = None) -> ImageFeatures:
         neck, decoder = self.image_encoder.neck, self.sam_mask_decoder
         levels = _plain_trunk(self.image_encoder.trunk, image_bchw.to(self.dtype))
         laterals = [neck.convs[3 - i].conv(level) for i, level in enumerate(levels)]
         embedding = laterals[2] + F.interpolate(laterals[3], scale_factor=2.0, mode="nearest")
         high_res = decoder.conv_s0(laterals[0]), decoder.conv_s1(laterals[1])
-        return ImageFeatures(embedding, high_res, InputShape.of(*image_bchw.shape[-2:]))
+        return ImageFeatures(embedding, high_res, shape or InputShape.of(*image_bchw.shape[-2:]))
 
 
 def _plain_mlp(mlp: MLP, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from masklet import ImagePredictor, Session, VideoTracker, load_model, open_media
+from masklet.cli import app
 from masklet.errors import InputError
 from masklet.evaluation.run import deepest_point
 from masklet.masks.boxes import mask_to_box
-from masklet.media import read_mask
+from masklet.media import read_mask, write_image
 from masklet.models.pixels import frame_to_input, image_to_input
 from masklet.models.prompt_encoder import input_points
 from masklet.models.shape import LOW_RES, SHAPES, InputShape, input_shape
 from masklet.models.specs import get_spec
 from masklet.predictors.automatic import AutomaticMaskGenerator
+from masklet.project import Project
 from masklet.prompts import Prompt
 from masklet.settings import RESOLUTION_STEP
 
@@ -163,3 +167,24 @@ def test_a_square_picture_gives_the_same_in_both_shapes(name: str) -> None:
         for shape in ("square", "fit")
     ]
     assert torch.equal(answers[0].decoder_logits_nhw, answers[1].decoder_logits_nhw)
+
+
+def test_commands_take_it_and_projects_keep_it(bunny_clip: Path, tmp_path: Path) -> None:
+    place, clip = tmp_path / "clip.masklet", str(bunny_clip)
+    usual = ["--resolution", "128", "--device", "cpu", "--shape", "fit"]
+    box = ["--box", "153,219,571,558"]
+    track = ["track", clip, *box, "--start", "48", "--end", "50", "--project", str(place)]
+    done = CliRunner().invoke(app, [*track, *usual])
+    assert done.exit_code == 0, done.output
+    with Project.open(place, read_only=True) as project:
+        assert project.track_settings.shape == "fit"
+    assert "at 128, samurai, fit" in CliRunner().invoke(app, ["status", str(place)]).output
+
+    with open_media(bunny_clip) as video:
+        write_image(tmp_path / "wide.png", video.read(48).image_hwc)
+    done = CliRunner().invoke(app, ["segment", str(tmp_path / "wide.png"), *box, *usual, "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    [found] = (tmp_path / "out").glob("*.json")
+    assert json.loads(found.read_text())["shape"] == "fit"
+    refused = CliRunner().invoke(app, [*track, "--shape", "fit", "--zoom", "--overwrite"])
+    assert isinstance(refused.exception, InputError)

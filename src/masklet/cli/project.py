@@ -51,9 +51,12 @@ def status(project: ProjectFile, as_json: AsJson = False) -> None:
         + (" on average" if source["variable_rate"] else ""),
     )
     resolution = f" at {settings['resolution']}" if settings["resolution"] else ""
-    resolution += ", fit" if settings["shape"] == "fit" else ""
-    zoom = ", zoom" if settings["zoom"] else ""
-    console.print(f"tracking {settings['model']}{resolution}, {settings['policy']}{zoom}", markup=False)
+    more = [
+        settings["policy"],
+        *(["fit"] if settings["shape"] == "fit" else []),
+        *(["zoom"] if settings["zoom"] else []),
+    ]
+    console.print(f"tracking {settings['model']}{resolution}, {', '.join(more)}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("id", "object", "prompts", "frames", "lost", ""):
         table.add_column(heading, no_wrap=heading != "lost", overflow="fold")

@@ -74,7 +74,14 @@ export function SettingsDialog() {
               <option value="" selected=${track.resolution === null}>model default${model ? ` (${model.image_size})` : ""}</option>
               ${resolutions(track.resolution ?? null).map((side) => html`<option value=${side} selected=${side === track.resolution}>${side}</option>`)}
             </select>
-            <div class="hint">The side of the square picture that the network sees. Smaller is faster and coarser.</div>
+            <div class="hint">The longer side of the picture that the network sees. Smaller is faster and coarser.</div>
+          </div>
+          <div class="field">
+            <label for="set-shape">Shape</label>
+            <select id="set-shape" onChange=${(/** @type {any} */ event) => change({ shape: event.target.value })}>
+              <option value="square" selected=${track.shape !== "fit"}>square, as the weights were trained</option>
+              <option value="fit" selected=${track.shape === "fit"}>the frames' own proportions, faster</option>
+            </select>
           </div>
           <div class="field">
             <label class="check"><input type="checkbox" checked=${Boolean(track.zoom)} onChange=${(/** @type {any} */ event) => change({ zoom: event.target.checked })} /> Zoom in on small objects</label>
