@@ -160,7 +160,7 @@ def test_several_objects_equal_each_alone(make_session: Any, policy: str) -> Non
 def test_objects_share_one_image_encoding(make_session: Any, monkeypatch: pytest.MonkeyPatch, nano: SAM2) -> None:
     encoded = []
     encode = nano.encode_image
-    monkeypatch.setattr(nano, "encode_image", lambda pixels: encoded.append(1) or encode(pixels))
+    monkeypatch.setattr(nano, "encode_image", lambda *seen: encoded.append(1) or encode(*seen))
     session = make_session(6, resolution=64)
     for object_id in range(3):
         session.add_prompt(0, object_id, points=[P])

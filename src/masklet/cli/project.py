@@ -104,16 +104,17 @@ def correct(
         str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
     ] = None,
     prompts: Prompts,
-    direction: Annotated[
-        str | None, of_place(help="forward, backward or both.", show_default="away from earlier prompts")
-    ] = None,
+    direction: Annotated[str, of_place(help="forward, backward or both.")] = "both",
+    until_agrees: Annotated[
+        bool, of_place("--until-agrees/--to-end", help="End where new masks are as the old ones were, or don't.")
+    ] = True,
     source: Source = None,
     device: Device = None,
 ) -> None:
-    """Correct an object on a frame, and track it again from there to its next prompt.
+    """Correct an object on a frame, and track it again from there until the new masks agree with the old ones.
 
-    Locked objects and painted frames stay as they are, and so does everything before the frame. The studio's undo takes
-    a correction back as a whole.
+    It ends before the next frame that was prompted, painted or accepted (`masklet review`); those stay as they are, and
+    so do locked objects. The studio's undo takes a correction back as a whole.
 
     \b
     Something that does not belong to it:
@@ -124,7 +125,7 @@ def correct(
     from masklet.cli.display import RunDisplay
     from masklet.media import parse_position
     from masklet.project import Project
-    from masklet.runs import actions
+    from masklet.runs import corrections
     from masklet.runs.objects import prompt_arguments
 
     said = prompts.read()
@@ -140,8 +141,8 @@ def correct(
         chosen = find_object(opened, wanted)
         given = prompt_arguments(said, chosen.name, f" on frame {place}")
         with RunDisplay() as display:
-            how = {"direction": direction, "device": device, **display.watching}
-            report = actions.correct(opened, place, chosen.id, **given, **how)
+            how = {"direction": direction, "until_agrees": until_agrees, "device": device, **display.watching}
+            report = corrections.correct(opened, place, chosen.id, **given, **how)
     _summarise(report, project)
 
 

@@ -223,6 +223,7 @@ class OpenProject:
         return schemas.HistoryState(
             undo=next((step.label for step in reversed(steps) if not step.undone), None),
             redo=next((step.label for step in steps if step.undone), None),
+            step=max((step.id for step in steps if not step.undone), default=0),
         )
 
     def run(self) -> schemas.RunState | None:

@@ -199,6 +199,8 @@ export interface HistoryState {
   /** What undo would take back; null: nothing */
   undo: string | null;
   redo: string | null;
+  /** The newest step that is done; 0: none. Later ones have larger numbers */
+  step: number;
 }
 
 export interface HistoryStep {
@@ -398,8 +400,9 @@ export interface StartTracking {
 export interface Correct {
   frame: number;
   object: number;
-  /** null: away from the object's earlier prompts */
-  direction?: "forward" | "backward" | "both" | null;
+  direction?: "forward" | "backward" | "both";
+  /** End where the new masks are as the old ones were */
+  until_agrees?: boolean;
 }
 
 export interface ExplainedCandidate {

@@ -126,7 +126,6 @@ export function SettingsDialog() {
         <input type="range" id="set-opacity" min="0.1" max="1" step="0.05" value=${state.opacity.value} onInput=${(/** @type {any} */ event) => (state.opacity.value = Number(event.target.value))} />
       </div>
       <label class="check"><input type="checkbox" checked=${state.loop.value} onChange=${(/** @type {any} */ event) => (state.loop.value = event.target.checked)} /> Loop playback</label>
-      <label class="check"><input type="checkbox" checked=${state.autoCorrect.value} onChange=${(/** @type {any} */ event) => (state.autoCorrect.value = event.target.checked)} /> Track again by itself after a correction</label>
       <label class="check"><input type="checkbox" checked=${state.hoverPreview.value} onChange=${(/** @type {any} */ event) => (state.hoverPreview.value = event.target.checked)} /> Show what a click would give</label>
       <div class="row">
         <button type="button" class="button" onClick=${share}><${Icon} name="copy" /> Copy an address for another browser</button>
