@@ -125,7 +125,15 @@ class VideoJob(BaseModel):
 
 
 class JobResult(BaseModel):
-    """What became of a video: `lost` are first and last frame of every stretch on which an object could not be seen."""
+    """What became of a video.
+
+    Attributes:
+        model: name of the network.
+        frames: that have a mask.
+        seconds: that tracking took, in the worker that ended it.
+        lost: by object, first and last frame of every stretch on which it could not be seen.
+        notes: what the user should know about source and files.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -134,4 +142,3 @@ class JobResult(BaseModel):
     seconds: float
     lost: dict[str, list[tuple[int, int]]] = {}
     notes: list[str] = []
-    files: list[str] = []

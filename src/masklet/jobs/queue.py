@@ -27,7 +27,7 @@ STATES: tuple[State, ...] = ("waiting", "running", "done", "failed")
 
 #: Seconds after which a silent worker's job is free again.
 LEASE = 30.0
-#: How often a job may be begun whose worker died, before it counts as failed.
+#: How often a worker may die of a job without getting further, before it counts as failed.
 MOST_DEATHS = 3
 
 _SCHEMA = """
@@ -165,12 +165,11 @@ class Queue:
         """Says that a worker is alive and how far it is. False: the job isn't its own any more, so it should stop."""
         with self._writing():
             mine = self._execute(
-                "UPDATE job SET lease = ?, done = max(done, ?), total = max(total, ?), anew = anew AND ? = 0 "
-                "WHERE number = ? AND worker = ? AND state = 'running'",
+                "UPDATE job SET lease = ?1, done = max(done, ?2), total = max(total, ?3), anew = anew AND ?2 = 0, "
+                "deaths = iif(?2 > done, 0, deaths) WHERE number = ?4 AND worker = ?5 AND state = 'running'",
                 time.time() + lease,
                 done,
                 total,
-                done,
                 number,
                 worker,
             )
@@ -254,7 +253,7 @@ class Queue:
         died = f"UPDATE job SET deaths = deaths + 1 WHERE state = 'running' AND {where} RETURNING number, deaths"
         for number, deaths in self._execute(died, value).fetchall():
             if deaths >= MOST_DEATHS:
-                reason = f"The process that worked on it died {deaths} times. Is there enough memory for this video?"
+                reason = f"The process that worked on it died {deaths} times at the same place. Is there enough memory?"
                 again = "state = 'failed', lease = NULL, reason = ?, ended = ?"
                 self._execute(f"UPDATE job SET {again} WHERE number = ?", reason, time.time(), number)
             else:
