@@ -13,7 +13,7 @@ from masklet.runs.request import TrackRequest
 
 
 class JobPrompt(BaseModel):
-    """One prompt in pixels of the source frame: points, a box or the picture of a mask.
+    """One prompt in pixels of the source frame: points, a box or a mask. `masklet.prompts.Prompt`'s JSON is one, too.
 
     Attributes:
         object: name or number of the object; None is object 1.
@@ -22,16 +22,18 @@ class JobPrompt(BaseModel):
         labels: for every click 1 ("this") or 0 ("not this"); left out, all are 1.
         box: x1, y1, x2, y2.
         mask: a picture that shows the object in white.
+        rle: a mask as run lengths.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     object: str | None = None
     frame: str | None = None
     points: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
-    box: tuple[float, float, float, float] | None = None
+    box: tuple[float, float, float, float] | None = Field(default=None, validation_alias="box_xyxy")
     mask: Path | None = None
+    rle: dict[str, Any] | None = None
 
     @field_validator("object", "frame", mode="before")
     @classmethod
@@ -40,7 +42,7 @@ class JobPrompt(BaseModel):
 
     @model_validator(mode="after")
     def _says_something(self) -> JobPrompt:
-        if not self.points and self.box is None and self.mask is None:
+        if not self.points and self.box is None and self.mask is None and self.rle is None:
             raise ValueError("a prompt needs points, a box or a mask")
         if self.labels and len(self.labels) != len(self.points):
             raise ValueError(f"{len(self.points)} points need {len(self.points)} labels, not {len(self.labels)}")
@@ -57,8 +59,9 @@ class JobPrompt(BaseModel):
         ]
         if self.box is not None:
             found.append(PromptText(self.object, self.frame, box=self.box))
-        if self.mask is not None:
-            found.append(PromptText(self.object, self.frame, mask=self.mask))
+        for mask in (self.mask, self.rle):
+            if mask is not None:
+                found.append(PromptText(self.object, self.frame, mask=mask))
         return found
 
 

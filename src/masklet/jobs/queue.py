@@ -52,7 +52,8 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE INDEX IF NOT EXISTS job_state ON job (state, number);
 PRAGMA user_version = 1;
 """
-_LATER = "deaths = 0, worker = NULL, lease = NULL, reason = NULL, ended = NULL"
+#: What a job is like that waits.
+_LATER = "deaths = 0, worker = NULL, lease = NULL, reason = NULL, result = NULL, began = NULL, ended = NULL"
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,9 @@ class Queue:
         self.close()
 
     def add(self, jobs: Iterable[VideoJob], *, again: bool = False) -> int:
-        """Puts jobs at the end of the queue and returns how many are new. Those that it has already are left as they
-        are; `again` lets those that are asked for differently now begin anew.
+        """Puts jobs at the end of the queue and returns how many there are to do. Those that it has already are left as
+        they are; where only the exports differ, those are written. `again` lets jobs begin anew that are asked for
+        differently now.
 
         Raises BatchError: a job of that name is there already and asks for something else, or is being worked on.
         """
@@ -127,20 +129,22 @@ class Queue:
                 there = self._execute("SELECT asked, state FROM job WHERE name = ?", job.name).fetchone()
                 if there is None:
                     self._execute("INSERT INTO job (name, asked) VALUES (?, ?)", job.name, asked)
-                    new += 1
-                elif there["asked"] != asked:
-                    if not again or there["state"] == "running":
-                        raise BatchError(
-                            f"{job.name} is in this batch already with other prompts or settings. Give it another "
-                            "name, choose another folder for the batch, or use --overwrite to track it anew."
-                        )
-                    self._execute(
-                        "UPDATE job SET asked = ?, state = 'waiting', anew = 1, attempts = 0, done = 0, total = 0, "
-                        f"written = '[]', result = NULL, began = NULL, {_LATER} WHERE name = ?",
-                        asked,
-                        job.name,
+                elif there["asked"] == asked:
+                    continue
+                elif there["state"] == "running":
+                    raise BatchError(f"{job.name} is being tracked with other prompts, settings or formats right now.")
+                elif VideoJob.model_validate_json(there["asked"]).model_copy(update={"exports": job.exports}) == job:
+                    more = f"asked = ?, state = 'waiting', written = '[]', {_LATER}"
+                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                elif again:
+                    more = f"asked = ?, state = 'waiting', written = '[]', anew = 1, done = 0, total = 0, {_LATER}"
+                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                else:
+                    raise BatchError(
+                        f"{job.name} is in this batch already with other prompts or settings. Give it another name, "
+                        "choose another folder for the batch, or use --overwrite to track it anew."
                     )
-                    new += 1
+                new += 1
         return new
 
     def claim(self, worker: str, *, lease: float = LEASE) -> JobRow | None:
