@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS job (
     lease REAL,
     done INTEGER NOT NULL DEFAULT 0,
     total INTEGER NOT NULL DEFAULT 0,
+    seconds REAL NOT NULL DEFAULT 0,
     written TEXT NOT NULL DEFAULT '[]',
     result TEXT,
     reason TEXT,
@@ -187,10 +188,17 @@ class Queue:
             self._execute("UPDATE job SET written = ? WHERE number = ?", names, number)
 
     def finish(self, number: int, worker: str, result: JobResult) -> None:
-        self._end(number, worker, "done", result=result.model_dump_json())
+        """Everything is tracked and written. The seconds of earlier times are added to those of the result."""
+        with self._writing():
+            [before] = self._execute("SELECT seconds FROM job WHERE number = ?", number).fetchone()
+            result = result.model_copy(update={"seconds": round(before + result.seconds, 3)})
+            self._execute("UPDATE job SET seconds = ? WHERE number = ?", result.seconds, number)
+            self._end(number, worker, "done", result=result.model_dump_json())
 
     def fail(self, number: int, worker: str, reason: str) -> None:
-        self._end(number, worker, "failed", reason=reason)
+        """It can't be done, and why."""
+        with self._writing():
+            self._end(number, worker, "failed", reason=reason)
 
     def release(self, number: int, worker: str) -> None:
         """Gives a job back that was stopped; it waits, and goes on from where it was."""
@@ -241,16 +249,15 @@ class Queue:
 
     def _end(self, number: int, worker: str, state: State, **more: str) -> None:
         [(column, value)] = more.items()
-        with self._writing():
-            self._execute(
-                f"UPDATE job SET state = ?, {column} = ?, lease = NULL, ended = ? "
-                "WHERE number = ? AND worker = ? AND state = 'running'",
-                state,
-                value,
-                time.time(),
-                number,
-                worker,
-            )
+        self._execute(
+            f"UPDATE job SET state = ?, {column} = ?, lease = NULL, ended = ? "
+            "WHERE number = ? AND worker = ? AND state = 'running'",
+            state,
+            value,
+            time.time(),
+            number,
+            worker,
+        )
 
     def _give_up(self, where: str, value: Any) -> None:
         """Jobs of workers that have gone wait again; those that killed too many of them have failed."""

@@ -32,10 +32,10 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 0; }
 section { border-top: 1px solid var(--line); padding: 1rem 0; }
-.strip { display: flex; gap: 4px; overflow-x: auto; margin: .6rem 0; }
-figure { margin: 0; } figcaption { font-size: 12px; color: var(--dim); text-align: center; }
+.strip { display: flex; gap: 4px; margin: .6rem 0; }
+figure { margin: 0; flex: 0 1 12.5%; } figcaption { font-size: 12px; color: var(--dim); text-align: center; }
 .doubtful figcaption { color: var(--bad); font-weight: 600; }
-img { height: 108px; display: block; border-radius: 3px; }
+img { width: 100%; display: block; border-radius: 3px; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1rem .1rem 0; font-weight: normal; }
 th { color: var(--dim); } .failed h2::after { content: " failed"; color: var(--bad); }
 .error { color: var(--bad); } .dim { color: var(--dim); }

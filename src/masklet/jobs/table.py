@@ -52,9 +52,10 @@ class TableError(InputError):
 class _Asked:
     """What the lines of a table say of one video."""
 
-    where: str
+    where: list[str]
     video: str
     name: str
+    broken: bool = False
     prompts: list[dict[str, Any]] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -90,12 +91,14 @@ def read_jobs(
         raise InputError(f"There is {what} in {place}. `masklet batch init` writes a table to fill in.")
     jobs = []
     for number, found in enumerate(asked.values(), 1):
+        where = ", ".join(found.where)
         try:
-            jobs.append(_job(found, exports, defaults or {}))
+            if not found.broken:
+                jobs.append(_job(found, exports, defaults or {}))
         except ValidationError as problem:
-            mistakes += [f"{found.where}: {_words(error)}" for error in problem.errors()]
+            mistakes += [f"{where}: {_words(error)}" for error in problem.errors()]
         except MaskletError as problem:
-            mistakes.append(f"{found.where}: {problem}")
+            mistakes.append(f"{where}: {problem}")
         checked(number, len(asked))
     if mistakes:
         raise TableError(place, mistakes)
@@ -159,9 +162,7 @@ def _parsed(
         if isinstance(entry, dict) and all(isinstance(key, str) for key in entry):
             yield place, entry
         else:
-            mistakes.append(
-                f"{place}: a video is written as names with values, not as {json.dumps(entry, default=str):.60}"
-            )
+            mistakes.append(f"{place}: a video is written as names with values, not as {entry!r:.60}")
 
 
 def _listed(content: Any, place: Callable[[int], str]) -> list[tuple[str, Any]]:
@@ -199,7 +200,7 @@ def _csv(text: str, mistakes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]
         dialect: Any = csv.Sniffer().sniff(lines[0], ",;\t") if lines else csv.excel
     except csv.Error:
         dialect = csv.excel
-    rows = csv.reader(lines, dialect)
+    rows = csv.reader(lines, dialect, strict=True)
     heads = [head.strip().lower() for head in next(rows, [])]
     known = {*COLUMNS, *_SETTINGS}
     if "video" not in heads:
@@ -260,9 +261,20 @@ def _take(entry: Mapping[str, Any], where: str, place: Path, asked: dict[str, _A
         str(name) if name is not None else re.sub(r"[._-]?(#+|%0?\d*d|\*)$", "", Path(video).stem) or Path(video).stem
     )
     key = sanitize(name).casefold()
-    found = asked.setdefault(key, _Asked(where, source, name))
+    found = asked.setdefault(key, _Asked([], source, name))
+    found.where.append(where)
     if found.video != source:
-        raise InputError(f"{video} and {found.video} ({found.where}) would both be called {name!r}: give one a `name`")
+        raise InputError(
+            f"{video} and {found.video} ({found.where[0]}) would both be called {name!r}: give one a `name`"
+        )
+    try:
+        _take_into(found, entry, base)
+    except InputError:
+        found.broken = True
+        raise
+
+
+def _take_into(found: _Asked, entry: Mapping[str, Any], base: Path) -> None:
     listed = entry.get("prompts", [])
     if not isinstance(listed, list) or not all(isinstance(prompt, dict) for prompt in listed):
         raise InputError("`prompts` is a list of prompts, each with names and values")
@@ -273,16 +285,20 @@ def _take(entry: Mapping[str, Any], where: str, place: Path, asked: dict[str, _A
         found.settings["frame"] = entry["frame"]
     for prompt in listed:
         found.prompts.append(_prompt(prompt, base))
-    if isinstance(entry.get("classes", {}), dict):
-        found.classes |= entry.get("classes", {})
+    classes, formats = entry.get("classes", {}), entry.get("formats", [])
+    if not isinstance(classes, dict):
+        raise InputError("`classes` says the class of every object by its name")
+    if not isinstance(formats, list):
+        raise InputError("`formats` is a list of export formats")
+    found.classes |= classes
     if "class" in entry:
         found.classes[str(entry.get("object") or "object 1")] = str(entry["class"])
     for setting in _SETTINGS:
         if setting in entry and setting != "frame":
             value = _value(setting, entry[setting], base)
             if found.settings.setdefault(setting, value) != value:
-                raise InputError(f"{setting} is {value} here, but {found.settings[setting]} on {found.where}")
-    for export in entry.get("formats", ()):
+                raise InputError(f"{setting} is {value} here, but {found.settings[setting]} on {found.where[0]}")
+    for export in formats:
         found.exports.append({"format": export} if isinstance(export, str) else export)
 
 
