@@ -13,7 +13,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from masklet.cli.display import Stoppable, program, progress_bar
-from masklet.cli.options import AsJson, Looks, Network, PolicyOptions, grouped, of_files, read_settings
+from masklet.cli.options import AsJson, Looks, Network, PolicyOptions, Zoom, grouped, of_files, read_settings
 
 if TYPE_CHECKING:
     from masklet.jobs.job import JobExport
@@ -67,6 +67,7 @@ def run(
         bool, of_files("--overwrite", help="Track videos anew whose prompts or settings have changed.")
     ] = False,
     network: Network,
+    zoom: Zoom = None,
     policy: PolicyOptions,
     looks: Looks,
 ) -> None:
@@ -90,7 +91,7 @@ def run(
     from masklet.jobs.local import open_queue, run_batch
     from masklet.jobs.table import read_jobs
 
-    defaults = {**vars(network), **vars(policy), **vars(looks)}
+    defaults = {**vars(network), "zoom": zoom, **vars(policy), **vars(looks)}
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
     with progress_bar(MofNCompleteColumn()) as bar:
         task = bar.add_task("checking", total=None)

@@ -78,6 +78,8 @@ class JobSettings(BaseModel):
     model: str | None = None
     checkpoint: Path | None = None
     resolution: int | None = None
+    shape: str | None = None
+    zoom: bool | None = None
     device: str | None = None
     dtype: str | None = None
     policy: str | None = None

@@ -340,9 +340,9 @@ def _value(setting: str, given: Any, base: Path) -> Any:
     """A setting; in a table of texts, `policy_settings` and `finish` are JSON."""
     if setting == "checkpoint":
         return str(base / str(given))
-    if isinstance(given, str) and setting in ("policy_settings", "finish", "resolution"):
+    if isinstance(given, str) and setting in ("policy_settings", "finish", "resolution", "zoom"):
         try:
-            return json.loads(given)
+            return json.loads(given.lower() if setting == "zoom" else given)
         except ValueError:
             raise InputError(f"{setting} can't be read: {given!r:.60}") from None
     return given
