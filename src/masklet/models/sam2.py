@@ -132,8 +132,9 @@ class SAM2(nn.Module):
     def in_format(self, dtype: torch.dtype) -> SAM2:
         """Bring the weights to a number format; what needs float32 (`FLOAT32_PARTS`) stays in it. Returns itself."""
         self.to(dtype)
-        self.sam_prompt_encoder.float()
-        self.sam_mask_decoder.float()
+        for name, module in self.named_children():
+            if f"{name}." in FLOAT32_PARTS:
+                module.float()
         return self
 
     def encode_image(self, image_bchw: Tensor, shape: InputShape | None = None) -> ImageFeatures:
