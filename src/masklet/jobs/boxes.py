@@ -197,7 +197,7 @@ def _mot(text: str, first: int, mistakes: list[str]) -> Iterator[SeenBox]:
 
 
 def _yolo(folder: Path, info: MediaInfo, first: int, mistakes: list[str]) -> Iterator[SeenBox]:
-    """YOLO: a text a frame, its number at the end of the name; class, then a box or a polygon in shares of the frame."""
+    """YOLO: a text a frame, whose number ends its name; class, then a box or a polygon in shares of the frame."""
     classes = _yolo_classes(folder)
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
     for path in sorted(labels.rglob("*.txt")):
@@ -421,7 +421,7 @@ def _cvat_box(shape: Element, where: str, mistakes: list[str]) -> Xyxy | None:
 
 
 def _own(content: dict[str, Any], path: Path) -> FoundPrompts:
-    """masklet's own: `{"prompts": [{"object": …, "frame": …, "points" | "box" | "mask" | "rle": …}], "classes": {}}`."""
+    """masklet's own: `{"prompts": [{"object": …, "frame": …, "box": … (or points, mask, rle)}], "classes": {}}`."""
     mistakes, prompts = [], []
     listed, classes = content["prompts"], content.get("classes", {})
     if not isinstance(listed, list) or not isinstance(classes, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,11 +12,19 @@ import av
 from masklet.errors import InputError
 from masklet.jobs.job import VideoJob
 from masklet.media import MediaReader, open_media, parse_position
+from masklet.runs.request import TrackRequest
 
 #: How much a frame has to differ from the one before it to begin a shot, in per cent (FFmpeg's `scdet`).
 CUT = 10.0
 #: Frames are compared at about this width: quick, and grain doesn't count.
 _WIDTH = 160
+
+
+class SplitRequest(NamedTuple):
+    """A request for every shot that has a prompt, by its name (`shot02`), and the shots that have none."""
+
+    requests: dict[str, TrackRequest]
+    unprompted: list[range]
 
 
 class SplitJob(NamedTuple):
@@ -66,36 +75,53 @@ def shots_of(reader: MediaReader, threshold: float = CUT) -> list[range]:
     return [range(first, after) for first, after in pairwise([*starts, len(reader)])]
 
 
-def split_job(job: VideoJob, shots: Sequence[range]) -> SplitJob:
-    """A job for every shot that has a prompt of its own, tracked within the shot alone.
+def split_request(request: TrackRequest, shots: Sequence[range]) -> SplitRequest:
+    """A request for every shot that has a prompt of its own, to be tracked within the shot alone.
 
-    Prompts that say no frame are on the first frame of the job. Prompts and shots outside of the job's start and end are
-    left out. Jobs are called `NAME_shot02` and so on; a video of one shot stays as it is.
+    Prompts that say no frame are where tracking starts. Prompts and shots outside of the request's start and end are
+    left out. Raises InputError for a position that isn't in the video.
     """
+    kept, frames = _places(request)
+    requests, unprompted = {}, []
+    for number, shot in enumerate(shots, 1):
+        inside = range(max(shot.start, kept.start), min(shot.stop, kept.stop))
+        prompts = [
+            replace(text, frame=str(frame))
+            for text, frame in zip(request.prompts, frames, strict=True)
+            if frame in inside
+        ]
+        if prompts:
+            own = replace(request, prompts=prompts, start=str(inside[0]), end=str(inside[-1]), frame=None)
+            requests[f"shot{number:02d}"] = own
+        elif inside:
+            unprompted.append(inside)
+    return SplitRequest(requests, unprompted)
+
+
+def split_job(job: VideoJob, shots: Sequence[range]) -> SplitJob:
+    """The same for a job of a batch. Jobs are called `NAME_shot02` and so on; a video of one shot stays as it is."""
     if len(shots) <= 1:
         return SplitJob([job], [])
-    settings = job.settings
-    with open_media(job.source, rate=settings.rate) as reader:
-        first = 0 if settings.start is None else parse_position(settings.start, reader)
-        last = len(reader) - 1 if settings.end is None else parse_position(settings.end, reader)
-        place = last if settings.direction == "backward" else first
-        place = place if settings.frame is None else parse_position(settings.frame, reader)
-        frames = [place if prompt.frame is None else parse_position(prompt.frame, reader) for prompt in job.prompts]
-    jobs, unprompted = [], []
-    for number, shot in enumerate(shots, 1):
-        kept = range(max(shot.start, first), min(shot.stop, last + 1))
-        if not kept:
-            continue
-        prompts = tuple(
-            prompt.model_copy(update={"frame": str(frame)})
-            for prompt, frame in zip(job.prompts, frames, strict=True)
-            if frame in kept
-        )
-        if not prompts:
-            unprompted.append(kept)
-            continue
-        own = settings.model_copy(update={"start": str(kept[0]), "end": str(kept[-1]), "frame": None})
-        jobs.append(
-            job.model_copy(update={"name": f"{job.name}_shot{number:02d}", "prompts": prompts, "settings": own})
-        )
-    return SplitJob(jobs, unprompted)
+    request = job.request()
+    split = split_request(request, shots)
+    frames = iter(_places(request)[1])
+    prompts = [
+        prompt.model_copy(update={"frame": str([next(frames) for _ in prompt.texts()][0])}) for prompt in job.prompts
+    ]
+    jobs = []
+    for name, own in split.requests.items():
+        inside = {text.frame for text in own.prompts}
+        settings = job.settings.model_copy(update={"start": own.start, "end": own.end, "frame": None})
+        kept = tuple(prompt for prompt in prompts if prompt.frame in inside)
+        jobs.append(job.model_copy(update={"name": f"{job.name}_{name}", "prompts": kept, "settings": settings}))
+    return SplitJob(jobs, split.unprompted)
+
+
+def _places(request: TrackRequest) -> tuple[range, list[int]]:
+    """The frames that a request keeps, and the frame of each of its prompts."""
+    with open_media(request.source, rate=request.rate) as reader:
+        first, last = (parse_position(text, reader) for text in (request.start or "0", request.end or "last"))
+        place = last if request.direction == "backward" else first
+        place = place if request.frame is None else parse_position(request.frame, reader)
+        frames = [place if text.frame is None else parse_position(text.frame, reader) for text in request.prompts]
+        return range(first, last + 1), frames
