@@ -117,8 +117,8 @@ class Many(Group):
         Path | None,
         of_many(
             metavar="FILE",
-            help="Boxes of COCO, YOLO (folder), MOTChallenge, Label Studio, CVAT; or masklet's prompts. The first box of "
-            "each object is its prompt.",
+            help="Boxes of COCO, YOLO (folder), MOTChallenge, Label Studio, CVAT; or masklet's prompts. The first box "
+            "of each object is its prompt.",
         ),
     ] = None
     prompt_every: Annotated[int | None, of_many(metavar="N", help="A prompt every N frames for each object.")] = None

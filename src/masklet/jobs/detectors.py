@@ -100,8 +100,8 @@ def detect(detector: Detector, image_hwc: np.ndarray, settings: DetectorSettings
                 found.append(Detection(cut, " ".join(str(label).split())[:40] or "object", float(score)))
     except Exception as problem:  # it is somebody else's code
         raise InputError(
-            f"the detector {settings.detector} failed: {type(problem).__name__}: {problem}. It takes a frame, uint8 RGB "
-            "(height, width, 3), and gives (x1, y1, x2, y2), label, score for every object"
+            f"the detector {settings.detector} failed: {type(problem).__name__}: {problem}. It takes a frame, uint8 "
+            "RGB (height, width, 3), and gives (x1, y1, x2, y2), label, score for every object"
         ) from problem
     return sorted(found, key=lambda detection: -detection.score)
 
@@ -280,10 +280,10 @@ class _Stretches:
         total.notes += [note for note in report.notes if note not in total.notes]
         with Project.open(self.path) as project:
             own = {known.name for known in self.asked_for}
-            for known in project.objects():  # the label is in the name: a kill in between changes nothing
-                label = _NUMBERED.fullmatch(known.name)
-                if label and known.category is None and known.name not in own and label[1] != "object":
-                    project.update_object(known.id, category=label[1])
+            for tracked in project.objects():  # the label is in the name: a kill in between changes nothing
+                label = _NUMBERED.fullmatch(tracked.name)
+                if label and tracked.category is None and tracked.name not in own and label[1] != "object":
+                    project.update_object(tracked.id, category=label[1])
         if report.problem is not None:
             raise report.problem
         return report.complete and not self.stopped()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -55,7 +56,9 @@ def shots_of(reader: MediaReader, threshold: float = CUT) -> list[range]:
     height = max(2, round(info.height * width / info.width))
     graph = av.filter.Graph()
     parts = [
-        graph.add_buffer(width=info.width, height=info.height, format="rgb24", time_base="1/1000"),
+        graph.add_buffer(
+            width=info.width, height=info.height, format=av.VideoFormat("rgb24"), time_base=Fraction(1, 1000)
+        ),
         graph.add("scale", f"{width}:{height}:flags=area"),
         graph.add("format", "yuv420p"),
         graph.add("scdet", f"threshold={threshold}"),
@@ -104,10 +107,9 @@ def split_job(job: VideoJob, shots: Sequence[range]) -> SplitJob:
         return SplitJob([job], [])
     request = job.request()
     split = split_request(request, shots)
-    frames = iter(_places(request)[1])
-    prompts = [
-        prompt.model_copy(update={"frame": str([next(frames) for _ in prompt.texts()][0])}) for prompt in job.prompts
-    ]
+    owners = [index for index, prompt in enumerate(job.prompts) for _ in prompt.texts()]
+    frames = dict(zip(owners, _places(request)[1], strict=True))
+    prompts = [prompt.model_copy(update={"frame": str(frames[i])}) for i, prompt in enumerate(job.prompts)]
     jobs = []
     for name, own in split.requests.items():
         inside = {text.frame for text in own.prompts}
