@@ -223,7 +223,8 @@ class _Stretches:
             project.open_source(self.request.source)
             if project.run is None:
                 return True
-            return self._add(actions.resume(project, self.request.device, **self._watching()))
+            report = actions.resume(project, self.request.device, **self._watching())
+        return self._add(report)
 
     def track(self, texts: Sequence[PromptText], end: int, anew: bool | None = None) -> bool:
         """Tracks to `end`, with the objects prompted so far and new ones. False where that was stopped."""
@@ -239,9 +240,8 @@ class _Stretches:
             asked = Asked(first=self.kept[0], last=end, direction="forward")
             settings = project.track_settings
             watching = self._watching()
-            return self._add(
-                actions.track_again(project, objects, asked, settings, None, self.request.device, **watching)
-            )
+            report = actions.track_again(project, objects, asked, settings, None, self.request.device, **watching)
+        return self._add(report)
 
     def _met(self, text: PromptText, end: int) -> bool:
         """Whether the object of a prompt of the user's has begun by then."""
