@@ -11,6 +11,8 @@ import pytest
 from masklet.errors import InputError
 from masklet.jobs import detectors
 from masklet.jobs.detectors import Detection, DetectorSettings, detect, load_detector, new_objects, scheduled
+from masklet.jobs.table import read_jobs
+from masklet.jobs.work import run_job
 from masklet.media import open_media
 from masklet.project import Project
 from masklet.runs.request import TrackRequest
@@ -119,3 +121,14 @@ def test_detectors_are_found_by_module_and_mistakes_are_told() -> None:
     for name in ("nowhere_at_all:f", "math:nothing", "math:pi", "nonsense"):
         with pytest.raises(InputError):
             load_detector(name)
+
+
+def test_a_batch_takes_boxes_and_detectors(walk: Path, tmp_path: Path, moving, monkeypatch) -> None:
+    (tmp_path / "det.txt").write_text("3,7,10,5,30,30,1,-1,-1,-1\n")
+    table = tmp_path / "jobs.csv"
+    table.write_text(f"video,name,boxes,detector,end\n{walk},boxes,det.txt,,3\n{walk},found,,math:hypot,2\n")
+    boxes, found = read_jobs(table)
+    assert [(prompt.object, prompt.frame) for prompt in boxes.prompts] == [("7", "2")]
+    monkeypatch.setattr(detectors, "load_detector", lambda name: moving)
+    assert run_job(found, tmp_path).frames == 3
+    assert run_job(found, tmp_path).frames == 3  # nothing is left to do

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from masklet.errors import InputError
+from masklet.jobs.job import DetectorSettings
 from masklet.jobs.overlaps import iou, match
 from masklet.masks import rle
 from masklet.media import MediaReader, open_media, parse_position
@@ -37,18 +37,6 @@ _NUMBERED = re.compile(r"(.+) \d+")
 
 #: From a frame, uint8 RGB (height, width, 3), to boxes x1, y1, x2, y2 in pixels with label and score (0 to 1).
 Detector = Callable[[np.ndarray], Iterable[tuple[Sequence[float], str, float]]]
-
-
-class DetectorSettings(BaseModel):
-    """Which detector looks at which frames, and what is made of its boxes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    detector: str = Field(description="package.module:function, a name of the group masklet.detectors, or text:WORDS")
-    every: str = Field(default="2s", description="How often it looks: 2s, or 50 for every 50th frame")
-    min_score: float = Field(default=0.3, ge=0, le=1, description="Leave out boxes of a lower score")
-    min_iou: float = Field(default=0.3, gt=0, le=1, description="From which overlap on a box is of a known object")
-    max_objects: int = Field(default=20, ge=1, description="Most objects that there may be")
 
 
 @dataclass(frozen=True)
