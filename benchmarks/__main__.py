@@ -16,6 +16,7 @@ PARTS = (
     "roofline",
     "ways",
     "resolutions",
+    "shapes",
     "objects",
     "pathways",
     "track",
@@ -77,6 +78,10 @@ def main(
     measures = {
         "roofline": lambda: [roofline.measure_roofline(model, size, rounds)],
         "ways": lambda: [network.measure_ways(model, size, rounds), network.measure_ways("nano", 256, 4 * rounds)],
+        "shapes": lambda: [
+            network.measure_shapes(model, size, rounds),
+            network.measure_shapes("nano", 256, 4 * rounds),
+        ],
         "resolutions": lambda: [network.measure_resolutions(model, fast, rounds)],
         "objects": lambda: [
             network.measure_objects("nano", 256, fast, 3 * rounds),

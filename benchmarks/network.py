@@ -12,6 +12,7 @@ from benchmarks.straightforward import Straightforward
 from benchmarks.timing import take_turns
 from masklet.models import SAM2, ImageFeatures, Memories, get_spec
 from masklet.models.sam2 import ABSENT
+from masklet.models.shape import InputShape, input_shape
 from masklet.results import Scores
 from masklet.runtime import cpu_has_fast_bfloat16
 from masklet.tracking import Engine, FrameSize, SAM2Long
@@ -28,10 +29,11 @@ def random_model(name: str, dtype: torch.dtype) -> SAM2:
     return SAM2(get_spec(name)).eval().requires_grad_(False).in_format(dtype)
 
 
-def full_memories(model: SAM2, side: int, objects: int) -> Memories:
+def full_memories(model: SAM2, shape: InputShape, objects: int) -> Memories:
     """A steady state: every memory frame and pointer that the network reads."""
     spec = model.spec
-    frames = [torch.randn(objects, spec.memory_width, side, side).to(torch.bfloat16) for _ in range(spec.num_memories)]
+    size = (objects, spec.memory_channels, shape.height // spec.stride, shape.width // spec.stride)
+    frames = [torch.randn(size).to(torch.bfloat16) for _ in range(spec.num_memories)]
     slots = torch.arange(spec.num_memories)[None].expand(objects, -1)
     pointers = torch.randn(objects, spec.max_pointers, spec.width).to(model.dtype)
     return Memories(frames, slots, pointers, torch.rand(objects, spec.max_pointers))
@@ -40,19 +42,20 @@ def full_memories(model: SAM2, side: int, objects: int) -> Memories:
 class Frame:
     """One frame of tracking, stage by stage, for a network in its steady state."""
 
-    def __init__(self, model: SAM2, size: int, objects: int = 1) -> None:
-        self.model, self.size, self.objects = model, size, objects
-        self.pixels = torch.randn(1, 3, size, size)
-        self.memories = full_memories(model, size // 16, objects)
+    def __init__(self, model: SAM2, size: int, objects: int = 1, shape: InputShape | None = None) -> None:
+        shape = shape or InputShape.of(size, size)
+        self.model, self.shape, self.objects = model, shape, objects
+        self.pixels = torch.randn(1, 3, shape.height, shape.width)
+        self.memories = full_memories(model, shape, objects)
         self.features: ImageFeatures = self.encode_image()
-        self.embedding = self.features.embedding_bchw.expand(objects, -1, -1, -1)
-        self.logits = torch.randn(objects, 1, size // 4, size // 4)
+        self.embedding = self.attend_to_memory()
+        self.logits = torch.randn(objects, 1, *shape.low_res)
 
     def encode_image(self) -> ImageFeatures:
-        return self.model.encode_image(self.pixels)
+        return self.model.encode_image(self.pixels, self.shape)
 
     def attend_to_memory(self) -> torch.Tensor:
-        return self.model.attend_to_memory(self.features.embedding_bchw, self.memories)
+        return self.model.attend_to_memory(self.features, self.memories)
 
     def decode_masks(self) -> None:
         found = self.model.decode_masks(self.features, self.embedding, batch=self.objects, multimask=True)
@@ -60,9 +63,7 @@ class Frame:
 
     def encode_memory(self) -> torch.Tensor:
         visible = torch.ones(self.objects, 1, dtype=torch.bool)
-        return self.model.encode_memory(
-            self.features.embedding_bchw, self.logits, visible, image_size=self.size, binarize=False
-        )
+        return self.model.encode_memory(self.features, self.logits, visible, binarize=False)
 
     def whole(self) -> None:
         for stage in STAGES:
@@ -107,6 +108,28 @@ def measure_resolutions(name: str, dtype: torch.dtype, rounds: int) -> dict[str,
 
 
 @torch.inference_mode()
+def measure_shapes(name: str, size: int, rounds: int) -> dict[str, Any]:
+    """A whole frame of 16:9, squeezed into a square and in its own shape, against the plain square in float32."""
+    shape = input_shape("fit", size, 16, 9)
+    formats = [torch.float32, *([torch.bfloat16] if cpu_has_fast_bfloat16() else [])]
+    plain = Straightforward.of(random_model(name, torch.float32))
+    frames = {"straightforward square float32": Frame(plain, size)}
+    for dtype in formats:
+        model, called = random_model(name, dtype), str(dtype).removeprefix("torch.")
+        frames[f"square {called}"] = Frame(model, size)
+        frames[f"fit {called}"] = Frame(model, size, shape=shape)
+    timings = take_turns({way: frame.whole for way, frame in frames.items()}, rounds)
+    base = timings["straightforward square float32"].median
+    return {
+        "model": name,
+        "size": size,
+        "fit": [shape.height, shape.width],
+        "seconds": {way: timing.median for way, timing in timings.items()},
+        "speed-up": {way: base / timing.median for way, timing in timings.items()},
+    }
+
+
+@torch.inference_mode()
 def measure_objects(name: str, size: int, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
     """Cost of a frame for 1 to 16 objects, beside that many times one object."""
     model = random_model(name, dtype)
@@ -127,7 +150,7 @@ def steady_pathways(model: SAM2, size: int, count: int) -> tuple[Engine, ObjectT
     spec, side, latest = model.spec, size // model.spec.stride, 100
     for frame in (0, *range(latest - spec.max_pointers + 1, latest + 1)):
         versions = count if frame else 1
-        features = torch.randn(versions, spec.memory_width, side, side).to(torch.bfloat16)
+        features = torch.randn(versions, spec.memory_channels, side, side).to(torch.bfloat16)
         pointers = torch.randn(versions, spec.width).to(model.dtype)
         track.bank.add(FrameMemory(frame, features, pointers, Scores(5.0, 0.9), is_prompt=frame == 0))
     frames = range(latest, latest - spec.max_pointers + 1, -1)

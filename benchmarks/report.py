@@ -65,6 +65,14 @@ def show(results: dict[str, Any], console: Console) -> None:
             )
     for part in results.get("resolutions", []):
         console.print(f"{part['model']} {part['dtype']}: 1024² costs {part['1024 costs']:.2f}× as much as 512²")
+    for part in results.get("shapes", []):
+        height, width = part["fit"]
+        table = Table(title=f"{part['model']}, a frame of 16:9 at {part['size']}² and at {width}×{height}")
+        for column in ("way", "seconds a frame", "speed-up"):
+            table.add_column(column, justify="left" if column == "way" else "right")
+        for way, seconds in part["seconds"].items():
+            table.add_row(way, f"{seconds:.3f}", f"{part['speed-up'][way]:.2f}×")
+        console.print(table)
     for part in results.get("objects", []):
         table = Table(title=f"{part['model']} at {part['size']}², {part['dtype']}: objects")
         for column in ("objects", "seconds a frame", "share of n times one"):

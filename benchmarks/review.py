@@ -27,6 +27,7 @@ from masklet.project import Project
 from masklet.project.review import judge
 from masklet.project.review import next_click as ask_queue
 from masklet.runs import actions
+from masklet.runs.corrections import retrack
 from masklet.runs.prompting import Prompter
 
 COUNTS = (3, 5, 10)
@@ -101,7 +102,7 @@ def _correct(
             if by == "paint":
                 prompter.paint(frame, 1, truth[frame])
             if by == "paint" or _click(project, prompter, frame, truth[frame]):
-                actions.follow(project, frame, 1, "both")
+                retrack(project, frame, 1, until_agrees=False)
             else:
                 judge(project, 1, frame, frame, "accepted")
         if count in counts:

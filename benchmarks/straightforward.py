@@ -18,9 +18,11 @@ from masklet.models.layers import MLP
 from masklet.models.memory_attention import MemoryAttention, RotaryAttention
 from masklet.models.positions import rotary_table
 from masklet.models.products import Linear
+from masklet.models.shape import InputShape
 from masklet.models.trunks import Trunk
 from masklet.models.trunks.efficientnet import Convolution, EfficientNet
 from masklet.models.trunks.hiera import Hiera, HieraBlock
+from masklet.models.trunks.levels import TokenLayout
 
 
 class Straightforward(SAM2):
@@ -40,13 +42,18 @@ class Straightforward(SAM2):
         plain.memory_attention.forward = _PlainMemoryAttention(plain.memory_attention)  # type: ignore[method-assign]
         return plain.eval().requires_grad_(False)
 
-    def encode_image(self, image_bchw: Tensor) -> ImageFeatures:
+    def encode_image(self, image_bchw: Tensor, shape: InputShape | None = None) -> ImageFeatures:
         neck, decoder = self.image_encoder.neck, self.sam_mask_decoder
         levels = _plain_trunk(self.image_encoder.trunk, image_bchw.to(self.dtype))
         laterals = [neck.convs[3 - i].conv(level) for i, level in enumerate(levels)]
         embedding = laterals[2] + F.interpolate(laterals[3], scale_factor=2.0, mode="nearest")
-        high_res = decoder.conv_s0(laterals[0]), decoder.conv_s1(laterals[1])
-        return ImageFeatures(embedding, high_res, image_size=image_bchw.shape[-1])
+        fine, middle = decoder.conv_s0(laterals[0]), decoder.conv_s1(laterals[1])
+        if neck.mixer is not None:
+            fine, middle, embedding = neck.mixer(fine, middle, embedding)
+        keys = self.image_encoder.copy_keys
+        tokens = [(level.permute(0, 2, 3, 1), TokenLayout(*level.shape[2:])) for level in levels]
+        shape = shape or InputShape.of(*image_bchw.shape[-2:])
+        return ImageFeatures(embedding, (fine, middle), shape, None if keys is None else keys(tokens))
 
 
 def _plain_mlp(mlp: MLP, x: Tensor) -> Tensor:

@@ -140,6 +140,7 @@ def _page_of(folder: Path, tree: Path) -> Iterator[tuple[Any, Page]]:
         browser = launch(playwright)
         context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
         context.set_default_timeout(60_000)
+        # Pages of older checkouts track again by themselves after a click, which would be measured too.
         off = "".join(f"localStorage.setItem('masklet.{name}', 'false');" for name in ("loop", "auto-correct"))
         context.add_init_script(off + (HERE / "studio_probe.js").read_text())
         page = studio.let_in(context)

@@ -21,6 +21,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Box = tuple[float, float, float, float]
+#: Logit of pixels where nobody looked for the object.
+_NOT_LOOKED_AT = -1024.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square part of a frame that the network looked at: its upper left pixel, and its side in pixels."""
+
+    x: int
+    y: int
+    side: int
+
+    def cut(self, image_hw: np.ndarray) -> np.ndarray:
+        """The part of a picture (or mask) of the frame's size, as a view."""
+        return image_hw[self.y : self.y + self.side, self.x : self.x + self.side]
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point of the frame lies inside."""
+        return 0 <= x - self.x <= self.side and 0 <= y - self.y <= self.side
+
+    def shifted(self, box_xyxy: Box | None) -> Box | None:
+        """A box in pixels of the window, in pixels of the frame."""
+        if box_xyxy is None:
+            return None
+        x1, y1, x2, y2 = box_xyxy
+        return (x1 + self.x, y1 + self.y, x2 + self.x, y2 + self.y)
 
 
 @dataclass(frozen=True)
@@ -126,6 +152,7 @@ class ObjectMask:
         low_res_logits_hw: the network's float32 logits at a quarter of its input's side, above 0 is object; where there
             are run lengths too, those are the mask.
         size: (height, width) of the source frame in pixels; by default that of the run lengths.
+        window: the part of the frame that the logits are of, None for all of it.
         scores: what the network thinks of it; those of a painted mask are `PAINTED`.
         candidate: which of the decoder's candidates this is.
         lost: the object isn't visible here.
@@ -148,6 +175,7 @@ class ObjectMask:
     is_prompt: bool = False
     painted: bool = False
     explanation: Explanation | None = field(default=None, repr=False)
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         if self.run_lengths is not None:
@@ -166,10 +194,15 @@ class ObjectMask:
         if self.low_res_logits_hw is None:
             raise InputError("This mask has no logits: it was read from a file. Its pixels are in `mask`.")
         low = self.low_res_logits_hw.detach().float().cpu().numpy()
-        if low.shape == self.size:
+        height, width = self.size if self.window is None else (self.window.side, self.window.side)
+        if low.shape != (height, width):
+            # OpenCV's bilinear resize is ten times as quick as PyTorch's on a CPU, and equal to float32 rounding.
+            low = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)
+        if self.window is None:
             return low
-        # OpenCV's bilinear resize is ten times as quick as PyTorch's on a CPU, and equal to float32 rounding.
-        return cv2.resize(low, self.size[::-1], interpolation=cv2.INTER_LINEAR)
+        frame = np.full(self.size, _NOT_LOOKED_AT, np.float32)
+        self.window.cut(frame)[:] = low
+        return frame
 
     @cached_property
     def mask(self) -> np.ndarray:

@@ -14,8 +14,13 @@ from tests.e2e.test_track_command import MASK, call, iou, outline, read
 
 from masklet import Session
 from masklet.masks import rle
-from masklet.project import Project
-from masklet.runs.actions import correct, track
+from masklet.project import Project, TrackSettings
+from masklet.project.review import judge, reviewed
+from masklet.results import ObjectMask
+from masklet.runs.actions import track
+from masklet.runs.agreement import AGREEING_FRAMES
+from masklet.runs.corrections import correct, retrack
+from masklet.runs.prompting import Prompter
 
 FIRST, CORRECTED, JUDGED = 48, 60, 72  # there is a mask of the first, and an outline drawn by hand of the last
 KINDS = ["a click", "a lone negative click", "clicks of both kinds", "a box", "a painted mask"]
@@ -101,3 +106,82 @@ def test_another_candidate_is_followed(bunny_clip: Path) -> None:
         for masks in session.propagate(FIRST, JUDGED):
             last = masks[1].mask
     assert iou(last, outline(JUDGED)) > 0.5
+
+
+LAST, SECOND = 98, 25
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path) -> Path:
+    """Tracked from frame 48 to one second and a half after where it is corrected."""
+    path = tmp_path_factory.mktemp("corrections") / "long.masklet"
+    with Project.create(path, bunny_clip, settings=TrackSettings(resolution=256)) as project:
+        bunny = project.add_object(1, "bunny")
+        project.add_prompt(FIRST, bunny.id, mask=np.array(Image.open(MASK)).astype(bool))
+        track(project, start=FIRST, end=LAST, device="cpu")
+    return path
+
+
+def by_frame(project: Project) -> dict[int, ObjectMask]:
+    return {mask.frame: mask for mask in project.masks([1])}
+
+
+def changed(before: dict[int, ObjectMask], after: dict[int, ObjectMask]) -> list[int]:
+    assert before.keys() == after.keys()
+    return [frame for frame in before if before[frame] != after[frame]]
+
+
+def test_tracking_again_ends_where_the_new_masks_agree_with_the_old_ones(long: Path, tmp_path: Path) -> None:
+    whole, short = tmp_path / "whole.masklet", tmp_path / "short.masklet"
+    shutil.copy(long, whole)
+    shutil.copy(long, short)
+    sides = CORRECTED - FIRST - 1, LAST - CORRECTED
+    with Project.open(short) as project:
+        before = by_frame(project)
+        said_again = said("a click", project.mask(CORRECTED, 1).mask)
+        report = correct(project, CORRECTED, 1, **said_again, device="cpu")
+        assert report.complete and report.frames == 1 + sides[0] + SECOND < 1 + sum(sides)
+        assert changed(before, by_frame(project))[-1] <= CORRECTED + SECOND
+        ends = range(CORRECTED + SECOND - AGREEING_FRAMES + 1, CORRECTED + SECOND + 1)
+        assert all(iou(before[frame].mask, project.mask(frame, 1).mask) >= 0.9 for frame in ends)
+    with Project.open(whole) as project:
+        report = correct(project, CORRECTED, 1, **said_again, until_agrees=False, device="cpu")
+        assert report.frames == 1 + sum(sides)
+
+
+def test_tracking_again_goes_on_while_the_new_masks_differ_and_is_taken_back_as_one_step(
+    long: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bunny.masklet"
+    shutil.copy(long, path)
+    with Project.open(path) as project:
+        before = by_frame(project)
+        elsewhere = before[CORRECTED].mask[:, ::-1]
+        # A prompt changes its own frame, and nothing goes on from there by itself.
+        step = project.history()[-1].id + 1
+        Prompter(project, device="cpu").paint(CORRECTED, 1, elsewhere)
+        corrected = by_frame(project)
+        assert changed(before, corrected) == [CORRECTED] and project.run is None
+        report = retrack(project, CORRECTED, 1, device="cpu")
+        after = by_frame(project)
+        assert report.frames == LAST - FIRST
+        assert changed(corrected, after) == [frame for frame in before if frame not in (FIRST, CORRECTED)]
+        # What was there before can be compared, and comes back as it was.
+        assert {frame: project.mask_before(step, frame, 1) for frame in before} == before
+        assert project.undo() == f"Re-track bunny from frame {CORRECTED}"
+        assert by_frame(project) == corrected
+        assert project.undo() == "Paint" and by_frame(project) == before
+
+
+def test_accepted_frames_are_never_tracked_again(long: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bunny.masklet"
+    shutil.copy(long, path)
+    with Project.open(path) as project:
+        before = by_frame(project)
+        for first, last in ((52, 54), (66, 70)):
+            judge(project, 1, first, last, "accepted")
+        given = said("a click", before[CORRECTED].mask)
+        report = correct(project, CORRECTED, 1, **given, until_agrees=False, device="cpu")
+        assert report.frames == 65 - 55 + 1
+        assert set(changed(before, by_frame(project))) <= set(range(55, 66))
+        assert [(kept.first, kept.last) for kept in reviewed(project, 1, "accepted")] == [(52, 54), (66, 70)]

@@ -190,19 +190,27 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
         assert overlap(studio.mask(frame), bunny_hw) > 0.5
     picture(page, "tracked")
 
-    # A click on a later frame corrects it; tracking goes on from there by itself.
+    # Clicks on a later frame correct it alone, until Enter re-tracks from there.
     go_to(page, 53)
     tracked = {frame: studio.mask(frame) for frame in (50, 53, 57)}
     rows, columns = np.nonzero(tracked[53])
     corner = int(np.argmin(rows + columns))
     page.mouse.click(*place.on_page(int(columns[corner]), int(rows[corner])), button="right")
-    page.wait_for_selector("text=Track again from here")
+    page.wait_for_selector("#retrack:has-text('Re-track from frame 53')")
+    page.mouse.click(*place.on_page(900, 100), button="right")
+    until(lambda: len(clicks(studio)) == 2)
+    picture(page, "correct")
+    for frame in (50, 57):
+        np.testing.assert_array_equal(studio.mask(frame), tracked[frame])
+    assert len(studio.tracks()) == 1
+    page.keyboard.press("Enter")
     finish_tracking(page, studio, count=2)
     project = studio.project()
     assert 53 in {prompt["frame"] for prompt in project["prompts"]}
     assert project["lanes"][0]["spans"] == [[42, 58]]
     np.testing.assert_array_equal(studio.mask(PAINTED), bunny_hw)  # painted frames are never touched
-    np.testing.assert_array_equal(studio.mask(50), tracked[50])  # nor is what lies before the correction
+    page.wait_for_selector("[aria-label=Correction]:has-text('10 frames re-tracked')")
+    wait_for_frame(page, 53)
     page.keyboard.press("w")
     page.wait_for_selector(".candidate-card, .memory")
     go_to(page, 56)
@@ -210,6 +218,18 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     assert page.locator(".memory").count() >= 2
     picture(page, "why")
     page.keyboard.press("w")
+
+    # Before and after can be compared, and the re-track taken back: the clicks are there to go on with.
+    go_to(page, 57)
+    after = studio.mask(57)
+    assert overlap(after, tracked[57]) < 1
+    page.keyboard.press("7")
+    wait_for_mask(page, tracked[57], 0.9)
+    assert page.get_attribute("[aria-label=Correction] button:has-text('Before')", "aria-pressed") == "true"
+    picture(page, "retracked")
+    page.click("[aria-label='Take the re-track back']")
+    page.wait_for_selector("#retrack")
+    assert len(clicks(studio)) == 2
 
     # Undo brings back what was there before the correction, frame by frame.
     while any(prompt["frame"] == 53 for prompt in studio.project()["prompts"]):
@@ -608,7 +628,7 @@ def test_settings_of_a_policy(studio, context) -> None:
     page.wait_for_selector("summary:has-text('latest frames')")
 
 
-def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, context, bunny_hw) -> None:
+def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
     page = studio.let_in(context)
     watched = Watched(page)
     open_clip(page)
@@ -642,15 +662,14 @@ def test_what_is_taken_back_or_left_is_not_tracked_again_by_itself(studio, conte
     assert not any(url.endswith("/correct") for url in asked)
     page.unroute("**/prompts")
 
-    # On another frame the offer stays what it is: an offer.
+    # An offer stays an offer, on every frame, until its prompts are removed.
     click()
     offer.wait_for()
     page.keyboard.press("ArrowRight")
     wait_for_frame(page, 49)
+    offer.wait_for()
     page.keyboard.press("ArrowLeft")
     wait_for_frame(page, 48)
-    offer.wait_for()
-    assert "starts by itself" not in offer.inner_text()
     page.keyboard.press("Delete")
     offer.wait_for(state="detached")
     assert not studio.tracks()

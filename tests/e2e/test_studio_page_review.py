@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from masklet.masks import rle
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask, Scores
+from masklet.studio.tasks import TrackJob
 
 pytest.importorskip("playwright.sync_api")
 
@@ -57,6 +59,11 @@ def page(studio: Studio, context):
     page.keyboard.press("Shift+R")
     page.wait_for_selector(".review-entry")
     return page
+
+
+def masks(studio: Studio) -> dict[int, str]:
+    found = studio.ask("GET", f"/projects/{studio.project()['id']}/masks?start=40&end=59")["frames"]
+    return {frame["frame"]: frame["objects"][0]["rle"]["counts"] for frame in found}
 
 
 def queue(studio: Studio) -> list[tuple[int, int]]:
@@ -120,4 +127,49 @@ def test_the_place_for_the_next_click_is_shown_over_the_picture(studio: Studio, 
     x, y = (int(side / 2) for side in found["point"])
     assert changed[max(0, y - 20) : y + 20, max(0, x - 20) : x + 20].any()
     assert changed.mean() < 0.5
+    assert watched.problems == []
+
+
+def test_a_retrack_can_be_stopped_and_spares_what_was_accepted(
+    studio: Studio, page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(page)
+    address = f"/projects/{studio.project()['id']}"
+    studio.ask("POST", f"{address}/review", object=BUNNY, first=50, last=53, verdict="accepted")
+    page.fill(".frame-number", "45")
+    page.press(".frame-number", "Enter")
+    wait_for_frame(page, 45)
+    before = masks(studio)
+    page.mouse.click(*Placement(page).on_page(900, 100), button="right")
+    page.wait_for_selector("#retrack:has-text('Re-track from frame 45')")
+    until(lambda: masks(studio) != before)
+    clicked = masks(studio)
+    assert [frame for frame in before if clicked[frame] != before[frame]] == [45]
+
+    # Taken back while it runs: it is stopped first, and its click waits as before.
+    going_on = threading.Event()
+    show = TrackJob._show
+
+    def held(job, step) -> None:
+        show(job, step)
+        if step.done == 3:
+            assert going_on.wait(60)
+
+    monkeypatch.setattr(TrackJob, "_show", held)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[aria-label=Correction]:has-text('Preview: a second to both sides')")
+    until(lambda: studio.tracks()[-1]["done"] == 3)
+    assert masks(studio) != clicked
+    with page.expect_response("**/cancel"):
+        page.keyboard.press("Control+z")
+    going_on.set()
+    page.wait_for_selector("#retrack")
+    assert studio.tracks()[-1]["state"] == "cancelled" and masks(studio) == clicked
+
+    page.keyboard.press("r")
+    page.wait_for_selector("[aria-label='Take the re-track back']")
+    after = masks(studio)
+    changed = [frame for frame in before if after[frame] != clicked[frame]]
+    assert changed and set(changed) <= set(range(41, 50))
+    assert studio.ask("GET", f"{address}/review")["accepted"] == 1
     assert watched.problems == []

@@ -155,7 +155,6 @@ def test_what_a_click_changes_is_not_asked_for_again(studio, context) -> None:
     """Every page has it from the news, whoever clicked: neither the project, nor lanes, nor masks are fetched."""
     page, other = opened(studio, context), opened(studio, context)
     for window in (page, other):
-        window.evaluate("async () => { const { autoCorrect } = await import('/state.js'); autoCorrect.value = false; }")
         window.evaluate("async () => (await import('/actions.js')).seek(30)")
         wait_for_frame(window, 30)
         window.wait_for_load_state("networkidle")

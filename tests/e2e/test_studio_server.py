@@ -104,19 +104,27 @@ def test_the_whole_loop(client: Client, project: str, root: Path) -> None:
     [lane] = state["lanes"]
     assert lane["spans"] == [[42, 56]]
     assert len(lane["flags"]) == 15 and lane["flags"][6] & 2
-    assert state["history"] == {"undo": "Track", "redo": None} and state["run"] is None
+    tracked = state["history"]["step"]
+    assert state["history"] == {"undo": "Track", "redo": None, "step": tracked} and state["run"] is None
 
-    # A correction: painted on frame 52, it is followed to the end of what was tracked, and not before it.
+    # A correction, painted on frame 52, changes no other frame, until the object is re-tracked from it to both sides.
     painted = client.ask("POST", f"{project}/prompts", frame=52, object=bunny["id"], mask=bunny_mask())
     assert painted["mask"]["painted"]
+    stored = client.ask("GET", f"{project}/masks?start=42&end=56")["frames"]
+    assert [f["frame"] for f in stored if f["objects"][0]["rle"] != arrived[f["frame"]]["rle"]] == [52]
     client.wait(client.ask("POST", f"{project}/correct", frame=52, object=bunny["id"]))
     after = {f["frame"]: f["objects"][0] for f in client.ask("GET", f"{project}/masks?start=42&end=56")["frames"]}
-    assert all(after[n]["rle"] == arrived[n]["rle"] for n in range(42, 52))
+    assert all(after[n]["rle"] == arrived[n]["rle"] for n in range(42, 49))  # frame 48 has a prompt
     assert after[52]["rle"] == bunny_mask()
     assert any(after[n]["rle"] != arrived[n]["rle"] for n in range(53, 57))
 
-    # Undo takes back the track, then the paint; redo brings both back.
-    assert client.ask("POST", f"{project}/undo")["label"].startswith("Track bunny from frame 52")
+    # What was there before can still be looked at.
+    past = client.ask("GET", f"{project}/masks?start=42&end=56&before={tracked + 1}")["frames"]
+    assert {f["frame"]: f["objects"][0]["rle"] for f in past} == {n: m["rle"] for n, m in arrived.items()}
+    assert not client.ask("GET", f"{project}/masks?start=49&end=56&before={tracked}")["frames"][0]["objects"]
+
+    # Undo takes back the re-track, then the paint; redo brings both back.
+    assert client.ask("POST", f"{project}/undo")["label"] == "Re-track bunny from frame 52"
     assert client.ask("POST", f"{project}/undo")["label"] == "Paint"
     undone = {f["frame"]: f["objects"][0] for f in client.ask("GET", f"{project}/masks?start=42&end=56")["frames"]}
     assert {n: m["rle"] for n, m in undone.items()} == {n: m["rle"] for n, m in arrived.items()}

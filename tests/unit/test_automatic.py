@@ -111,7 +111,7 @@ def test_windows_hold_what_the_full_size_holds(height: int, width: int, side: in
     noise = np.random.default_rng(seed).standard_normal((side, side))
     low_res = torch.from_numpy(cv2.GaussianBlur(noise, (3, 3), 0).astype(np.float32) * 2)
     full = upsample(low_res[None, None], height, width)[0, 0]
-    window = Upsampler(side, height, width).above(low_res, level)
+    window = Upsampler((side, side), height, width).above(low_res, level)
     outside = torch.ones_like(full, dtype=torch.bool)
     if window is not None:
         h, w = window.logits_hw.shape
@@ -124,12 +124,12 @@ def test_windows_hold_what_the_full_size_holds(height: int, width: int, side: in
 def test_a_window_is_small() -> None:
     low_res = torch.full((64, 64), -5.0)
     low_res[10:14, 40:42] = 5
-    window = Upsampler(64, 720, 1280).above(low_res, 0.0)
+    window = Upsampler((64, 64), 720, 1280).above(low_res, 0.0)
     assert window is not None
     rows, columns = window.logits_hw.shape
     assert rows <= (4 + 2) * 720 / 64
     assert columns <= (2 + 2) * 1280 / 64
-    assert Upsampler(64, 720, 1280).above(low_res, 5.0) is None
+    assert Upsampler((64, 64), 720, 1280).above(low_res, 5.0) is None
 
 
 # --- the search ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from masklet.cli import app as main_app
 from masklet.errors import InputError, SourceError
 from masklet.evaluation import open_layout, score_results
 from masklet.evaluation.run import EvaluationRun, deepest_point, evaluate_run, track_masks
@@ -161,6 +162,18 @@ def test_the_command_compares_policies_and_draws(tmp_path, clips, nano):
     for wrong in (["--layout", "cinema"], ["--sequences", "nothing"], ["--plots"]):
         failed = CliRunner().invoke(app, [*common, *wrong])
         assert isinstance(failed.exception, InputError)
+
+
+def test_shapes_are_an_axis_of_the_table(tmp_path, clips):
+    data, output = write(clips[:1], tmp_path / "d"), tmp_path / "o"
+    words = ["evaluate", "--data", str(data), "--layout", "davis2017", "--dtype", "float32", "--device", "cpu"]
+    words += ["--max-frames", "3", "--prompt", "box,mask", "--shape", "square,fit", "-o", str(output)]
+    done = CliRunner().invoke(main_app, words, env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.output
+    runs = [f"nano {shape} samurai {prompt}" for prompt in ("box", "mask") for shape in ("square", "fit")]
+    assert [line.split(",")[0] for line in (output / "summary.csv").read_text().splitlines()[1:]] == runs
+    pairs = [line.split(",")[:2] for line in (output / "differences.csv").read_text().splitlines()[1:]]
+    assert pairs == [[runs[1], runs[0]], [runs[3], runs[2]]]
 
 
 def test_the_deepest_point_is_inside_and_far_from_the_outline():

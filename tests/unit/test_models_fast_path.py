@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from benchmarks.straightforward import Straightforward
@@ -24,11 +26,11 @@ def networks(name: str, dtype: torch.dtype) -> tuple[SAM2, Straightforward]:
     return model.to(dtype), plain
 
 
-def memories(model: SAM2, side: int, objects: int = 1) -> Memories:
+def memories(model: SAM2, height: int, width: int, objects: int = 1) -> Memories:
     spec = model.spec
     generator = torch.Generator().manual_seed(1)
     frames = [
-        torch.randn(objects, spec.memory_width, side, side, generator=generator) for _ in range(spec.num_memories)
+        torch.randn(objects, spec.memory_channels, height, width, generator=generator) for _ in range(spec.num_memories)
     ]
     slots = torch.arange(spec.num_memories)[None].repeat(objects, 1)
     pointers = torch.randn(objects, 3, spec.width, generator=generator)
@@ -36,22 +38,26 @@ def memories(model: SAM2, side: int, objects: int = 1) -> Memories:
 
 
 # 1024 pixels are left to the benchmarks; 448 and 224 make windows that reach over the edge in the last two stages.
-@pytest.mark.parametrize(("name", "size"), [("nano", 256), ("nano", 224), ("tiny", 448)])
+@pytest.mark.parametrize(
+    ("name", "height", "width"),
+    [("nano", 256, 256), ("nano", 224, 224), ("nano", 160, 256), ("tiny", 448, 448), ("tiny", 256, 448)],
+)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
-def test_equal_features(name: str, size: int, dtype: torch.dtype, tolerance: float) -> None:
+def test_equal_features(name: str, height: int, width: int, dtype: torch.dtype, tolerance: float) -> None:
     model, plain = networks(name, dtype)
-    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(2))
+    pixels = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         ours, theirs = model.encode_image(pixels), plain.float().encode_image(pixels)
         assert distance(ours.embedding_bchw, theirs.embedding_bchw) < tolerance
         for a, b in zip(ours.high_res_bchw, theirs.high_res_bchw, strict=True):
             assert a.shape == b.shape
             assert distance(a, b) < tolerance
-        memory = memories(model, size // 16)
+        memory = memories(model, height // 16, width // 16)
+        rounded = replace(theirs, embedding_bchw=theirs.embedding_bchw.to(dtype))
         assert (
             distance(
-                model.attend_to_memory(theirs.embedding_bchw.to(dtype), memory),
-                plain.attend_to_memory(theirs.embedding_bchw, memory),
+                model.attend_to_memory(rounded, memory)[:, : model.spec.width],
+                plain.attend_to_memory(theirs, memory)[:, : model.spec.width],
             )
             < tolerance
         )
@@ -97,10 +103,10 @@ def test_positions_follow_the_weights() -> None:
         assert torch.allclose(trunk.positions(64, 64), before + 2, atol=1e-5)
 
 
-def test_a_convolution_is_laid_out_for_every_number_of_threads() -> None:
-    """One for two threads, read by one, is laid out anew in every call, which takes longer than the convolution."""
+def test_a_convolution_is_laid_out_for_every_number_of_threads_and_every_size() -> None:
+    """One for another use is laid out anew in every call, which takes longer than the convolution."""
     layer = torch.nn.Conv2d(64, 64, 3, padding=1, groups=64).eval().requires_grad_(False)
-    x = torch.randn(1, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    x, wide = (torch.randn(1, 64, *size).contiguous(memory_format=torch.channels_last) for size in ((16, 16), (8, 16)))
     before = torch.get_num_threads()
     try:
         with torch.inference_mode():
@@ -110,8 +116,13 @@ def test_a_convolution_is_laid_out_for_every_number_of_threads() -> None:
             for threads in (2, 1, 2):
                 torch.set_num_threads(threads)
                 found.append(products.convolve(x, layer))
+            torch.testing.assert_close(products.convolve(wide, layer), layer(wide))
+            kept = set(products._packed[layer.weight][1])
+            for side in range(1, 20):  # pictures of many sizes don't fill the memory
+                products.convolve(x[..., :side], layer)
     finally:
         torch.set_num_threads(before)
-    assert set(products._packed[layer.weight][1]) == {1, 2}
+    assert kept == {(1, 16, 16), (2, 16, 16), (2, 8, 16)}
+    assert len(products._packed[layer.weight][1]) == products._LAYOUTS
     for y in found:
         torch.testing.assert_close(y, layer(x))

@@ -161,13 +161,13 @@ def test_a_project_is_begun_stopped_resumed_and_corrected(ball_clip: Path, tmp_p
         "--device",
         "cpu",
     ).stdout
-    assert said.startswith("4 frames tracked with nano")
+    assert said.startswith("9 frames tracked with nano")  # to both sides
     with Project.open(path) as project:
         there, prompt = project.said(1)[6, 1]
         assert there.origin == "tracked"
         assert prompt.points == ((44.0, 40.0), (90.0, 20.0)) and prompt.labels == (1, 0)
-        assert [r for r in project.masks() if r.frame < 6 or r.object_id == 2] == [
-            r for r in before if r.frame < 6 or r.object_id == 2
+        assert [r for r in project.masks() if r.frame == 0 or r.object_id == 2] == [
+            r for r in before if r.frame == 0 or r.object_id == 2
         ]
     hand = tmp_path / "hand.png"
     Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), ((30, 22), (40, 68)))).save(hand)

@@ -25,7 +25,8 @@ from masklet.masks import rle
 from masklet.project import Project, TrackSettings
 from masklet.results import ObjectMask
 from masklet.runs import engine, sessions
-from masklet.runs.actions import correct, resume, track
+from masklet.runs.actions import resume, track
+from masklet.runs.corrections import correct
 from masklet.runs.engine import RunReport
 from masklet.runs.request import TrackProgress
 
@@ -318,7 +319,8 @@ def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
     project = make()
     track(project, objects=[1], device="cpu")
     before = masks_of(project)
-    report = correct(project, 14, 1, points=[(72, 40), (72, 20)], labels=[1, 0], device="cpu")
+    clicks = {"points": [(72, 40), (72, 20)], "labels": [1, 0]}
+    report = correct(project, 14, 1, **clicks, direction="forward", device="cpu")
     assert report.complete and report.frames == FRAMES - 14
     after = masks_of(project)
     assert [r for r in after if r.frame < 14] == [r for r in before if r.frame < 14]
@@ -362,7 +364,7 @@ def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, 
     project = make()
     track(project, objects=[1], device="cpu")
     before = overlap(project)
-    correct(project, 14, 1, **correction, device="cpu")
+    correct(project, 14, 1, **correction, direction="forward", until_agrees=False, device="cpu")
     mask, corrected = project.mask(14, 1), overlap(project)
     track(project, objects=[1], device="cpu")
     after = overlap(project)
@@ -417,21 +419,21 @@ def test_a_correction_ends_before_the_next_prompt_and_spares_painted_frames(make
     project.put_masks([ObjectMask(1, 15, rle.encode(hand), painted=True)])
     before = {r.frame: r for r in masks_of(project)}
     report = correct(project, 12, 1, box=(50, 28, 78, 52), device="cpu")
-    assert report.frames == 6  # 12 to 17
+    assert report.frames == 17 - 6  # between the two prompts
     after = {r.frame: r for r in masks_of(project)}
     assert all(after[frame] == before[frame] for frame in range(18, FRAMES))
     assert after[15] == before[15] and after[15].painted
     assert after[12] != before[12]
 
 
-def test_a_correction_before_the_first_prompt_goes_backwards(make) -> None:
+def test_a_correction_before_the_first_prompt_goes_to_the_beginning(make) -> None:
     project = make()
     track(project, objects=[1], direction="both", device="cpu")
     before = {r.frame: r for r in masks_of(project)}
     report = correct(project, 3, 1, points=[(28, 40)], device="cpu")
-    assert report.frames == 4  # 3, 2, 1, 0
+    assert report.frames == 6  # before the first prompt, which is on frame 6
     after = {r.frame: r for r in masks_of(project)}
-    assert all(after[frame] == before[frame] for frame in range(4, FRAMES))
+    assert all(after[frame] == before[frame] for frame in range(6, FRAMES))
     assert after[3].is_prompt
 
 

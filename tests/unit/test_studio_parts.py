@@ -228,7 +228,7 @@ def test_features_are_bounded(project: Project) -> None:
     prompter = Prompter(project, feature_bytes=1)
     for frame in range(4):
         prompter.session.encode(frame)
-    assert list(prompter.session._features) == [2, 3]
+    assert list(prompter.session._features) == [(2, None), (3, None)]
 
 
 def test_no_more_answers_are_remembered_than_a_few(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

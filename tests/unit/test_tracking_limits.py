@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from masklet.errors import DeviceMemoryError, InputError, MaskletError, PromptError, UnknownObjectError
-from masklet.models import SAM2
+from masklet.models import SAM2, ImageFeatures
 from masklet.tracking import FrameMasks, Session
 from masklet.weights.loading import load_model
 
@@ -206,11 +206,11 @@ def test_objects_go_in_smaller_batches_when_memory_runs_out(
     expected = run(prompted())
     attend, sizes = nano.attend_to_memory, []
 
-    def with_little_memory(embedding: torch.Tensor, memories: Any) -> torch.Tensor:
+    def with_little_memory(features: ImageFeatures, memories: Any) -> torch.Tensor:
         sizes.append(memories.slots_bm.shape[0])
         if sizes[-1] > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return attend(embedding, memories)
+        return attend(features, memories)
 
     monkeypatch.setattr(nano, "attend_to_memory", with_little_memory)
     found = run(prompted())

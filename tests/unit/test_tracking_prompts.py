@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from masklet.errors import MaskletError, PromptError
 from masklet.masks import rle
 from masklet.models.prompt_encoder import input_points
+from masklet.models.shape import InputShape
 from masklet.prompts import Prompt, asked, prompts_after, waits
 from masklet.results import ObjectMask
 
@@ -39,7 +40,7 @@ def test_points(points: list[tuple[float, float]], data: st.DataObject) -> None:
     assert prompt.labels == tuple(labels)
     assert prompt.point_count == len(points)
 
-    scaled, said = input_points(prompt, WIDTH, HEIGHT, 256)
+    scaled, said = input_points(prompt, WIDTH, HEIGHT, InputShape.of(256, 256))
     assert said.tolist() == [labels]
     expected = torch.tensor(points) * torch.tensor([256 / WIDTH, 256 / HEIGHT])
     torch.testing.assert_close(scaled, expected[None].float(), rtol=1e-5, atol=1e-3)
@@ -74,7 +75,7 @@ def test_a_box_is_taken_where_it_meets_the_frame(x1: float, y1: float, x2: float
 
 def test_a_box_is_two_points_in_front_of_the_clicks() -> None:
     prompt = make(box=(6, 4, 30, 20), points=[(12, 8)], labels=[0])
-    points, labels = input_points(prompt, WIDTH, HEIGHT, 240)
+    points, labels = input_points(prompt, WIDTH, HEIGHT, InputShape.of(240, 240))
     assert labels.tolist() == [[2, 3, 0]]
     assert points.tolist() == [[[24, 24], [120, 120], [48, 48]]]
     assert prompt.point_count == 3

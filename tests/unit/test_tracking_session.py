@@ -160,7 +160,7 @@ def test_several_objects_equal_each_alone(make_session: Any, policy: str) -> Non
 def test_objects_share_one_image_encoding(make_session: Any, monkeypatch: pytest.MonkeyPatch, nano: SAM2) -> None:
     encoded = []
     encode = nano.encode_image
-    monkeypatch.setattr(nano, "encode_image", lambda pixels: encoded.append(1) or encode(pixels))
+    monkeypatch.setattr(nano, "encode_image", lambda *seen: encoded.append(1) or encode(*seen))
     session = make_session(6, resolution=64)
     for object_id in range(3):
         session.add_prompt(0, object_id, points=[P])
@@ -428,7 +428,7 @@ def test_pictures_from_elsewhere_and_features_within_bounds(nano: SAM2, frames: 
     for frame in (0, 1, 0, 2, 0, 1):
         session.encode(frame)
     assert asked == [0, 1, 2, 1]
-    assert list(session._features) == [0, 1]
+    assert list(session._features) == [(0, None), (1, None)]
     roomy = Session(frames[:8], nano, resolution=64, feature_bytes=64 << 20)
     for frame in range(8):
         roomy.encode(frame)

@@ -13,8 +13,19 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from masklet.cli.display import progress_bar
-from masklet.cli.options import Device, Dtype, Group, PolicyOption, Resolution, grouped, of_files, read_settings
+from masklet.cli.options import (
+    Device,
+    Dtype,
+    Group,
+    PolicyOption,
+    Resolution,
+    Zoom,
+    grouped,
+    of_files,
+    read_settings,
+)
 from masklet.errors import InputError
+from masklet.models.shape import Shape, known_shape
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
@@ -94,6 +105,11 @@ def evaluate(
     device: Device = None,
     dtype: Dtype = None,
     resolution: Resolution = None,
+    shape: Annotated[
+        str,
+        typer.Option(metavar="SHAPE,…", help="What the model sees: square, fit (the frames' proportions), both."),
+    ] = "square",
+    zoom: Zoom = None,
 ) -> None:
     """Measure tracking on a benchmark: J, F, J&F for masks; success, precision, AO and SR for boxes.
 
@@ -110,10 +126,11 @@ def evaluate(
 
     if (plots or resume) and output is None:
         raise InputError("--plots and --resume need a folder: give one with --output")
+    shapes = [known_shape(name) for name in _words(shape)]
     dataset = benchmark.open()
     console = Console(highlight=False)
     if first_mask:
-        _first_masks(dataset, _load(_words(model), device, dtype), resolution, output, console)
+        _first_masks(dataset, _load(_words(model), device, dtype), resolution, shapes, output, console)
         return
     if results:
         evaluations = _score(dataset, results, incomplete, console)
@@ -125,14 +142,16 @@ def evaluate(
             output,
             console,
             prompts=_words(prompt or ("mask" if isinstance(dataset, MaskDataset) else "box")),
+            shapes=shapes,
             policy_option=policy_option or [],
             resolution=resolution,
+            zoom=bool(zoom),
             resume=resume,
         )
     console.print(table(evaluations, f"{benchmark.title}, {len(dataset.sequences)} sequences"))
-    # Policies are compared where everything else is the same, and everything else where there is one policy.
-    policies = len(_words(policy))
-    if differences := difference_rows(evaluations, policies if policies > 1 and not results else None):
+    # Shapes and policies are compared where everything else is the same, and everything else where there is one each.
+    at_once = len(shapes) * len(_words(policy))
+    if differences := difference_rows(evaluations, at_once if at_once > 1 and not results else None):
         console.print(table_of(differences, list(differences[0]), "Differences of the same sequences"))
     if details:
         console.print(table(evaluations, details=True))
@@ -198,6 +217,7 @@ def _track(
     console: Console,
     *,
     prompts: list[str],
+    shapes: list[Shape],
     policy_option: list[str],
     **how: Any,
 ) -> list[Evaluation]:
@@ -206,10 +226,12 @@ def _track(
     evaluations = []
     settings = read_settings(policy_option, "--policy-option")
     with _bar(console) as bar:
-        for model_name, prompt, policy in product(models, prompts, policies):
-            name = " ".join([model_name, policy, prompt, *policy_option])
+        for model_name, prompt, shape, policy in product(models, prompts, shapes, policies):
+            shown = [shape] if len(shapes) > 1 or shape != "square" else []
+            name = " ".join([model_name, *shown, policy, prompt, *(["zoom"] if how["zoom"] else []), *policy_option])
             keep = output / "results" / name.replace(" ", "_") if output is not None else None
-            run = EvaluationRun(name, models[model_name], policy, prompt, keep=keep, policy_settings=settings, **how)
+            how |= {"shape": shape, "keep": keep, "policy_settings": settings}
+            run = EvaluationRun(name, models[model_name], policy, prompt, **how)
             task = bar.add_task(name, total=len(dataset.sequences))
             evaluations.append(evaluate_run(dataset, run, finished=partial(_step, bar, task)))
     return evaluations
@@ -219,6 +241,7 @@ def _first_masks(
     dataset: MaskDataset | BoxDataset,
     models: dict[str, SAM2],
     resolution: int | None,
+    shapes: list[Shape],
     output: Path | None,
     console: Console,
 ) -> None:
@@ -231,9 +254,11 @@ def _first_masks(
     summary: list[Row] = []
     details: list[Row] = []
     with _bar(console) as bar:
-        for name, model in models.items():
+        for (model_name, model), shape in product(models.items(), shapes):
+            name = model_name if shapes == ["square"] else f"{model_name} {shape}"
             task = bar.add_task(name, total=len(dataset.sequences))
-            masks = first_masks(dataset, model, resolution=resolution, finished=partial(_step, bar, task))
+            step = partial(_step, bar, task)
+            masks = first_masks(dataset, model, resolution=resolution, shape=shape, finished=step)
             means, rows = first_mask_rows(name, masks)
             summary.append(means)
             details += rows

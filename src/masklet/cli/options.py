@@ -51,8 +51,24 @@ Resolution = Annotated[
     int | None,
     of_model(
         metavar="PIXELS",
-        help="Side of the square that the model sees: less is quicker and coarser.",
+        help="Side of what the model sees (the longer one): less is quicker and coarser.",
         show_default="the model's own",
+    ),
+]
+InputShape = Annotated[
+    str | None,
+    of_model(
+        "--shape",
+        help="square: as the weights were trained; fit: the frames' own proportions, which is quicker.",
+        show_default="square",
+    ),
+]
+Zoom = Annotated[
+    bool | None,
+    of_model(
+        "--zoom/--no-zoom",
+        help="Look at small objects through a window around them, in all the detail the video has.",
+        show_default="no",
     ),
 ]
 Device = Annotated[str | None, of_model(help="cpu, cuda, cuda:1, mps.", show_default="the best there is")]
@@ -145,6 +161,7 @@ class Network(Group):
     model: ModelName = None
     checkpoint: Checkpoint = None
     resolution: Resolution = None
+    shape: InputShape = None
     device: Device = None
     dtype: Dtype = None
 

@@ -51,7 +51,12 @@ def status(project: ProjectFile, as_json: AsJson = False) -> None:
         + (" on average" if source["variable_rate"] else ""),
     )
     resolution = f" at {settings['resolution']}" if settings["resolution"] else ""
-    console.print(f"tracking {settings['model']}{resolution}, {settings['policy']}", markup=False)
+    more = [
+        settings["policy"],
+        *(["fit"] if settings["shape"] == "fit" else []),
+        *(["zoom"] if settings["zoom"] else []),
+    ]
+    console.print(f"tracking {settings['model']}{resolution}, {', '.join(more)}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("id", "object", "prompts", "frames", "lost", ""):
         table.add_column(heading, no_wrap=heading != "lost", overflow="fold")
@@ -99,16 +104,17 @@ def correct(
         str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
     ] = None,
     prompts: Prompts,
-    direction: Annotated[
-        str | None, of_place(help="forward, backward or both.", show_default="away from earlier prompts")
-    ] = None,
+    direction: Annotated[str, of_place(help="forward, backward or both.")] = "both",
+    until_agrees: Annotated[
+        bool, of_place("--until-agrees/--to-end", help="End where new masks are as the old ones were, or don't.")
+    ] = True,
     source: Source = None,
     device: Device = None,
 ) -> None:
-    """Correct an object on a frame, and track it again from there to its next prompt.
+    """Correct an object on a frame, and track it again from there until the new masks agree with the old ones.
 
-    Locked objects and painted frames stay as they are, and so does everything before the frame. The studio's undo takes
-    a correction back as a whole.
+    It ends before the next frame that was prompted, painted or accepted (`masklet review`); those stay as they are, and
+    so do locked objects. The studio's undo takes a correction back as a whole.
 
     \b
     Something that does not belong to it:
@@ -119,7 +125,7 @@ def correct(
     from masklet.cli.display import RunDisplay
     from masklet.media import parse_position
     from masklet.project import Project
-    from masklet.runs import actions
+    from masklet.runs import corrections
     from masklet.runs.objects import prompt_arguments
 
     said = prompts.read()
@@ -135,8 +141,8 @@ def correct(
         chosen = find_object(opened, wanted)
         given = prompt_arguments(said, chosen.name, f" on frame {place}")
         with RunDisplay() as display:
-            how = {"direction": direction, "device": device, **display.watching}
-            report = actions.correct(opened, place, chosen.id, **given, **how)
+            how = {"direction": direction, "until_agrees": until_agrees, "device": device, **display.watching}
+            report = corrections.correct(opened, place, chosen.id, **given, **how)
     _summarise(report, project)
 
 

@@ -17,6 +17,7 @@ from masklet.cli.options import (
     Device,
     Dtype,
     Group,
+    InputShape,
     ModelName,
     PolicyName,
     PolicyOption,
@@ -89,6 +90,7 @@ def studio(
     address: Address,
     model: ModelName = None,
     resolution: Resolution = None,
+    shape: InputShape = None,
     policy: PolicyName = None,
     policy_option: PolicyOption = None,
     device: Device = None,
@@ -108,7 +110,7 @@ def studio(
         )
     from masklet.studio.app import StudioOptions
 
-    settings = _settings(model, resolution, policy, policy_option, device, dtype)
+    settings = _settings(model, resolution, shape, policy, policy_option, device, dtype)
     folder, wanted = _places(path, root)
     if source is not None and (wanted is None or path is None or path.suffix != ".masklet"):
         raise InputError("--source says where the video of a project is: name the project, a clip.masklet, as well")
@@ -144,6 +146,7 @@ def studio(
 def _settings(
     model: str | None,
     resolution: int | None,
+    shape: str | None,
     policy: str | None,
     policy_option: list[str] | None,
     device: str | None,
@@ -151,6 +154,7 @@ def _settings(
 ) -> TrackSettings:
     """How new projects are tracked. Raises MaskletError for what can't be."""
     from masklet.models import get_spec
+    from masklet.models.shape import known_shape
     from masklet.project import TrackSettings
     from masklet.studio.workspace import check_settings
 
@@ -160,6 +164,7 @@ def _settings(
         policy=policy or usual.policy,
         policy_options=read_settings(policy_option, "--policy-option"),
         resolution=resolution,
+        shape=known_shape(shape or usual.shape),
         dtype=dtype,
     )
     check_settings(settings, device)

@@ -23,6 +23,7 @@ from masklet.cli.options import (
     PolicyOptions,
     Prompts,
     Start,
+    Zoom,
     grouped,
     of_files,
     of_place,
@@ -79,6 +80,7 @@ def track(
     many: Many,
     where: Where,
     network: Network,
+    zoom: Zoom = None,
     policy: PolicyOptions,
     looks: Looks,
     output: Annotated[
@@ -131,6 +133,7 @@ def track(
         prompts=read,
         **vars(where),
         **vars(network),
+        zoom=zoom,
         **vars(policy),
         **vars(looks),
         **vars(files),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,11 @@ from masklet.evaluation.region import region_similarity
 from masklet.evaluation.run import deepest_point, prompt_of
 from masklet.masks.boxes import mask_to_box
 from masklet.media.images import read_image
+from masklet.models.shape import Shape
 
 if TYPE_CHECKING:
     from masklet.models import SAM2
+    from masklet.tracking import VideoTracker
 
 #: Frames that are prompted, each on its own.
 FRAMES = (0, 20, 40)
@@ -43,6 +46,7 @@ def first_masks(
     *,
     frames: tuple[int, ...] = FRAMES,
     resolution: int | None = None,
+    shape: Shape = "square",
     finished: Callable[[str], None] | None = None,
 ) -> list[FirstMask]:
     """Prompt every object on some frames of every sequence, each time as if nothing was known of the video.
@@ -57,7 +61,10 @@ def first_masks(
     Raises:
         InputError: no frame shows an object. MediaError: a picture can't be read.
     """
+    from masklet.tracking import VideoTracker
+
     scored = []
+    tracker = partial(VideoTracker, model, resolution=resolution, shape=shape)
     for sequence in dataset.sequences:
         for target in sequence.targets:
             for frame in frames:
@@ -67,7 +74,7 @@ def first_masks(
                 if truth.any():
                     image = read_image(sequence.image_paths()[frame])
                     name = sequence.frames[frame]
-                    iou = _without_network(truth) | _prompted(image, truth, model, resolution, sequence.name)
+                    iou = _without_network(truth) | _prompted(image, truth, tracker, sequence.name)
                     scored.append(FirstMask(sequence.name, name, target.object_id, iou))
         if finished:
             finished(sequence.name)
@@ -97,11 +104,9 @@ def _without_network(truth_hw: np.ndarray) -> dict[str, float]:
 
 
 def _prompted(
-    image_hwc: np.ndarray, truth_hw: np.ndarray, model: SAM2, resolution: int | None, name: str
+    image_hwc: np.ndarray, truth_hw: np.ndarray, start: Callable[[], VideoTracker], name: str
 ) -> dict[str, float]:
-    from masklet.tracking import VideoTracker
-
-    tracker = VideoTracker(model, resolution=resolution)
+    tracker = start()
     tracker.push(image_hwc)
     mask = tracker.prompt(1, **prompt_of(truth_hw, "box", name))[1].mask
     iou = {"box": region_similarity(truth_hw, mask)}

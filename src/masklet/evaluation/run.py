@@ -23,6 +23,7 @@ from masklet.evaluation.score import Evaluation, PredictedMask, by_frame_name, s
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.palette import davis_palette_bytes
+from masklet.models.shape import Shape
 from masklet.sources import Sources, refuse_source
 from masklet.tracking.policies import DEFAULT_POLICY
 
@@ -44,6 +45,8 @@ class EvaluationRun:
         prompt: what the tracker is told on an object's first frame: its mask, its box, or one click at the
             point of the mask that is farthest from its outline.
         resolution: side of the network's input, None for the model's own.
+        shape: ``square`` or ``fit``.
+        zoom: look at small objects through windows.
         keep: folder for the results as files, None to keep none.
         resume: take sequences that `keep` already holds from there.
         policy_settings: settings of the policy, where they are not the usual ones.
@@ -54,6 +57,8 @@ class EvaluationRun:
     policy: str = DEFAULT_POLICY
     prompt: str = "mask"
     resolution: int | None = None
+    shape: Shape = "square"
+    zoom: bool = False
     keep: Path | None = None
     resume: bool = False
     policy_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -193,7 +198,8 @@ def _separate(result: FrameMasks) -> dict[int, np.ndarray]:
 def _session(images: list[Path], run: EvaluationRun) -> Any:
     from masklet.tracking import Session
 
-    return Session(images, model=run.model, policy=run.policy, resolution=run.resolution, **run.policy_settings)
+    how = {"resolution": run.resolution, "shape": run.shape, "zoom": run.zoom, **run.policy_settings}
+    return Session(images, model=run.model, policy=run.policy, **how)
 
 
 class _Clock:

@@ -22,9 +22,10 @@ _MANY_ROWS = 256
 
 _ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
 
-# Weight: (its version, the same numbers in oneDNN's own layout by how many threads that is for). An entry goes with its
-# weight.
+# Weight: (its version, the same numbers in oneDNN's own layouts by what each is for). An entry goes with its weight.
 _packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+#: Layouts of a weight that are kept: frames of a video have one shape, and two sorts of threads look at them.
+_LAYOUTS = 4
 
 
 @lru_cache(maxsize=1)
@@ -94,9 +95,10 @@ def convolve(x_bchw: Tensor, layer: nn.Conv2d, activation: str = "none", plus: T
         y = F.relu6(y) if activation == "relu6" else y
         return y if plus is None else y + plus
     bias = bias if bias is None else bias.to(dtype)
-    # Another number of threads wants another layout, and would lay the weight out anew in every call, very slowly.
-    reorder = torch.ops.mkldnn._reorder_convolution_weight
-    weight = _pack(weight, dtype, lambda w: reorder(w, *where, x_bchw.shape), torch.get_num_threads())
+    # Another number of threads or another size wants another layout, and would lay the weight out anew in every call,
+    # very slowly.
+    reorder, use = torch.ops.mkldnn._reorder_convolution_weight, (torch.get_num_threads(), *x_bchw.shape[2:])
+    weight = _pack(weight, dtype, lambda w: reorder(w, *where, x_bchw.shape), use)
     if plus is not None:
         added = torch.ops.mkldnn._convolution_pointwise.binary
         return added(x_bchw, plus, weight, bias, *where, "add", None, None, [], None)
@@ -104,16 +106,18 @@ def convolve(x_bchw: Tensor, layer: nn.Conv2d, activation: str = "none", plus: T
     return torch.ops.mkldnn._convolution_pointwise(x_bchw, weight, bias, *where, *how, "")
 
 
-def _pack(weight: Tensor, dtype: torch.dtype, lay_out: Callable[[Tensor], Tensor], threads: int = 0) -> Tensor:
+def _pack(weight: Tensor, dtype: torch.dtype, lay_out: Callable[[Tensor], Tensor], use: tuple[int, ...] = ()) -> Tensor:
     if weight.is_inference():
         return weight.to(dtype)
     version = (weight._version, weight.data_ptr(), dtype)
     kept = _packed.get(weight)
-    if kept is None or kept[0] != version:
-        kept = _packed[weight] = (version, {})
-    if threads not in kept[1]:
-        kept[1][threads] = lay_out(weight.detach().to(dtype))
-    return kept[1][threads]
+    layouts: dict[tuple[int, ...], Tensor] = kept[1] if kept is not None and kept[0] == version else {}
+    found = layouts.get(use)
+    if found is None:
+        found = lay_out(weight.detach().to(dtype))
+        # A new dictionary: another thread may be reading the old one.
+        _packed[weight] = (version, dict([*layouts.items(), (use, found)][-_LAYOUTS:]))
+    return found
 
 
 class Linear(nn.Linear):

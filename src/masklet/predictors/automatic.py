@@ -17,6 +17,7 @@ from masklet.masks.boxes import mask_to_box, to_xywh
 from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, POSITIVE
+from masklet.models.shape import Shape
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.image import ImagePredictor
 from masklet.predictors.pictures import ImageArray, as_rgb
@@ -100,7 +101,7 @@ class AutomaticMaskGenerator:
         min_mask_region_area: holes and separate pieces smaller than this many pixels are taken away.
         use_m2m: refine each mask once by feeding it back with its point.
         multimask_output: take three masks a point instead of one.
-        resolution, device, dtype, checkpoint: as for :class:`ImagePredictor`.
+        resolution, shape, device, dtype, checkpoint: as for :class:`ImagePredictor`.
 
     Raises:
         InputError, CheckpointError, DeviceError: what was given can't be used.
@@ -126,6 +127,7 @@ class AutomaticMaskGenerator:
         use_m2m: bool = False,
         multimask_output: bool = True,
         resolution: int | None = None,
+        shape: Shape | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         checkpoint: str | Path | None = None,
@@ -141,14 +143,19 @@ class AutomaticMaskGenerator:
                 f"crop_overlap_ratio is a share from 0 up to (not including) 1, not {crop_overlap_ratio!r}"
             )
         if isinstance(model, ImagePredictor):
-            if any(value is not None for value in (resolution, device, dtype, checkpoint)):
+            if any(value is not None for value in (resolution, shape, device, dtype, checkpoint)):
                 raise InputError(
-                    "resolution, device, dtype and checkpoint are those of the ImagePredictor: set them there"
+                    "resolution, shape, device, dtype and checkpoint are those of the ImagePredictor: set them there"
                 )
             self.predictor = model
         else:
             self.predictor = ImagePredictor(
-                model, resolution=resolution, device=device, dtype=dtype, checkpoint=checkpoint
+                model,
+                resolution=resolution,
+                shape=shape or "square",
+                device=device,
+                dtype=dtype,
+                checkpoint=checkpoint,
             )
         iou, stability = _THRESHOLDS.get(self.predictor.model.spec.name, _RELEASED_THRESHOLDS)
         self.pred_iou_thresh = iou if pred_iou_thresh is None else pred_iou_thresh
@@ -212,7 +219,7 @@ class AutomaticMaskGenerator:
     ) -> list[_WindowMask]:
         x1, y1, x2, y2 = crop
         self.predictor.set_image(np.ascontiguousarray(image_hwc[y1:y2, x1:x2]))
-        upsampler = Upsampler(self.predictor.low_res_size, y2 - y1, x2 - x1)
+        upsampler = Upsampler(self.predictor.low_res_size(), y2 - y1, x2 - x1)
         found: list[_WindowMask] = []
         for start in range(0, len(grid_n2), self.points_per_batch):
             part = grid_n2[start : start + self.points_per_batch]
@@ -243,7 +250,7 @@ class AutomaticMaskGenerator:
     def _decode(self, grid_n2: np.ndarray) -> Iterator[tuple[torch.Tensor, float, tuple[float, float]]]:
         """Low-resolution logits, predicted IoU and point of every mask whose predicted IoU is high enough."""
         predictor = self.predictor
-        points_n12 = torch.from_numpy(grid_n2 * predictor.image_size).float()[:, None]
+        points_n12 = torch.from_numpy(grid_n2 * predictor.features().shape.inner[::-1]).float()[:, None]
         labels_n1 = torch.full((len(grid_n2), 1), POSITIVE)
         at_once = self.points_per_batch
         candidates = predictor.decode(points_n12, labels_n1, multimask=self.multimask_output, at_once=at_once)

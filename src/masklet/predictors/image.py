@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from masklet.models import SAM2, Candidates, ImageFeatures
 from masklet.models.pixels import image_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
 from masklet.models.sam2 import MASK_PROMPT_LOGIT, resize, too_small
+from masklet.models.shape import InputShape, Shape, input_shape
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import ImageMasks
 from masklet.prompts import Prompt
@@ -38,7 +40,8 @@ class ImagePredictor:
 
     Args:
         model: a network, or the name of one (``nano`` by default).
-        resolution: side of the network's square input (the model's own by default).
+        resolution: side of the network's input, the longer one (the model's own by default).
+        shape: ``square``, into which pictures are stretched, or ``fit`` for their own proportions (docs/shapes.md).
         device, dtype, checkpoint: see :func:`masklet.load_model`.
         stability_fallback: a single mask whose outline is unsure gives way to the best of three.
 
@@ -58,6 +61,7 @@ class ImagePredictor:
         model: SAM2 | str | None = None,
         *,
         resolution: int | None = None,
+        shape: Shape = "square",
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         checkpoint: str | Path | None = None,
@@ -66,6 +70,8 @@ class ImagePredictor:
         self.model = resolve_model(model, device, dtype, checkpoint)
         spec = self.model.spec
         self.image_size = spec.check_resolution(spec.image_size if resolution is None else resolution)
+        self.shape: Shape = shape
+        input_shape(shape, self.image_size, 1, 1)
         self.stability_fallback = stability_fallback
         self._too_small = partial(too_small, self.model, self.image_size)
         self._sizes: list[tuple[int, int]] = []
@@ -78,10 +84,9 @@ class ImagePredictor:
         """Width and height in pixels of every picture that is set."""
         return list(self._sizes)
 
-    @property
-    def low_res_size(self) -> int:
-        """Side of the low-resolution logits: a quarter of the network's input."""
-        return self.image_size // 4
+    def low_res_size(self, image: int = 0) -> tuple[int, int]:
+        """Height and width of a picture's low-resolution logits: a quarter of those in the network's input."""
+        return self.features(image).shape.low_res
 
     def set_image(self, image: Any) -> Self:
         """Encode a picture, in the place of what was set before.
@@ -108,14 +113,19 @@ class ImagePredictor:
         features: list[ImageFeatures] = []
 
         def encode(part: slice) -> None:
-            inputs, found = [], []
+            inputs: list[Tensor] = []
+            shapes: list[InputShape] = []
             for image in images[part]:
                 image_hwc = as_rgb(image)
-                found.append((image_hwc.shape[1], image_hwc.shape[0]))
-                inputs.append(image_to_input(image_hwc, self.image_size, self.model.spec))
-            batch = self._encode(torch.cat(inputs))
-            features.extend(batch[i] for i in range(len(found)))
-            sizes.extend(found)
+                height, width = image_hwc.shape[:2]
+                sizes.append((width, height))
+                shapes.append(input_shape(self.shape, self.image_size, width, height))
+                inputs.append(image_to_input(image_hwc, shapes[-1], self.model.spec))
+            # Neighbours of one shape go through the network together.
+            for shape, alike in groupby(range(len(inputs)), key=shapes.__getitem__):
+                members = list(alike)
+                batch = self._encode(torch.cat([inputs[i] for i in members]), shape)
+                features.extend(batch[i] for i in range(len(members)))
 
         in_batches(encode, len(images), IMAGES_AT_ONCE, self.model.device, self._too_small)
         self._sizes, self._features = sizes, features
@@ -234,7 +244,7 @@ class ImagePredictor:
         """Decode a batch of b prompts on one picture, unchecked: the step under :meth:`predict`.
 
         Args:
-            points_bn2: x, y in pixels of the network's input (see :attr:`image_size`).
+            points_bn2: x, y in pixels of the network's input (see :mod:`masklet.models.shape`).
             labels_bn: see :mod:`masklet.models.prompt_encoder`.
             mask_logits_b1hw: masks so far.
             multimask: three candidates a prompt, or one.
@@ -265,8 +275,8 @@ class ImagePredictor:
     # --- helpers -----------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def _encode(self, image_bchw: Tensor) -> ImageFeatures:
-        return self.model.encode_image(image_bchw.to(self.model.device))
+    def _encode(self, image_bchw: Tensor, shape: InputShape) -> ImageFeatures:
+        return self.model.encode_image(image_bchw.to(self.model.device), shape)
 
     def _check(
         self, prompt: Mapping[str, Any], default_image: int, multimask: bool | None
@@ -282,19 +292,21 @@ class ImagePredictor:
         points, labels, box, mask = (prompt.get(key) for key in _PROMPT_KEYS[:4])
         low_res = None
         if mask is not None:
-            low_res, painted_box = self._mask_logits(mask, width, height)
+            low_res, painted_box = self._mask_logits(mask, width, height, self.low_res_size(picture))
             if points is None and labels is None and box is None:
                 box = painted_box
         if low_res is not None and points is None and labels is None and box is None:
             points_1n2, labels_1n = torch.zeros(1, 0, 2), torch.zeros(1, 0, dtype=torch.int64)
         else:
             made = Prompt.make(points, labels, box, width=width, height=height)
-            points_1n2, labels_1n = input_points(made, width, height, self.image_size)
+            points_1n2, labels_1n = input_points(made, width, height, self.features(picture).shape)
         several = (low_res is None and points_1n2.shape[1] == 1) if multimask is None else bool(multimask)
         return int(picture), points_1n2, labels_1n, low_res, several
 
-    def _mask_logits(self, mask: Any, width: int, height: int) -> tuple[Tensor, np.ndarray | None]:
-        """The mask so far as float32 logits ``[1, 1, side, side]``, and, of a painted one, its box."""
+    def _mask_logits(
+        self, mask: Any, width: int, height: int, low_res: tuple[int, int]
+    ) -> tuple[Tensor, np.ndarray | None]:
+        """The mask so far as float32 logits ``[1, 1, *low_res]``, and, of a painted one, its box."""
         if isinstance(mask, ImageMasks):
             mask = mask.low_res_logits_nhw[mask.best]
         mask_hw = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
@@ -307,7 +319,7 @@ class ImagePredictor:
                 raise PromptError("the mask holds values that are not finite numbers")
             # Opacities from 0 to 1 are a painted mask too: logits that say "inside" everywhere would be none.
             if mask_hw.size and (mask_hw.min() < 0 or mask_hw.max() > 1):
-                return self._shrunk(mask_hw, width, height), None
+                return _shrunk(mask_hw, (height, width), low_res), None
             mask_hw = mask_hw >= 0.5
         painted = Prompt.make(mask=mask_hw, width=width, height=height)
         assert painted.mask is not None
@@ -315,15 +327,15 @@ class ImagePredictor:
         box = mask_to_box(inside_hw)
         if box is None:
             raise PromptError("the mask is empty: nothing in it is above 0")
-        return self._shrunk(np.where(inside_hw, MASK_PROMPT_LOGIT, -MASK_PROMPT_LOGIT), width, height), box
+        return _shrunk(np.where(inside_hw, MASK_PROMPT_LOGIT, -MASK_PROMPT_LOGIT), (height, width), low_res), box
 
-    def _shrunk(self, logits_hw: np.ndarray, width: int, height: int) -> Tensor:
-        """Logits of the low resolution (as they are) or of the picture's size: ``[1, 1, side, side]``."""
-        side = self.low_res_size
-        logits = torch.from_numpy(np.array(logits_hw, np.float32))
-        if logits.shape not in ((side, side), (height, width)):
-            raise PromptError(
-                f"mask logits have the shape [{side}, {side}] (low resolution) or [{height}, {width}] (the picture's), "
-                f"but these have {list(logits.shape)}"
-            )
-        return resize(logits[None, None], (side, side), antialias=True).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+
+def _shrunk(logits_hw: np.ndarray, size: tuple[int, int], low_res: tuple[int, int]) -> Tensor:
+    """Logits of the low resolution (as they are) or of the picture's size: ``[1, 1, *low_res]``."""
+    logits = torch.from_numpy(np.array(logits_hw, np.float32))
+    if tuple(logits.shape) not in (low_res, size):
+        raise PromptError(
+            f"mask logits have the shape {list(low_res)} (low resolution) or {list(size)} (the picture's), "
+            f"but these have {list(logits.shape)}"
+        )
+    return resize(logits[None, None], low_res, antialias=True).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)

@@ -30,9 +30,9 @@ class Upsampler:
     takes the time; working in windows saves the rest.
     """
 
-    def __init__(self, low_res: int, height: int, width: int) -> None:
-        self._rows = _Axis(low_res, height)
-        self._columns = _Axis(low_res, width)
+    def __init__(self, low_res: tuple[int, int], height: int, width: int) -> None:
+        self._rows = _Axis(low_res[0], height)
+        self._columns = _Axis(low_res[1], width)
 
     def above(self, logits_hw: Tensor, level: float) -> Window | None:
         """The smallest window that holds every pixel whose logit exceeds ``level``; None if there is none.

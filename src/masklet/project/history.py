@@ -93,6 +93,17 @@ class History:
             )
         self._database.execute("UPDATE step SET undone = 1 - undone WHERE id = ?", (step,))
 
+    def before(self, step: int, table: str, key: Sequence[Any]) -> dict[str, Any] | None:
+        """The row with this key as it was before a step and all that are done since, or None where there was none."""
+        rows = self._database.query(
+            "SELECT row FROM step CROSS JOIN change ON step_id = step.id AND table_name = ? AND key = ? "
+            "WHERE step.id >= ? AND NOT undone ORDER BY step.id LIMIT 1",
+            (table, dumps(list(key)), step),
+        )
+        if not rows:
+            return self._read(table, key)
+        return None if rows[0][0] is None else loads(rows[0][0], dict)
+
     def _remember(self, step: int, table: str, key: Sequence[Any]) -> None:
         current = self._read(table, key)
         self._database.execute(

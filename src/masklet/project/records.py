@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from masklet.errors import InputError, ProjectError
+from masklet.models.shape import Shape
 from masklet.prompts import Prompt
 from masklet.results import Explanation, ObjectMask, Scores
 from masklet.settings import Resolution
@@ -183,7 +184,9 @@ class TrackSettings(BaseModel):
         default_factory=dict,
         description="Thresholds and weights of the policy, where they differ from its own",
     )
-    resolution: Resolution | None = Field(default=None, description="Side of the model's square input")
+    resolution: Resolution | None = Field(default=None, description="Side of the model's input, the longer one")
+    shape: Shape = Field(default="square", description="square, or fit for the frames' own proportions")
+    zoom: bool = Field(default=False, description="Look at small objects through a window around them")
     dtype: str | None = Field(default=None, max_length=20, description="Number format, such as float32 or bfloat16")
 
 

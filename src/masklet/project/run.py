@@ -16,6 +16,7 @@ class Leg:
     """One way through the video: from `first` to `last`, both included, for these objects.
 
     `step` is 1 forwards and -1 backwards. Masks are kept from frame `keep_from` on; those before it only lead there.
+    `until_agrees` ends it where the new masks are as the old ones were (see `masklet.runs.agreement`).
     """
 
     step: Literal[1, -1]
@@ -23,6 +24,7 @@ class Leg:
     last: int = Field(ge=0, lt=_INTEGER)
     object_ids: tuple[int, ...] = Field(max_length=100_000)
     keep_from: int = Field(ge=0, lt=_INTEGER)
+    until_agrees: bool = False
 
     @property
     def frames(self) -> range:
@@ -90,10 +92,10 @@ class TrackingRun(BaseModel):
         here = self.legs[self.place.leg]
         return abs(here.last - self.place.frame) + 1 + sum(len(leg.frames) for leg in self.legs[self.place.leg + 1 :])
 
-    def after(self, place: RunPlace) -> RunPlace | None:
-        """The place after this one; None at the end."""
+    def after(self, place: RunPlace, leg_ends: bool = False) -> RunPlace | None:
+        """The place after this one, at which its leg may end early; None at the end."""
         here = self.legs[place.leg]
-        if place.frame != here.last:
+        if place.frame != here.last and not leg_ends:
             return RunPlace(place.leg, place.frame + here.step)
         if place.leg + 1 == len(self.legs):
             return None

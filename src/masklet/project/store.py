@@ -285,6 +285,12 @@ class Project(ProjectFile):
                 self._check_mask(record)
                 self._put("mask", mask_row(record))
 
+    def mask_before(self, step: int, frame: int, object_id: int) -> ObjectMask | None:
+        """The mask of an object on a frame as it was before a step of the history and all that are done since."""
+        with self._mutex:
+            row = self._history.before(step, "mask", [object_id, frame])
+        return None if row is None else sound(lambda given: mask_from_row(given, self.source.size), row)
+
     def clear_masks(self, object_id: int, start: int = 0, stop: int | None = None) -> int:
         """Removes masks of an object from frame `start` to before `stop`, and returns how many there were."""
         stop = self.source.frame_count if stop is None else stop

@@ -9,22 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from masklet.errors import InputError, ProjectError, PromptError
+from masklet.errors import InputError, ProjectError
 from masklet.masks.settings import MaskSettings
 from masklet.media import MediaReader, open_media, parse_position
 from masklet.models import get_spec
+from masklet.models.shape import check_shape
 from masklet.project.records import TrackSettings
 from masklet.project.run import Asked, Leg, RunPlace, TrackingRun
-from masklet.prompts import Prompt, waits
 from masklet.runs.engine import Action, Progress, Runner, RunStep, RunSteps, Stopped, carry_out
 from masklet.runs.objects import TrackedObject, collect_objects, objects_of
-from masklet.runs.plan import legs_left, make_legs, moved_to
+from masklet.runs.plan import legs_left, make_legs, moved_to, ways
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
     DEFAULT_MODEL,
@@ -74,7 +72,8 @@ def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> T
     Raises InputError for what model, policy or mask settings can't take.
     """
     settings = before or TrackSettings()
-    given: dict[str, Any] = {name: getattr(request, name) for name in ("resolution", "dtype") if getattr(request, name)}
+    asked = {name: getattr(request, name) for name in ("resolution", "dtype", "shape", "zoom")}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if request.model is not None or request.checkpoint is not None:
         checkpoint = None if request.checkpoint is None else str(request.checkpoint.absolute())
         given = {"resolution": None, "dtype": None, **given, "checkpoint": checkpoint}
@@ -89,6 +88,7 @@ def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> T
     make_policy(settings.policy, spec, **settings.policy_options)
     if settings.resolution is not None:
         spec.check_resolution(settings.resolution)
+    check_shape(settings.shape, settings.zoom)
     MaskSettings.from_dict(request.finish)
     return settings
 
@@ -175,7 +175,7 @@ def track(
 
     def steps() -> RunSteps:
         with open_session(project, device) as session:
-            run = _run("Track", legs, session)
+            run = make_run("Track", legs, session)
             _note(project, session, Asked(first=kept[0], last=kept[-1], direction=direction))
             yield from prompt_steps(session, project, [known.id for known in chosen])
             report = yield from Runner(project, session).go(run)
@@ -283,7 +283,7 @@ def track_again(
         for leg in left:
             for object_id in leg.object_ids:
                 yield from lead_in(session, project, object_id, leg.first - leg.step, leg.step)
-        return (yield from Runner(project, session).go(_run("Track", left, session)))
+        return (yield from Runner(project, session).go(make_run("Track", left, session)))
 
 
 def _forget(project: Project, known: TrackedObject, asked: Asked, again: int | None) -> None:
@@ -295,7 +295,10 @@ def _forget(project: Project, known: TrackedObject, asked: Asked, again: int | N
     before = {frame: prompts for (frame, _), prompts in project.said(known.id).items()}
     for frame in (frame for frame, prompts in known.prompts.items() if before.get(frame) != prompts):
         others = sorted(before.keys() - {frame})
-        for way in _ways(None if asked.direction == "both" else asked.direction, frame, others):
+        direction = asked.direction
+        if direction == "both":
+            direction = "backward" if others and frame < others[0] else "forward"
+        for way in ways(direction):
             ahead = [t for t in others if (t - frame) * way > 0]
             if way > 0:
                 project.clear_masks(known.id, frame, min(ahead, default=None))
@@ -303,92 +306,12 @@ def _forget(project: Project, known: TrackedObject, asked: Asked, again: int | N
                 project.clear_masks(known.id, max(ahead, default=-1) + 1, frame + 1)
 
 
-@Action
-def correct(
-    project: Project,
-    frame: int,
-    object_id: int,
-    *,
-    points: Sequence[Sequence[float]] | None = None,
-    labels: Sequence[int] | None = None,
-    box: Sequence[float] | None = None,
-    mask: np.ndarray | None = None,
-    direction: str | None = None,
-    device: str | None = None,
-) -> RunSteps:
-    """Corrects an object on a frame, and tracks it again from there to its next prompt, or as far as it was tracked.
-
-    Clicks and boxes correct the mask that is there (see `masklet.prompts.prompts_after`). `direction` is away from the
-    object's earlier prompts unless it is said: forward, backward or both. The prompt and all that follows from it are
-    one step of undo. An unfinished run goes on after it.
-
-    Raises:
-        UnknownObjectError, InputError, PromptError: no such object or frame, it is locked, or the prompt can't be used.
-        ProjectError: the source isn't found, or the file can't be written.
-    """
-    prompted = _prompted_frames(project, object_id)
-    steps = _ways(direction, frame, prompted)
-    new = Prompt.make(points, labels, box, mask, width=project.source.width, height=project.source.height)
-    prompts = project.prompts_after(frame, object_id, new)
-    name = project.get_object(object_id).name
-    if waits(prompts):
-        raise PromptError(f"frame {frame} shows nothing of {name} that could be taken away: click on it first")
-    unfinished = project.run
-    with open_session(project, device, unfinished.dtype if unfinished else None) as session:
-        if unfinished is not None:
-            unfinished = restore(session, project, unfinished)
-        if object_id not in session.object_ids:
-            add_prompts(session, project, [object_id])
-        answer = session.set_prompts(frame, object_id, prompts)
-        yield from lead_in(session, project, object_id, frame - steps[0], steps[0])
-        label = f"Correct {name} on frame {frame}"[:100]
-        step = project.begin_step(label)
-        project.say(label, prompts, answer[object_id], step)
-        legs = _legs_from(project, object_id, frame, steps, prompted)
-        if unfinished is not None:
-            here = unfinished.legs[unfinished.place.leg]
-            legs += [replace(here, first=unfinished.place.frame), *unfinished.legs[unfinished.place.leg + 1 :]]
-        return (yield from Runner(project, session).go(_run(label, legs, session), step))
-
-
-@Action
-def follow(
-    project: Project, frame: int, object_id: int, direction: str | None = None, device: str | None = None
-) -> RunSteps:
-    """Tracks an object again from a frame that was prompted, to its next prompt, or as far as it was tracked; where it
-    was not, to the end of the video.
-
-    `direction` is away from the object's earlier prompts unless it is said: forward, backward or both.
-
-    Raises:
-        UnknownObjectError, InputError: no such object, it is locked, or it has no prompt on the frame.
-        ProjectError: the source isn't found, or the file can't be written.
-    """
-    prompted = _prompted_frames(project, object_id)
-    name = project.get_object(object_id).name
-    if frame not in prompted:
-        raise InputError(f"{name} has no prompt on frame {frame}: click, box or paint it there first")
-    steps = _ways(direction, frame, [place for place in prompted if place != frame])
-    legs = _legs_from(project, object_id, frame, steps, prompted, to_end=True)
-    with open_session(project, device) as session:
-        yield from prompt_steps(session, project, [object_id])
-        yield from lead_in(session, project, object_id, frame - steps[0], steps[0])
-        run = _run(f"Track {name} from frame {frame}"[:100], legs, session)
-        return (yield from Runner(project, session).go(run))
-
-
-def _prompted_frames(project: Project, object_id: int) -> list[int]:
-    """The frames on which an object is prompted, rising. Raises UnknownObjectError, or InputError: it is locked."""
-    project.unlocked(object_id)
-    return sorted({prompt.frame for prompt in project.prompts(object_id=object_id)})
-
-
 def _note(project: Project, session: Session, asked: Asked) -> None:
     dtype = str(session.model.dtype).removeprefix("torch.")
     project.note_asked(asked.model_copy(update={"dtype": dtype, "resolution": session.engine.image_size}))
 
 
-def _run(label: str, legs: Sequence[Leg], session: Session) -> TrackingRun:
+def make_run(label: str, legs: Sequence[Leg], session: Session) -> TrackingRun:
     dtype = str(session.model.dtype).removeprefix("torch.")
     return TrackingRun(label=label, legs=tuple(legs), place=RunPlace(0, legs[0].first), dtype=dtype)
 
@@ -417,42 +340,3 @@ def _prompted(project: Project, wanted: Sequence[int] | None) -> tuple[list[Trac
         reason = " ".join(notes) or "There are no objects."
         raise InputError(f"There is nothing to track in {project.path.name}. {reason}")
     return found, notes
-
-
-def _ways(direction: str | None, frame: int, prompted: Sequence[int]) -> tuple[Literal[1, -1], ...]:
-    """The steps of a direction, which is away from the prompted frames (rising) unless it is said."""
-    directions: dict[str, tuple[Literal[1, -1], ...]] = {"forward": (1,), "backward": (-1,), "both": (1, -1)}
-    if direction is None:
-        direction = "backward" if prompted and frame < prompted[0] else "forward"
-    if direction not in directions:
-        raise InputError(f"there is no direction {direction!r}; choose one of: {', '.join(directions)}")
-    return directions[direction]
-
-
-def _legs_from(
-    project: Project,
-    object_id: int,
-    frame: int,
-    steps: Iterable[Literal[1, -1]],
-    prompted: Sequence[int],
-    to_end: bool = False,
-) -> list[Leg]:
-    """The ways from a prompted frame; `to_end` goes on to the video's end where nothing was tracked that way yet."""
-    legs = []
-    for way in steps:
-        first, last = _reach(project, object_id, frame, way, prompted)
-        if to_end and first == last and not any((t - frame) * way > 0 for t in prompted):
-            last = project.source.frame_count - 1 if way > 0 else 0
-        legs.append(Leg(way, first, last, (object_id,), first))
-    return legs
-
-
-def _reach(project: Project, object_id: int, frame: int, step: int, prompted: Sequence[int]) -> tuple[int, int]:
-    """First and last frame that follow from a correction: up to before the next prompt, else all that was tracked."""
-    tracked = [t for t in project.tracked_frames(object_id) if (t - frame) * step > 0]
-    ahead = [t for t in prompted if (t - frame) * step > 0]
-    if ahead:
-        return frame, (min(ahead) - 1 if step > 0 else max(ahead) + 1)
-    if not tracked:
-        return frame, frame
-    return frame, max(tracked) if step > 0 else min(tracked)

@@ -16,6 +16,7 @@ import numpy as np
 from masklet.project.run import RunPlace, TrackingRun
 from masklet.prompts import Prompt, waits
 from masklet.results import ObjectMask
+from masklet.runs.agreement import Agreement
 from masklet.runs.request import ObjectReport, RunReport, TrackProgress
 from masklet.tracking.state import export_state
 
@@ -181,6 +182,7 @@ class Runner:
                     known.add_lost(found.masks.index)
                 report.frames += 1
                 report.seconds = time.perf_counter() - began
+                total = report.frames + (0 if found.place is None else run.frames_left)  # legs may end early
                 lost_names = tuple(known.name for known in lost)
                 try:
                     stop = yield RunStep(
@@ -213,8 +215,11 @@ class Runner:
     def _frames(self, run: TrackingRun, ids: Container[int], waiting: Mapping[int, Sequence[int]]) -> Iterator[_Found]:
         """The frames from the run's place on; `waiting` are the objects whose prompts wait for the mask of a frame."""
         session = self.session
+        agreement = Agreement(self.project, run.undo_step) if any(leg.until_agrees for leg in run.legs) else None
         for number in range(run.place.leg, len(run.legs)):
             leg = run.legs[number]
+            if agreement is not None and leg.until_agrees and agreement.reached(leg, leg.first - leg.step):
+                continue
             for masks in session.propagate(
                 run.place.frame if number == run.place.leg else leg.first,
                 leg.last,
@@ -224,7 +229,13 @@ class Runner:
                 kept = tuple(masks) if leg.keeps(masks.index) else ()
                 resolved = {i: session.prompts(masks.index, i) for i in waiting.get(masks.index, ()) if kept}
                 image_hwc = session.frame.image_hwc if session.frame and kept else None
-                yield _Found(masks, kept, resolved, image_hwc, run.after(RunPlace(number, masks.index)))
+                ends = False
+                if agreement is not None:
+                    agreement.look(masks)
+                    ends = leg.until_agrees and agreement.reached(leg, masks.index)
+                yield _Found(masks, kept, resolved, image_hwc, run.after(RunPlace(number, masks.index), ends))
+                if ends:
+                    break
 
     def _state(self, run: TrackingRun) -> dict[int, bytes]:
         """The tracker's state at the run's place."""

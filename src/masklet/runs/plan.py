@@ -36,6 +36,14 @@ def make_legs(objects: Sequence[TrackedObject], kept: range, direction: str) -> 
     return legs
 
 
+def ways(direction: str) -> tuple[Literal[1, -1], ...]:
+    """The steps of a direction. Raises InputError for an unknown one."""
+    directions: dict[str, tuple[Literal[1, -1], ...]] = {"forward": (1,), "backward": (-1,), "both": (-1, 1)}
+    if direction not in directions:
+        raise InputError(f"there is no direction {direction!r}; choose one of: {', '.join(directions)}")
+    return directions[direction]
+
+
 def legs_left(legs: Sequence[Leg], tracked: Mapping[int, Container[int]]) -> list[Leg]:
     """What is left of legs: every object from its first frame on that is not one of those `tracked`, by id."""
     left = []

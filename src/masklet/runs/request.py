@@ -22,7 +22,7 @@ class TrackRequest:
         frame: where prompts belong that name no frame; by default where tracking starts.
         start, end: first and last frame to keep (all by default); a run that is gone on with tracks again from `start`.
         direction: `forward` (default), `backward` or `both`, from the prompts.
-        model, checkpoint, device, dtype, resolution, policy, policy_settings: see `masklet.Session`.
+        model, checkpoint, device, dtype, resolution, shape, zoom, policy, policy_settings: see `masklet.Session`.
         rate: frames per second of an image sequence.
         finish: how masks are finished (fields of `masklet.masks.settings.MaskSettings`).
         masks, overlay: whether to write them into a folder; masklets.json is always written there.
@@ -40,6 +40,8 @@ class TrackRequest:
     policy: str | None = None
     policy_settings: Mapping[str, Any] = field(default_factory=dict)
     resolution: int | None = None
+    shape: str | None = None
+    zoom: bool | None = None
     device: str | None = None
     dtype: str | None = None
     rate: str | None = None

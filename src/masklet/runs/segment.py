@@ -23,6 +23,7 @@ from masklet.errors import DeviceError, InputError, MaskletError, MediaError, Pr
 from masklet.masks import rle
 from masklet.masks.render import cutout, overlay
 from masklet.media import natural_key, open_media, read_image, write_image
+from masklet.models.shape import known_shape
 from masklet.naming import unique_names
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
 from masklet.prompts import Prompt
@@ -43,7 +44,7 @@ class SegmentRequest:
         prompts: what shows the objects, the same in every picture; none with ``everything``.
         everything: search for masks of everything instead.
         output: folder for the files; None for each picture's own folder.
-        model, checkpoint, resolution, device, dtype: see `masklet.ImagePredictor`.
+        model, checkpoint, resolution, shape, device, dtype: see `masklet.ImagePredictor`.
         candidates: also write a mask of each candidate of an ambiguous prompt.
         search: settings of `masklet.AutomaticMaskGenerator`.
         overwrite: replace files that exist.
@@ -56,6 +57,7 @@ class SegmentRequest:
     model: str | None = None
     checkpoint: Path | None = None
     resolution: int | None = None
+    shape: str | None = None
     device: str | None = None
     dtype: str | None = None
     candidates: bool = False
@@ -147,6 +149,7 @@ class _Run:
         self.predictor = ImagePredictor(
             request.model,
             resolution=request.resolution,
+            shape=known_shape(request.shape or "square"),
             device=request.device,
             dtype=request.dtype,
             checkpoint=request.checkpoint,
@@ -213,6 +216,7 @@ class _Run:
             "height": image_hwc.shape[0],
             "model": self.predictor.model.spec.name,
             "resolution": self.predictor.image_size,
+            "shape": self.predictor.shape,
             **found,
         }
         with atomic_path(path, self.request.overwrite) as temporary:

@@ -37,6 +37,8 @@ def open_session(
         settings.model,
         policy=settings.policy,
         resolution=settings.resolution,
+        shape=settings.shape,
+        zoom=settings.zoom,
         device=device,
         dtype=dtype or settings.dtype,
         checkpoint=settings.checkpoint,

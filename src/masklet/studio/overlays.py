@@ -61,9 +61,29 @@ class Overlays:
         self.check(start, end)
         objects = self._objects(object_ids)
         settings = self._settings(objects, changes)
+        return self._shown(list(self.project.frames(sorted(settings), start, end + 1)), objects, settings)
+
+    def before(self, step: int, start: int, end: int) -> list[FrameMasksState]:
+        """Finished masks as they were before a step of the history and all that are done since, but not smoothed in
+        time."""
+        self.check(start, end)
+        objects = self.project.objects()
+        settings = self._settings(objects, {"smooth_frames": 0})
+        kept = []
+        for frame in range(start, end + 1):
+            found = {known.id: self.project.mask_before(step, frame, known.id) for known in objects}
+            kept.append((frame, {number: mask for number, mask in found.items() if mask is not None}))
+        return self._shown(kept, objects, settings)
+
+    def _shown(
+        self,
+        frames: Iterable[tuple[int, Mapping[int, ObjectMask]]],
+        objects: Sequence[ProjectObject],
+        settings: Mapping[int, MaskSettings],
+    ) -> list[FrameMasksState]:
         plain = is_plain(settings.values())
         shown = []
-        for frame, masks in list(self.project.frames(sorted(settings), start, end + 1)):
+        for frame, masks in frames:
             done = {} if plain else self._finish(frame, masks, objects, settings)
             as_done = {i: replace(masks[i], run_lengths=rle.encode(done[i].mask_hw)) for i in done}
             states = [mask_state(mask, settings[number]) for number, mask in {**masks, **as_done}.items()]

@@ -196,6 +196,7 @@ class ChangeSettings(Given):
 class HistoryState(BaseModel):
     undo: str | None = Field(description="What undo would take back; null: nothing")
     redo: str | None
+    step: int = Field(description="The newest step that is done; 0: none. Later ones have larger numbers")
 
 
 class HistoryStep(BaseModel):
@@ -379,11 +380,13 @@ class StartTracking(Given):
 
 
 class Correct(Given):
-    """Track again from a frame that was just prompted, up to the next prompt, or as far as it was tracked."""
+    """Track again from a frame that was prompted: a second to each side first, then until the new masks agree with the
+    old ones, up to the next frame that was prompted or accepted, or as far as it was tracked."""
 
     frame: FrameIndex
     object: ObjectId
-    direction: Direction | None = Field(default=None, description="null: away from the object's earlier prompts")
+    direction: Direction = "both"
+    until_agrees: bool = Field(default=True, description="End where the new masks are as the old ones were")
 
 
 class ExplainedCandidate(BaseModel):

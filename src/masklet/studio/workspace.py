@@ -223,6 +223,7 @@ class OpenProject:
         return schemas.HistoryState(
             undo=next((step.label for step in reversed(steps) if not step.undone), None),
             redo=next((step.label for step in steps if step.undone), None),
+            step=max((step.id for step in steps if not step.undone), default=0),
         )
 
     def run(self) -> schemas.RunState | None:
@@ -339,6 +340,7 @@ class Workspace:
 def check_settings(settings: TrackSettings, device: str | None) -> None:
     """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
     from masklet.models import get_spec
+    from masklet.models.shape import check_shape
     from masklet.runtime import pick_device, pick_dtype
     from masklet.tracking import make_policy
 
@@ -346,6 +348,7 @@ def check_settings(settings: TrackSettings, device: str | None) -> None:
     make_policy(settings.policy, spec, **settings.policy_options)
     if settings.resolution is not None:
         spec.check_resolution(settings.resolution)
+    check_shape(settings.shape, settings.zoom)
     pick_dtype(settings.dtype, pick_device(device))
 
 

@@ -18,6 +18,7 @@ from masklet.models import SAM2, Candidates, ImageFeatures, Memories
 from masklet.models.pixels import frame_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
 from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, resize, too_small, upsample
+from masklet.models.shape import InputShape, Shape, input_shape
 from masklet.prompts import Prompt, asked
 from masklet.results import Box, Explanation, Scores
 from masklet.runtime import threads_beside
@@ -50,7 +51,8 @@ class Engine:
     Args:
         model: the network.
         policy: chooses candidates and memories.
-        image_size: side of the network's square input (the model's own by default).
+        image_size: side of the network's input (the longer one; the model's own by default).
+        shape: ``square``, or ``fit`` for the frames' own proportions; see :mod:`masklet.models.shape`.
         stability_fallback: see :class:`~masklet.models.mask_decoder.MaskDecoder`.
         binarize_prompts: masks of prompt frames enter memory as drawn, not as probabilities (the released setting).
         max_pointers: object pointers to read; the model's own number unless a short clip is to be treated as the
@@ -64,6 +66,7 @@ class Engine:
         policy: Policy,
         *,
         image_size: int | None = None,
+        shape: Shape = "square",
         stability_fallback: bool = True,
         binarize_prompts: bool = True,
         max_pointers: int | None = None,
@@ -72,6 +75,8 @@ class Engine:
         self.model = model
         self.policy = policy
         self.image_size = model.spec.check_resolution(image_size or model.spec.image_size)
+        self.shape: Shape = shape
+        input_shape(shape, self.image_size, 1, 1)
         self.stability_fallback = stability_fallback
         self.binarize_prompts = binarize_prompts
         self.max_pointers = max_pointers or model.spec.max_pointers
@@ -81,6 +86,10 @@ class Engine:
     def threads_beside(self) -> int | None:
         """See :func:`masklet.runtime.threads_beside`."""
         return threads_beside(self.image_size, self.model.spec.trunk.widths[0], self.model.device)
+
+    def input_shape(self, size: FrameSize) -> InputShape:
+        """How frames of a size go into the network."""
+        return input_shape(self.shape, self.image_size, size.width, size.height)
 
     def moment(self, frame: int, step: int) -> Moment:
         """A frame as policies look at it."""
@@ -95,8 +104,9 @@ class Engine:
     @torch.inference_mode()
     def encode(self, image_hwc: np.ndarray) -> ImageFeatures:
         """Encode a source frame (uint8 RGB ``[h, w, 3]``)."""
-        pixels = frame_to_input(image_hwc, self.image_size, self.model.spec)
-        return self._guarded(lambda: self.model.encode_image(pixels.to(self.model.device)))
+        shape = self.input_shape(FrameSize(image_hwc.shape[1], image_hwc.shape[0]))
+        pixels = frame_to_input(image_hwc, shape, self.model.spec)
+        return self._guarded(lambda: self.model.encode_image(pixels.to(self.model.device), shape))
 
     # --- prompts -----------------------------------------------------------------------------------------------
 
@@ -158,10 +168,10 @@ class Engine:
             assert before.memory is not None
             selection = Selection([(0, before.memory)], [(0, before.memory)])
         if selection.frames:
-            embedding = model.attend_to_memory(features.embedding_bchw, self._stack([selection]))
+            embedding = model.attend_to_memory(features, self._stack([selection]))
         else:
             embedding = model.without_memory(features.embedding_bchw)
-        points, labels = input_points(prompt, size.width, size.height, self.image_size)
+        points, labels = input_points(prompt, size.width, size.height, features.shape)
         feedback = None if before is None else before.low_res_11hw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
         candidates = model.decode_masks(
             features,
@@ -179,15 +189,15 @@ class Engine:
     def _take_mask(self, features: ImageFeatures, frame: int, prompt: Prompt, before: FrameRecord | None) -> _Draft:
         """A mask prompt is the output itself; the decoder only makes its object pointer (SAM 2 section 4)."""
         assert prompt.mask is not None
-        model, side = self.model, self.image_size
+        model, shape = self.model, features.shape
         given = torch.from_numpy(rle.decode(prompt.mask))[None, None].float()
-        mask = (resize(given, (side, side), antialias=True) >= 0.5).float().to(model.device)
+        mask = (resize(given, shape.inner, antialias=True) >= 0.5).float().to(model.device)
         logits = mask * 2 * MASK_PROMPT_LOGIT - MASK_PROMPT_LOGIT
-        low_res = resize(logits, (side // 4, side // 4), antialias=True)
+        low_res = resize(logits, shape.low_res, antialias=True)
         candidates = model.decode_masks(
             features,
             features.embedding_bchw,
-            mask_logits_b1hw=model.mask_downsample(mask.to(model.dtype)),
+            mask_logits_b1hw=shape.without_padding(model.mask_downsample(shape.padded(mask).to(model.dtype))),
             multimask=False,
             stability_fallback=False,
         )
@@ -232,7 +242,7 @@ class Engine:
             def run(part: slice, members: list[int] = members) -> list[tuple[int, Candidates]]:
                 chosen = members[part]
                 memories = self._stack([readings[i] for i in chosen])
-                embedding = self.model.attend_to_memory(features.embedding_bchw, memories)
+                embedding = self.model.attend_to_memory(features, memories)
                 candidates = self.model.decode_masks(features, embedding, batch=len(chosen), multimask=True)
                 return [(i, candidates[row]) for row, i in enumerate(chosen)]
 
@@ -273,6 +283,7 @@ class Engine:
         size: FrameSize,
     ) -> _Draft:
         """Let the policy choose among an object's candidates (where there is a choice), a batch of one a reading."""
+        shape = self.input_shape(size)
         looked_at: list[dict[int, Box | None]] = [{} for _ in found]
         masks = [self._shown(candidates) for candidates in found]
 
@@ -280,7 +291,7 @@ class Engine:
             def box_of(index: int) -> Box | None:
                 boxes = looked_at[row]
                 if index not in boxes:
-                    boxes[index] = _mask_box(masks[row][:, index : index + 1], self.image_size)
+                    boxes[index] = _mask_box(masks[row][:, index : index + 1], shape)
                 return boxes[index]
 
             @cache
@@ -296,7 +307,7 @@ class Engine:
             choice = self.policy.choose(offers, track.bank, track.state, self.moment(frame, step))
         row, index = choice.kept[0]
         ious, boxes = offers[row].ious, looked_at[row]
-        scale = (size.width / self.image_size, size.height / self.image_size)
+        scale = (size.width / shape.inner_width, size.height / shape.inner_height)
         explanation = Explanation(
             step=step,
             ious=ious,
@@ -332,9 +343,7 @@ class Engine:
         """Encode the memory frames of all masks that enter memory, in one batch."""
         low_res = torch.cat([draft.masks_v1hw for draft in drafts])
         object_scores = torch.tensor([[x] for draft in drafts for x in draft.object_scores], device=low_res.device)
-        encoded = self.model.encode_memory(
-            features.embedding_bchw, low_res, object_scores > 0, image_size=self.image_size, binarize=binarize
-        ).to(torch.bfloat16)
+        encoded = self.model.encode_memory(features, low_res, object_scores > 0, binarize=binarize).to(torch.bfloat16)
         records = []
         for draft, own in zip(drafts, encoded.split([len(draft.pointers_vc) for draft in drafts]), strict=True):
             frame, scores, prompted = draft.record.frame, draft.record.scores, draft.record.is_prompt
@@ -342,6 +351,16 @@ class Engine:
             memory = FrameMemory(frame, own.clone(), draft.pointers_vc, scores, is_prompt=prompted)
             records.append(replace(draft.record, memory=memory))
         return records
+
+    @torch.inference_mode()
+    def remember(self, features: ImageFeatures, record: FrameRecord, low_res_11hw: Tensor) -> FrameMemory:
+        """The memory of a record's frame with other features than it was found on, and its mask as it lies there."""
+        assert record.memory is not None
+        binarize, pointer = record.is_prompt and self.binarize_prompts, record.memory.pointer_bc[:1]
+        draft = _Draft(record, low_res_11hw, pointer, (record.scores.object_score or 0.0,))
+        [made] = self._guarded(lambda: self._remember(features, [draft], binarize=binarize))
+        assert made.memory is not None
+        return made.memory
 
     # --- memory of the device ----------------------------------------------------------------------------------
 
@@ -358,9 +377,9 @@ class Engine:
         self.objects_at_once = at_once
 
 
-def _mask_box(logits_11hw: Tensor, side: int) -> Box | None:
-    """Tight box of a mask at the network's input size (corner pixels inclusive, as SAMURAI measures it)."""
-    mask = upsample(logits_11hw, side, side)[0, 0] > 0
+def _mask_box(logits_11hw: Tensor, shape: InputShape) -> Box | None:
+    """Tight box of a mask in pixels of the network's input (corner pixels inclusive, as SAMURAI measures it)."""
+    mask = upsample(logits_11hw, *shape.inner)[0, 0] > 0
     columns, rows = mask.any(0).nonzero(), mask.any(1).nonzero()
     if not len(rows):
         return None

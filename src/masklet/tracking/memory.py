@@ -22,6 +22,7 @@ class FrameMemory:
         pointer_bc: object pointer ``[versions, c]``.
         scores: of the frame's mask; by them a policy decides whether it is worth reading.
         is_prompt: the mask was decided by a prompt.
+        window_side: side of the window of the frame that it was made in, in pixels; 0 for the whole frame.
     """
 
     frame: int
@@ -29,6 +30,7 @@ class FrameMemory:
     pointer_bc: Tensor
     scores: Scores
     is_prompt: bool = False
+    window_side: int = 0
 
     def version(self, index: int) -> FrameMemory:
         """One version alone (a view of it); the mask's own where the frame has no such version (any more)."""

@@ -13,14 +13,16 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
+from masklet.models.shape import Shape, check_shape
 from masklet.prompts import Prompt, prompts_after, waits
-from masklet.results import FrameMasks, ObjectMask
+from masklet.results import FrameMasks, ObjectMask, Window
 from masklet.runtime import threads
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import DEFAULT_POLICY, Policy, State, make_policy
 from masklet.tracking.spool import Spool
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
+from masklet.tracking.zoom import Zoom
 from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:
@@ -42,7 +44,10 @@ class Session:
         video: a path, anything :func:`masklet.open_media` takes, or an open reader.
         model: a network, or the name of one (``nano`` by default).
         policy: the name of one (``samurai`` by default; docs/policies.md tells of all), or a policy object.
-        resolution: side of the network's square input (the model's own by default).
+        resolution: side of the network's input, the longer one (the model's own by default).
+        shape: ``square``, into which frames are stretched, or ``fit`` for their own proportions (docs/shapes.md).
+        zoom: look at small objects through a window around them, at the source's full resolution
+            (docs/small-objects.md).
         device, dtype, checkpoint: see :func:`masklet.load_model`.
         stability_fallback: a single mask whose outline is unsure gives way to the best of three.
         short_clip_pointers: treat clips shorter than the model's number of object pointers as the official package
@@ -68,6 +73,8 @@ class Session:
         *,
         policy: str | Policy = DEFAULT_POLICY,
         resolution: int | None = None,
+        shape: Shape = "square",
+        zoom: bool = False,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         checkpoint: str | Path | None = None,
@@ -91,6 +98,7 @@ class Session:
             self.model,
             make_policy(policy, spec, **policy_settings),
             image_size=resolution,
+            shape=shape,
             stability_fallback=stability_fallback,
             binarize_prompts=binarize_prompts,
             max_pointers=max_pointers,
@@ -98,7 +106,13 @@ class Session:
         self.size = FrameSize(self.video.info.width, self.video.info.height)
         self._tracks: dict[int, ObjectTrack] = {}
         self._spool = Spool() if spool_limit is None else Spool(spool_limit)
-        self._features: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self.zoom = zoom
+        if zoom and correct_from_memory:
+            raise InputError("zoom and correct_from_memory don't go together: leave one of them out")
+        check_shape(shape, zoom)
+        self._zoom = Zoom(self.engine, self.size, self._encode) if zoom else None
+        # By frame, and the window of it.
+        self._features: OrderedDict[tuple[int, Window | None], ImageFeatures] = OrderedDict()
         self._feature_bytes = feature_bytes
         self._picture = picture or (lambda frame: self.video.read(frame).image_hwc)
         self._correct_from_memory = correct_from_memory
@@ -228,13 +242,13 @@ class Session:
         prompts = self._fitted(prompts)
         if waits(prompts):
             raise PromptError("there is nothing to take away from: click on the object first, or draw a box")
-        features, track = self._encode(frame), ObjectTrack(object_id)
+        track = ObjectTrack(object_id)
         known = self._tracks[object_id].prompted.get(frame) if object_id in self._tracks else None
         if prompts[1:] and (known is None or known.prompts != prompts[:-1]):
             if self._previewed is None or self._previewed[0] != frame or self._previewed[1].prompts != prompts[:-1]:
-                self._previewed = frame, self.engine.decide(features, self.size, track, frame, prompts[:-1], known)
+                self._previewed = frame, self._decide(track, frame, prompts[:-1], known)
             known = self._previewed[1]
-        return self.engine.decide(features, self.size, track, frame, prompts, known).mask_of(object_id, self.size)
+        return self._decide(track, frame, prompts, known).mask_of(object_id, self.size)
 
     def candidates(self, frame: int, object_id: int) -> tuple[ObjectMask, ...]:
         """All masks that the network offered for the prompts of a frame; none where it offered only one."""
@@ -335,13 +349,14 @@ class Session:
             end = (self.frame_count if step > 0 else -1) if stop is None else stop + step
             if (end - first) * step <= 0:
                 continue
-            few = self.engine.threads_beside()
+            # What is looked at is known only after the frame before, so nothing of it can be made ahead.
+            few = None if self.zoom else self.engine.threads_beside()
             for frame, features in self._frames(first, None if end < 0 else end, step, few):
                 tracks = [t for t in self._tracks.values() if (chosen is None or t.object_id in chosen) and t.prompted]
                 if not tracks:
                     return
                 if features is not None:
-                    self._keep(frame.index, features)
+                    self._keep((frame.index, None), features)
                 with threads(few):
                     masks = self._advance(frame, step, tracks)
                 self._frame = frame
@@ -361,7 +376,7 @@ class Session:
         def encoded() -> Iterator[tuple[Frame, ImageFeatures | None]]:
             with threads(few):
                 for frame in frames:
-                    known = frame.index in self._features
+                    known = (frame.index, None) in self._features
                     yield frame, None if known else self.engine.encode(frame.image_hwc)
 
         yield from prefetched(encoded, _FRAMES_AHEAD)
@@ -372,10 +387,7 @@ class Session:
         for track in tracks:
             self._enter(track, frame.index, step)
         if going:
-            features = self._encode(frame.index, frame.image_hwc)
-            for track, record in zip(
-                going, self.engine.track(features, self.size, frame.index, step, going), strict=True
-            ):
+            for track, record in zip(going, self._look(frame, step, going), strict=True):
                 self._take(track, record)
                 if frame.index in track.waiting:
                     self._say(frame.index, track.object_id, track.waiting[frame.index], None)
@@ -385,11 +397,38 @@ class Session:
             found[track.object_id] = record
             if record.is_prompt:
                 track.visited[record.frame] = step
-            track.state = record.state
+            track.state, track.before = record.state, record
             track.cursor = (frame.index, step)
             self.engine.forget(track, frame.index + step, step)
         results = {i: record.mask_of(i, self.size) for i, record in ((t.object_id, found[t.object_id]) for t in tracks)}
         return FrameMasks(frame.index, results, frame.time)
+
+    def _look(self, frame: Frame, step: int, tracks: Sequence[ObjectTrack]) -> list[FrameRecord]:
+        """Find objects on a frame."""
+        if self._zoom is None:
+            features = self._encode(frame.index, frame.image_hwc)
+            return self.engine.track(features, self.size, frame.index, step, tracks)
+        found = []
+        for track in tracks:
+            *again, record = self._zoom.track(frame.index, frame.image_hwc, step, track)
+            for anew in again:
+                self._take(track, anew)
+            found.append(record)
+        return found
+
+    def _decide(
+        self,
+        track: ObjectTrack,
+        frame: int,
+        prompts: Sequence[Prompt],
+        known: FrameRecord | None = None,
+        step: int | None = None,
+    ) -> FrameRecord:
+        """Let prompts decide a frame; see :meth:`Engine.decide`."""
+        if self._zoom is not None:
+            return self._zoom.decide(track, frame, prompts, known)
+        features = self._encode(frame)
+        return self.engine.decide(features, self.size, track, frame, prompts, known, correction_step=step)
 
     # --- the state of a track ----------------------------------------------------------------------------------
 
@@ -400,6 +439,7 @@ class Session:
         # The policy picks what it wants by its state and the scores; only that is read from disk.
         track.state, wanted = self._place(track, frame, step)
         track.bank.recent = {t: memory for t in sorted(wanted) if (memory := self._memory(track, t)) is not None}
+        track.before = self._record(track, frame - step) if self.zoom else None
         track.cursor = (frame - step, step)
 
     def _take(self, track: ObjectTrack, record: FrameRecord) -> None:
@@ -427,10 +467,9 @@ class Session:
             raise PromptError(
                 "the mask is empty, and nothing else shows the object: paint it, or prompt it on another frame first"
             )
-        features = self._encode(frame)
         if step:
             self._enter(track, frame, step)
-        record = self.engine.decide(features, self.size, track, frame, prompts, known, correction_step=step)
+        record = self._decide(track, frame, prompts, known, step)
         assert record.memory is not None
         self._tracks[object_id] = track
         track.waiting.pop(frame, None)
@@ -449,7 +488,7 @@ class Session:
         record = track.prompted.get(frame)
         if record is None or record.explanation is not None:
             return record
-        return self.engine.decide(self._encode(frame), self.size, ObjectTrack(track.object_id), frame, record.prompts)
+        return self._decide(ObjectTrack(track.object_id), frame, record.prompts)
 
     def _fitted(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
         return tuple(prompt.fitted(self.size.width, self.size.height) for prompt in prompts)
@@ -485,16 +524,19 @@ class Session:
 
     # --- helpers -----------------------------------------------------------------------------------------------
 
-    def _encode(self, frame: int, image_hwc: np.ndarray | None = None) -> ImageFeatures:
-        features = self._features.get(frame)
+    def _encode(self, frame: int, image_hwc: np.ndarray | None = None, window: Window | None = None) -> ImageFeatures:
+        features = self._features.get((frame, window))
         if features is None:
-            features = self.engine.encode(self._picture(frame) if image_hwc is None else image_hwc)
-            self._keep(frame, features)
-        self._features.move_to_end(frame)
+            if image_hwc is None:
+                at_hand = self._frame is not None and self._frame.index == frame
+                image_hwc = self._frame.image_hwc if self._frame is not None and at_hand else self._picture(frame)
+            features = self.engine.encode(image_hwc if window is None else window.cut(image_hwc))
+            self._keep((frame, window), features)
+        self._features.move_to_end((frame, window))
         return features
 
-    def _keep(self, frame: int, features: ImageFeatures) -> None:
-        self._features[frame] = features
+    def _keep(self, looked_at: tuple[int, Window | None], features: ImageFeatures) -> None:
+        self._features[looked_at] = features
         most = max(_FEATURES_KEPT, self._feature_bytes // max(1, _bytes_of(features)))
         while len(self._features) > most:
             self._features.popitem(last=False)

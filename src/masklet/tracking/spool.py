@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from masklet.errors import MaskletError
-from masklet.results import Scores
+from masklet.results import Scores, Window
 from masklet.tracking.memory import FrameMemory
 from masklet.tracking.track import FrameRecord
 
@@ -29,11 +30,13 @@ _HEADER = np.dtype(
         ("candidate", "<i8"),
         ("state_bytes", "<i8"),
         ("versions", "<i8"),
-        ("low_res_side", "<i8"),
+        ("low_res_size", "<i8", 2),
         ("low_res_bytes", "<i8"),
         ("memory_channels", "<i8"),
-        ("memory_side", "<i8"),
+        ("memory_size", "<i8", 2),
         ("pointer_width", "<i8"),
+        ("window", "<i8", 3),
+        ("memory_window_side", "<i8"),
     ]
 )
 
@@ -54,9 +57,11 @@ def pack(record: FrameRecord, *, half: bool = False) -> bytes:
     for name, score in vars(record.scores).items():
         header[name] = np.nan if score is None else score
     header["candidate"], header["state_bytes"] = record.candidate, len(record.state)
-    header["low_res_side"], header["low_res_bytes"] = low_res.shape[-1], low_res.itemsize
-    header["versions"], header["memory_channels"], header["memory_side"] = *features.shape[:2], features.shape[-1]
-    header["pointer_width"] = pointer.shape[-1]
+    header["low_res_size"], header["low_res_bytes"] = low_res.shape[-2:], low_res.itemsize
+    header["versions"], header["memory_channels"], header["memory_size"] = *features.shape[:2], features.shape[-2:]
+    header["pointer_width"], header["memory_window_side"] = pointer.shape[-1], memory.window_side
+    if record.window is not None:
+        header["window"] = astuple(record.window)
     arrays = (header, low_res, features.view(torch.int16).numpy(), pointer)
     return b"".join((*(array.tobytes() for array in arrays), record.state))
 
@@ -70,14 +75,14 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
     if len(blob) < _HEADER.itemsize:
         raise ValueError("a record is cut short")
     header = np.frombuffer(blob, _HEADER, count=1)[0]
-    side, channels = int(header["low_res_side"]), int(header["memory_channels"])
-    memory_side, width = int(header["memory_side"]), int(header["pointer_width"])
+    low_res_size, memory_size = header["low_res_size"].tolist(), header["memory_size"].tolist()
+    channels, width = int(header["memory_channels"]), int(header["pointer_width"])
     bytes_each, state_bytes, versions = (int(header[name]) for name in ("low_res_bytes", "state_bytes", "versions"))
-    sizes = (side, channels, memory_side, width, versions)
+    sizes = (*low_res_size, *memory_size, channels, width, versions)
     if not all(0 < n <= 4096 for n in sizes) or bytes_each not in (2, 4) or state_bytes < 0:
         raise ValueError("a record has impossible sizes")
-    cells = channels * memory_side * memory_side
-    counts = (side * side * bytes_each, versions * cells * 2, versions * width * 4, state_bytes)
+    cells = channels * math.prod(memory_size)
+    counts = (math.prod(low_res_size) * bytes_each, versions * cells * 2, versions * width * 4, state_bytes)
     if len(blob) != _HEADER.itemsize + sum(counts):
         raise ValueError("a record is cut short")
     ends = np.cumsum((_HEADER.itemsize, *counts)).tolist()
@@ -85,13 +90,15 @@ def unpack(blob: bytes, device: torch.device, dtype: torch.dtype) -> FrameRecord
     def tensor(part: int, kind: str, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(np.frombuffer(blob[ends[part] : ends[part + 1]], kind).reshape(shape).copy())
 
-    low_res = tensor(0, f"<f{bytes_each}", (1, 1, side, side)).float().to(device)
-    features = tensor(1, "<i2", (versions, channels, memory_side, memory_side)).view(torch.bfloat16).to(device)
+    low_res = tensor(0, f"<f{bytes_each}", (1, 1, *low_res_size)).float().to(device)
+    features = tensor(1, "<i2", (versions, channels, *memory_size)).view(torch.bfloat16).to(device)
     pointer = tensor(2, "<f4", (versions, width)).to(device, dtype)
     scores = Scores.from_json({name: float(header[name]) for name in vars(Scores())})
     frame, step = int(header["frame"]), int(header["step"])
-    memory = FrameMemory(frame, features, pointer, scores, is_prompt=step == 0)
-    return FrameRecord(frame, step, low_res, scores, int(header["candidate"]), blob[ends[3] :], memory)
+    memory = FrameMemory(frame, features, pointer, scores, step == 0, int(header["memory_window_side"]))
+    window = Window(*header["window"].tolist()) if header["window"].any() else None
+    candidate = int(header["candidate"])
+    return FrameRecord(frame, step, low_res, scores, candidate, blob[ends[3] :], memory, window=window)
 
 
 @dataclass(frozen=True, slots=True)

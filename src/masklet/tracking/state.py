@@ -24,7 +24,7 @@ from masklet.weights.identity import weights_hash
 if TYPE_CHECKING:
     from masklet.tracking.session import Session
 
-_MAGIC = b"masklet track 3\n"
+_MAGIC = b"masklet track 4\n"
 _LARGEST_HEADER = 64 << 20
 _CPU = torch.device("cpu")
 
@@ -124,6 +124,8 @@ def _fits(session: Session) -> dict[str, Any]:
         "dtype": str(session.model.dtype).removeprefix("torch."),
         "policy": policy.name,
         "frame": [info.width, info.height],
+        "zoom": session.zoom,
+        "shape": session.engine.shape,
         **policy.model_dump(),
     }
 
@@ -148,13 +150,21 @@ def _open(data: bytes) -> tuple[dict[str, Any], Iterator[bytes]]:
 
 def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:
     record = unpack(blob, session.model.device, session.model.dtype)
-    spec, side = session.model.spec, session.engine.image_size
+    spec, shape = session.model.spec, session.engine.input_shape(session.size)
     memory = record.memory
     assert memory is not None
     session.policy.check_state(record.state)
-    shapes = (record.low_res_11hw.shape[-1], *memory.features_bchw.shape[1:3], memory.pointer_bc.shape[-1])
-    if shapes != (side // 4, spec.memory_width, side // spec.stride, spec.width) or record.frame != frame:
+    shapes = (*record.low_res_11hw.shape[2:], *memory.features_bchw.shape[1:], memory.pointer_bc.shape[-1])
+    cells = shape.height // spec.stride, shape.width // spec.stride
+    if shapes != (*shape.low_res, spec.memory_channels, *cells, spec.width) or record.frame != frame:
         raise ValueError("a record of it belongs to another network or frame")
+    size, window = session.size, record.window
+    if window is not None and not (
+        0 <= window.x <= size.width - window.side and 0 <= window.y <= size.height - window.side and window.side > 0
+    ):
+        raise ValueError("a window of it lies outside the frame")
+    if not 0 <= memory.window_side <= min(size.width, size.height):
+        raise ValueError("a memory of it was made in an impossible window")
     if not 0 <= frame < session.frame_count or record.step not in (-1, 0, 1):
         raise ValueError(f"frame {frame} is not in the video")
     return record

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from masklet.prompts import Prompt
-from masklet.results import PAINTED, Explanation, ObjectMask, Scores
+from masklet.results import PAINTED, Explanation, ObjectMask, Scores, Window
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies.base import State
 
@@ -33,6 +33,7 @@ class FrameRecord:
         memory: what later frames read, None until it is encoded.
         candidates_1nhw: logits of all candidates of a prompt.
         prompts: what was said, where prompts decided it.
+        window: the part of the frame that the network looked at, None for all of it.
     """
 
     frame: int
@@ -45,6 +46,7 @@ class FrameRecord:
     explanation: Explanation | None = None
     candidates_1nhw: Tensor | None = None
     prompts: tuple[Prompt, ...] = ()
+    window: Window | None = None
 
     @property
     def is_prompt(self) -> bool:
@@ -66,6 +68,7 @@ class FrameRecord:
             is_prompt=self.is_prompt,
             painted=painted,
             explanation=self.explanation,
+            window=self.window,
         )
 
     def candidates_of(self, object_id: int, size: FrameSize) -> tuple[ObjectMask, ...]:
@@ -84,6 +87,7 @@ class FrameRecord:
                 lost=(self.scores.object_score or 0) < 0,
                 is_prompt=True,
                 explanation=why,
+                window=self.window,
             )
             for i, iou in enumerate(why.ious)
         )
@@ -98,6 +102,10 @@ class ObjectTrack:
     state: State = b""
     #: Where ``state`` and ``bank.recent`` stand: the last frame and the direction, None before tracking.
     cursor: tuple[int, int] | None = None
+    #: The record of the frame just before, where there is one.
+    before: FrameRecord | None = None
+    #: Memories of prompt frames as seen through windows of other sides, by frame and side, with the record they are of.
+    prompt_memories: dict[tuple[int, int], tuple[FrameRecord, FrameMemory]] = field(default_factory=dict)
     #: Records of prompt frames; they decide their frame.
     prompted: dict[int, FrameRecord] = field(default_factory=dict)
     #: Clicks that only take away, on frames where nothing is known yet to take away from.

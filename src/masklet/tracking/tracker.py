@@ -12,6 +12,7 @@ import numpy as np
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks._arrays import as_image
 from masklet.models import SAM2, ImageFeatures
+from masklet.models.shape import Shape
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks
 from masklet.tracking.engine import Engine
@@ -28,8 +29,8 @@ class VideoTracker:
     """Push frames, get masks: nothing of the past is kept but what the next frame may read.
 
     Args:
-        model, policy, resolution, device, dtype, checkpoint, policy_settings: as for :class:`~masklet.Session`. A
-            stream gives the same masks as the same file tracked forwards in a session.
+        model, policy, resolution, shape, device, dtype, checkpoint, policy_settings: as for :class:`~masklet.Session`.
+            A stream gives the same masks as the same file tracked forwards in a session.
 
     Example:
         >>> tracker = VideoTracker("nano")
@@ -44,13 +45,15 @@ class VideoTracker:
         *,
         policy: str | Policy = DEFAULT_POLICY,
         resolution: int | None = None,
+        shape: Shape = "square",
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         checkpoint: str | Path | None = None,
         **policy_settings: Any,
     ) -> None:
         self.model = resolve_model(model, device, dtype, checkpoint)
-        self.engine = Engine(self.model, make_policy(policy, self.model.spec, **policy_settings), image_size=resolution)
+        chosen = make_policy(policy, self.model.spec, **policy_settings)
+        self.engine = Engine(self.model, chosen, image_size=resolution, shape=shape)
         self._tracks: dict[int, ObjectTrack] = {}
         self._records: dict[int, FrameRecord] = {}
         self._size: FrameSize | None = None

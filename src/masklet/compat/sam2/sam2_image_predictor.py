@@ -16,6 +16,7 @@ from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
+from masklet.models.shape import LOW_RES
 from masklet.prompts import numbers
 
 #: Logits of filled holes and of removed specks lie this far from the threshold.
@@ -178,7 +179,7 @@ class SAM2ImagePredictor:
             points = points / scale * self._predictor.image_size
         feedback = None if mask_input is None else _tensor(mask_input, "mask_input")
         if feedback is not None:
-            side = self._predictor.low_res_size
+            side = self._predictor.image_size // LOW_RES
             if feedback.ndim not in (2, 3, 4) or feedback.shape[-2:] != (side, side):
                 raise PromptError(f"mask_input has the shape [1, {side}, {side}], not {list(feedback.shape)}")
             feedback = feedback.reshape(-1, 1, side, side)

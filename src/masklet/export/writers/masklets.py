@@ -84,6 +84,8 @@ def _header(job: Job, folder: str | None) -> dict[str, Any]:
             "model": settings.model,
             "checkpoint": settings.checkpoint,
             "resolution": asked.resolution if asked else settings.resolution,
+            "shape": settings.shape,
+            "zoom": settings.zoom,
             "dtype": asked.dtype if asked else settings.dtype,
             "policy": settings.policy,
             "policy_settings": settings.policy_options,

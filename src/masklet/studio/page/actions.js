@@ -7,12 +7,10 @@ import { announce, attempt, complain, notify } from "./notices.js";
 import { encode, pack } from "./rle.js";
 import * as state from "./state.js";
 import { refreshLanes, refreshProject, takeProject } from "./sync.js";
-import { batch, effect } from "./ui.js";
+import { batch } from "./ui.js";
 
 /** @typedef {import("./api-types.js").NewPrompt} NewPrompt */
 /** @typedef {import("./api-types.js").StartTracking} StartTracking */
-
-const CORRECTION_PAUSE = 1500; // ms after the last click before an automatic correction starts
 
 /** The open project's id; throws where none is open, which no control allows. */
 function projectId() {
@@ -62,7 +60,8 @@ export async function open(given) {
     state.markIn.value = null;
     state.markOut.value = null;
     state.candidates.value = null;
-    state.pendingCorrection.value = null;
+    state.corrections.value = [];
+    state.retracked.value = null;
     state.playing.value = false;
     takeProject(opened);
     const first = state.promptFrames()[0];
@@ -251,11 +250,12 @@ export function prompt(given) {
     if (!object) return;
     const sent = { ...given, frame: index, object: object.id };
     const trackedBefore = isTrackedAround(index, object.id);
+    const since = state.project.peek()?.history.step ?? 0;
     showPromptAtOnce(sent);
     try {
       const answer = await busy("Looking", () => api.addPrompt(projectId(), sent));
       takeAnswer(answer);
-      if (trackedBefore) offerCorrection(index, object.id);
+      if (trackedBefore) offerRetrack({ frame: index, object: object.id, since });
     } catch (problem) {
       complain(problem);
       await refreshProject();
@@ -266,7 +266,7 @@ export function prompt(given) {
 /** A mark where the click was, before the server has answered. @param {NewPrompt} sent */
 function showPromptAtOnce(sent) {
   const now = state.project.peek();
-  if (!now || sent.mask) return;
+  if (!now) return;
   const labels = sent.labels ?? (sent.points ?? []).map(() => /** @type {0 | 1} */ (1));
   const kept = sent.clear
     ? now.prompts.filter((record) => record.frame !== sent.frame || record.object !== sent.object)
@@ -275,7 +275,7 @@ function showPromptAtOnce(sent) {
     ...now,
     prompts: [
       ...kept,
-      { id: -1, frame: sent.frame, object: sent.object, points: sent.points ?? [], labels, box: sent.box ?? null, mask: null },
+      { id: -1, frame: sent.frame, object: sent.object, points: sent.points ?? [], labels, box: sent.box ?? null, mask: sent.mask ? "painted" : null },
     ],
   };
 }
@@ -390,47 +390,11 @@ function isTrackedAround(index, object) {
   return Boolean(lane && (lane.there[index - 1] || lane.there[index + 1]));
 }
 
-/** @param {number} index @param {number} object */
-function offerCorrection(index, object) {
-  const at = state.autoCorrect.peek() ? Date.now() + CORRECTION_PAUSE : null;
-  state.pendingCorrection.value = { frame: index, object, at };
-}
-
-effect(() => {
-  const pending = state.pendingCorrection.value;
-  if (!pending) return undefined;
-  // What was taken back corrects nothing, and whoever looks at another frame has not finished with this one.
-  if (!state.promptsOn(pending.frame, pending.object).length) state.pendingCorrection.value = null;
-  else if (pending.at && state.frame.value !== pending.frame) state.pendingCorrection.value = { ...pending, at: null };
-  if (!pending.at || pending !== state.pendingCorrection.value) return undefined;
-  const timer = setTimeout(() => void correct(), Math.max(0, pending.at - Date.now()));
-  return () => clearTimeout(timer);
-});
-
-/** Tracks again from the frame that was corrected to the next prompt. */
-export async function correct() {
-  const here = { object: state.currentObject.peek(), frame: state.frame.peek() };
-  await queue;
-  const { object, frame: index } = state.pendingCorrection.peek() ?? here;
-  state.pendingCorrection.value = null;
-  if (object === null) return;
-  const running = state.trackJob.peek();
-  // A paused run steps aside by itself; one that goes on is ended first.
-  if (running && running.state !== "paused") {
-    await attempt(() => api.jobAction(running.id, "cancel"));
-    await ended(running.id);
-  }
-  const job = await attempt(() => api.correct(projectId(), { frame: index, object }));
-  if (job) started(job, `Tracking again from frame ${index}`);
-}
-
-/** Waits until a job has ended, which takes it a frame. @param {string} id */
-async function ended(id) {
-  for (let i = 0; i < 200; i++) {
-    const job = state.jobs.peek()[id];
-    if (!job || !state.isActive(job)) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+/** A correction stays on its frame until the user has it re-tracked. @param {state.Correction} correction */
+export function offerRetrack(correction) {
+  const there = state.corrections.peek();
+  if (there.some(({ frame, object }) => frame === correction.frame && object === correction.object)) return;
+  state.corrections.value = [...there, correction];
 }
 
 /** @param {"forward" | "backward" | "both" | "frame" | "range"} how */
@@ -438,7 +402,6 @@ export async function track(how) {
   const now = state.frame.peek();
   const frames = state.media.peek()?.frame_count ?? 1;
   await queue;
-  state.pendingCorrection.value = null;
   if (!state.prompts.peek().length) {
     notify("Say first what to track: click on an object.");
     return;
@@ -458,11 +421,13 @@ export async function track(how) {
     given = { direction: "both", start: start ?? 0, end: end ?? frames - 1 };
   }
   const job = await attempt(() => api.startTracking(projectId(), given));
-  if (job) started(job, "Tracking");
+  if (!job) return;
+  started(job, "Tracking");
+  if (how !== "frame") state.corrections.value = [];
 }
 
 /** @param {state.JobState} job @param {string} text */
-function started(job, text) {
+export function started(job, text) {
   batch(() => {
     state.jobs.value = { ...state.jobs.value, [job.id]: state.jobs.value[job.id] ?? job };
     state.following.value = true;
@@ -497,7 +462,6 @@ export const redo = () => step("redo");
 /** @param {"undo" | "redo"} which */
 function step(which) {
   return inTurn(async () => {
-    state.pendingCorrection.value = null;
     const answer = await attempt(() => (which === "undo" ? api.undo(projectId()) : api.redo(projectId())));
     if (!answer) return;
     state.candidates.value = null;

@@ -174,8 +174,12 @@ export interface TrackSettingsState {
   policy?: string;
   /** Thresholds and weights of the policy, where they differ from its own */
   policy_options?: Record<string, number | boolean | string>;
-  /** Side of the model's square input */
+  /** Side of the model's input, the longer one */
   resolution?: number | null;
+  /** square, or fit for the frames' own proportions */
+  shape?: "square" | "fit";
+  /** Look at small objects through a window around them */
+  zoom?: boolean;
   /** Number format, such as float32 or bfloat16 */
   dtype?: string | null;
 }
@@ -195,6 +199,8 @@ export interface HistoryState {
   /** What undo would take back; null: nothing */
   undo: string | null;
   redo: string | null;
+  /** The newest step that is done; 0: none. Later ones have larger numbers */
+  step: number;
 }
 
 export interface HistoryStep {
@@ -394,8 +400,9 @@ export interface StartTracking {
 export interface Correct {
   frame: number;
   object: number;
-  /** null: away from the object's earlier prompts */
-  direction?: "forward" | "backward" | "both" | null;
+  direction?: "forward" | "backward" | "both";
+  /** End where the new masks are as the old ones were */
+  until_agrees?: boolean;
 }
 
 export interface ExplainedCandidate {

@@ -297,6 +297,16 @@ export const startTracking = (project, given) => request("POST", `/projects/${pr
  */
 export const correct = (project, given) => request("POST", `/projects/${project}/correct`, given);
 
+/**
+ * Masks as they were before a step of the history and all that are done since.
+ * @param {string} project
+ * @param {{start: number, end: number, before: number}} given
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<import("./api-types.js").MasksBatch>}
+ */
+export const getMasksBefore = (project, given, signal) =>
+  request("GET", `/projects/${project}/masks${query(given)}`, undefined, signal);
+
 /** @param {string} project @returns {Promise<import("./api-types.js").JobState>} */
 export const resumeRun = (project) => request("POST", `/projects/${project}/resume`);
 

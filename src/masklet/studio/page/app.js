@@ -1,6 +1,7 @@
 /** The whole page: the first screen or the editor, dialogs and messages. */
 import * as actions from "./actions.js";
 import { beside, onion } from "./compare.js";
+import { undo } from "./correction.js";
 import { Edges } from "./edges.js";
 import { Editing } from "./editing.js";
 import { ExportDialog } from "./export.js";
@@ -70,7 +71,7 @@ function TopBar() {
     <span class="divider hide-small"></span>
     <span class="name ellipsis hide-small" title=${media ? `${project?.path}: ${media.width} × ${media.height}, ${media.rate} fps` : ""}>${project?.name}</span>
     <span class="saved hide-small" title="Every change is in the project file at once"><${Icon} name="check" /><span>saved</span></span>
-    <${IconButton} icon="undo" label=${history?.undo ? `Undo: ${history.undo}` : "Undo"} keys="Ctrl+Z" disabled=${!history?.undo} onClick=${actions.undo} />
+    <${IconButton} icon="undo" label=${history?.undo ? `Undo: ${history.undo}` : "Undo"} keys="Ctrl+Z" disabled=${!history?.undo} onClick=${undo} />
     <${IconButton} icon="redo" label=${history?.redo ? `Redo: ${history.redo}` : "Redo"} keys="Ctrl+Shift+Z" disabled=${!history?.redo} onClick=${actions.redo} />
     <div class="grow"></div>
     <div class="segments" role="group" aria-label="View">

@@ -38,7 +38,6 @@ async function edit(given) {
   if (!done) return;
   batch(() => {
     state.candidates.value = null;
-    state.pendingCorrection.value = null;
     staleMasks(null);
   });
   await Promise.all([refreshProject(), refreshLanes()]);

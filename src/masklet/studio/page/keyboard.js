@@ -2,6 +2,7 @@
 import * as actions from "./actions.js";
 import { camera, fit, setZoom, zoomBy } from "./camera.js";
 import { beside, onion } from "./compare.js";
+import { CORRECTING, flipBefore, undo } from "./correction.js";
 import { Dialog } from "./dialog.js";
 import { EDITING } from "./editing.js";
 import { renaming } from "./objects.js";
@@ -77,7 +78,7 @@ export const BINDINGS = [
   { group: "Track", keys: ["y"], label: "Both ways", run: () => actions.track("both") },
   { group: "Track", keys: ["u"], label: "This frame only", run: () => actions.track("frame") },
   { group: "Track", keys: ["g"], label: "The marked range", run: () => actions.track("range") },
-  { group: "Track", keys: ["r"], label: "Again from this frame to the next prompt", run: actions.correct },
+  ...CORRECTING,
   { group: "Track", keys: ["Shift+ "], shown: ["Shift+Space"], label: "Pause, or go on", run: actions.togglePause },
   { group: "Track", keys: ["Shift+x"], label: "Cancel; what was tracked stays", run: actions.cancelTrack },
 
@@ -115,6 +116,7 @@ export const BINDINGS = [
   { group: "View", keys: ["4"], label: "Cut-out", run: useView("cutout") },
   { group: "View", keys: ["5"], label: "Green screen", run: useView("screen") },
   { group: "View", keys: ["6"], label: "Original", run: useView("original") },
+  { group: "View", keys: ["7"], label: "Before the re-track (again: after it)", run: flipBefore, when: () => state.retracked.peek() !== null },
   { group: "View", keys: ["Shift+o"], label: "Onion skin: outlines before and after", run: () => (onion.value = !onion.peek()) },
   { group: "View", keys: ["Shift+b"], label: "Side by side", run: () => (beside.value = !beside.peek()) },
   { group: "View", keys: ["+", "="], label: "Zoom in (or turn the wheel)", run: () => zoomBy(1.25) },
@@ -126,7 +128,7 @@ export const BINDINGS = [
   { group: "View", keys: ["m"], label: "Mask settings", run: showTab("edges") },
   { group: "View", keys: ["\\"], label: "Fold or unfold the panel", run: () => (state.panelOpen.value = !state.panelOpen.peek()) },
 
-  { group: "Studio", keys: ["Ctrl+z"], label: "Undo", run: actions.undo },
+  { group: "Studio", keys: ["Ctrl+z"], label: "Undo", run: undo },
   { group: "Studio", keys: ["Ctrl+Shift+z", "Ctrl+y"], shown: ["Ctrl+Shift+Z", "Ctrl+Y"], label: "Redo", run: actions.redo },
   { group: "Studio", keys: ["Shift+e"], label: "Export", run: () => (state.dialog.value = "export") },
   { group: "Studio", keys: ["Shift+s"], label: "Settings", run: () => (state.dialog.value = "settings"), always: true },

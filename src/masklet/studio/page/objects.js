@@ -1,5 +1,6 @@
 /** The list of objects. */
 import * as actions from "./actions.js";
+import { retrack } from "./correction.js";
 import { plural } from "./format.js";
 import { Labels } from "./labels.js";
 import * as state from "./state.js";
@@ -125,21 +126,13 @@ function Details({ object }) {
         type="button"
         class="button"
         disabled=${here.length === 0 || Boolean(state.trackJob.value)}
-        title="Track again from this frame to the next prompt (R)"
-        onClick=${actions.correct}
+        title="Re-track to both sides until the new masks agree with the old ones (R)"
+        onClick=${retrack}
       >
-        Track from here
+        Re-track from here
       </button>
     </div>
     <${Labels} key=${object.id} object=${object} />
-    <label class="check">
-      <input
-        type="checkbox"
-        checked=${state.autoCorrect.value}
-        onChange=${(/** @type {any} */ event) => (state.autoCorrect.value = event.target.checked)}
-      />
-      Track again by itself after a correction
-    </label>
     <label class="check">
       <input
         type="checkbox"

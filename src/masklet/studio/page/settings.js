@@ -74,7 +74,18 @@ export function SettingsDialog() {
               <option value="" selected=${track.resolution === null}>model default${model ? ` (${model.image_size})` : ""}</option>
               ${resolutions(track.resolution ?? null).map((side) => html`<option value=${side} selected=${side === track.resolution}>${side}</option>`)}
             </select>
-            <div class="hint">The side of the square picture that the network sees. Smaller is faster and coarser.</div>
+            <div class="hint">The longer side of the picture that the network sees. Smaller is faster and coarser.</div>
+          </div>
+          <div class="field">
+            <label for="set-shape">Shape</label>
+            <select id="set-shape" onChange=${(/** @type {any} */ event) => change({ shape: event.target.value })}>
+              <option value="square" selected=${track.shape !== "fit"}>square, as the weights were trained</option>
+              <option value="fit" selected=${track.shape === "fit"}>the frames' own proportions, faster</option>
+            </select>
+          </div>
+          <div class="field">
+            <label class="check"><input type="checkbox" checked=${Boolean(track.zoom)} onChange=${(/** @type {any} */ event) => change({ zoom: event.target.checked })} /> Zoom in on small objects</label>
+            <div class="hint">They are looked at through a window around them, in all the detail the video has.</div>
           </div>
           <div class="field">
             <label for="set-dtype">Precision</label>
@@ -115,7 +126,6 @@ export function SettingsDialog() {
         <input type="range" id="set-opacity" min="0.1" max="1" step="0.05" value=${state.opacity.value} onInput=${(/** @type {any} */ event) => (state.opacity.value = Number(event.target.value))} />
       </div>
       <label class="check"><input type="checkbox" checked=${state.loop.value} onChange=${(/** @type {any} */ event) => (state.loop.value = event.target.checked)} /> Loop playback</label>
-      <label class="check"><input type="checkbox" checked=${state.autoCorrect.value} onChange=${(/** @type {any} */ event) => (state.autoCorrect.value = event.target.checked)} /> Track again by itself after a correction</label>
       <label class="check"><input type="checkbox" checked=${state.hoverPreview.value} onChange=${(/** @type {any} */ event) => (state.hoverPreview.value = event.target.checked)} /> Show what a click would give</label>
       <div class="row">
         <button type="button" class="button" onClick=${share}><${Icon} name="copy" /> Copy an address for another browser</button>

@@ -72,17 +72,21 @@ export const candidates = signal(
 export const explanation = signal(/** @type {import("./api-types.js").ExplanationState | null} */ (null));
 /** Names of what the server is working on right now, in the order they were asked for. */
 export const working = signal(/** @type {string[]} */ ([]));
-/** A frame whose correction waits to be tracked on from. */
-export const pendingCorrection = signal(
-  /** @type {{frame: number, object: number, at: number | null} | null} */ (null),
-);
+/**
+ * Corrected frames that were not re-tracked yet. `since` is the step of the history that came before the correction.
+ * @typedef {{frame: number, object: number, since: number}} Correction
+ */
+export const corrections = signal(/** @type {Correction[]} */ ([]));
+/**
+ * The latest re-track, as long as nothing was done since. `job` runs it; `step` is its step of the history once it ended.
+ */
+export const retracked = signal(/** @type {(Correction & {job: string, step: number | null}) | null} */ (null));
 
 // Choices that this browser remembers
 export const theme = remembered("theme", /** @type {"auto" | "dark" | "light"} */ ("auto"));
 export const opacity = remembered("opacity", 0.5);
 export const brushSize = remembered("brush", 24);
 export const hoverPreview = remembered("hover", false);
-export const autoCorrect = remembered("auto-correct", true);
 export const loop = remembered("loop", true);
 
 /** The object that clicks are for. */

@@ -217,7 +217,10 @@ function takeJob(job) {
   if (job.state === "failed" && !shown) notify(job.error?.message ?? `${job.title} failed.`, { kind: "error" });
   if (job.state === "done" && !shown) for (const note of job.notes) notify(note, { seconds: 8 });
   if (job.kind === "track" && job.project === state.project.peek()?.id) {
+    const retracked = state.retracked.peek();
     batch(() => {
+      // Back at the corrected frame, from where the new masks can be looked at.
+      if (state.following.value && retracked?.job === job.id) state.frame.value = retracked.frame;
       state.following.value = false;
       staleMasks(null);
     });

@@ -4,6 +4,7 @@ import { getAlpha, wasAborted } from "./api.js";
 import { camera, fit, placement, setZoom, toView, viewSize, zoom, zoomBy } from "./camera.js";
 import { alphaFromGrey, compose, drawOutline } from "./compositor.js";
 import { Beside, OnionOptions, beside, drawOnion, onion, onionStep, pinned } from "./compare.js";
+import { RetrackBar, comparing, pastMask, pastMasksCame } from "./correction.js";
 import { endPreview, frameProblem, framesArrived, pictureOf, preview, want, wantPreview, widthFor } from "./frames.js";
 import { entryOf, masksChanged, wantMasks } from "./masks.js";
 import { hint } from "./notices.js";
@@ -12,7 +13,7 @@ import { drawHeat, heat } from "./review.js";
 import * as shape from "./shape.js";
 import * as state from "./state.js";
 import { crosshair, draftBox, hovered, listenTo, painting, panning, pointer } from "./tools.js";
-import { Icon, IconButton, classes, effect, html, signal, useEffect, useRef } from "./ui.js";
+import { IconButton, classes, effect, html, signal, useEffect, useRef } from "./ui.js";
 
 /** Opacities with soft edges of the frame in view: key, and pictures by object. */
 const alphas = signal(/** @type {{key: string, pictures: Map<number, ImageBitmap>}} */ ({ key: "", pictures: new Map() }));
@@ -94,7 +95,7 @@ function start(canvas) {
         state.frame, state.view, state.opacity, state.prompts, state.shown, state.currentObject, state.tab,
         state.panelOpen, state.explanation, state.brushSize, state.tool, framesArrived, masksChanged, placement,
         viewSize, alphas, previewed, preview, crosshair, draftBox, hovered, painting, pointer,
-        shape.corners, shape.tip, onion, onionStep, heat,
+        shape.corners, shape.tip, onion, onionStep, heat, comparing, pastMasksCame,
       ]) source.value;
       ask();
     }),
@@ -148,12 +149,13 @@ function layersOf(index) {
   const soft = alphas.peek();
   return state.shown.peek().map((object) => {
     const paint = drawn?.frame === index && drawn.object === object.id ? drawn.canvas : null;
-    const shown = (trial?.frame === index && trial.masks.get(object.id)) || entry?.masks.get(object.id) || null;
+    const past = comparing.peek() === object.id;
+    const now = (trial?.frame === index && trial.masks.get(object.id)) || entry?.masks.get(object.id) || null;
     return {
-      shown,
+      shown: past ? pastMask(index) : now,
       color: object.color,
       selected: object.id === state.currentObject.peek(),
-      alpha: soft.key.startsWith(`${index}/`) ? (soft.pictures.get(object.id) ?? null) : null,
+      alpha: !past && soft.key.startsWith(`${index}/`) ? (soft.pictures.get(object.id) ?? null) : null,
       paint,
     };
   });
@@ -375,7 +377,7 @@ export function Viewer() {
     ${beside.value && html`<${Beside} layersOf=${layersOf} />`}
     <${ToolOptions} />
     <${OnionOptions} />
-    <${Correction} />
+    <${RetrackBar} />
     <${Candidates} />
     <${StandIn} />
     <${Problem} />
@@ -450,18 +452,6 @@ effect(() => {
   else if (state.project.value && !state.prompts.value.length) hint.value = "Click on what you want to cut out, or drag a box around it.";
   else hint.value = "";
 });
-
-function Correction() {
-  const pending = state.pendingCorrection.value;
-  if (!pending || pending.frame !== state.frame.value) return null;
-  return html`<div class="float options" role="group" aria-label="Correction">
-    <button type="button" class="icon-button on" onClick=${() => actions.correct()}>
-      <${Icon} name="retrack" /><span>Track again from here</span><kbd>R</kbd>
-    </button>
-    ${pending.at !== null && html`<span class="dim small">starts by itself</span>`}
-    <${IconButton} icon="close" class="tiny" label="Not now" onClick=${() => (state.pendingCorrection.value = null)} />
-  </div>`;
-}
 
 function Candidates() {
   const now = state.candidates.value;

@@ -62,11 +62,18 @@ def get_many_masks(
     start: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     end: Annotated[int | None, Query(ge=0, lt=2**31, description=f"At most {MOST_FRAMES} frames at a time")] = None,
     raw: bool = False,
+    before: Annotated[
+        int | None, Query(ge=1, lt=2**63, description="As they were before this step of the history and those since")
+    ] = None,
 ) -> schemas.MasksBatch:
     """The masks of frames `start` to `end`, both included; those that have none are left out."""
     last = project.frames.count - 1
     end = min(start + MOST_FRAMES - 1, last) if end is None else min(end, last)
-    found = project.overlays.raw(start, end) if raw else project.overlays.finished(start, end)
+    shown = project.overlays
+    if before is not None:
+        found = shown.before(before, start, end)
+    else:
+        found = shown.raw(start, end) if raw else shown.finished(start, end)
     return schemas.MasksBatch(start=start, end=end, frames=found)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from fastapi import APIRouter
 
 from masklet.errors import InputError, ProjectError
-from masklet.runs import actions, explain
+from masklet.runs import actions, corrections, explain
 from masklet.studio import schemas
 from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ObjectOf, ProjectOf, StudioOf
 
@@ -42,16 +42,18 @@ def track(studio: StudioOf, project: ProjectOf, given: schemas.StartTracking) ->
 
 @router.post(f"{PROJECT}/correct", status_code=202)
 def correct(studio: StudioOf, project: ProjectOf, given: schemas.Correct) -> schemas.JobState:
-    """Tracks an object again from a frame that was just prompted, up to its next prompt."""
+    """Re-tracks an object from a prompted frame, to both sides, until the new masks agree with the old ones."""
     project.require_model()
     opened, device = project.project, studio.options.device
     chosen = project.project.unlocked(given.object)
     if not opened.prompts(given.frame, given.object):
         raise InputError(f"{chosen.name} has no prompt on frame {given.frame}: click, box or paint it there first.")
     job = studio.board.track(
-        f"Correct {chosen.name}",
+        f"Re-track {chosen.name}",
         project,
-        lambda: actions.follow.steps(opened, given.frame, given.object, given.direction, device),
+        lambda: corrections.retrack.steps(
+            opened, given.frame, given.object, given.direction, given.until_agrees, device
+        ),
     )
     return job.snapshot()
 
