@@ -238,12 +238,12 @@ def test_no_broken_header_fails_the_server(
     client: Client, caplog: pytest.LogCaptureFixture, path: bytes, name: bytes
 ) -> None:
     """Over the wire, as no client would send it. (What the server takes for an unfinished request gets no answer.)"""
-    method, upgrade = {
-        b"/api/ws": (b"GET", b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                    b"Sec-WebSocket-Version: 13\r\n"),
+    key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    method, usual = {
+        b"/api/ws": (b"GET", b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + key),
         b"/api/projects": (b"POST", b"Content-Type: application/json\r\n"),
-    }.get(path, (b"GET", b""))  # fmt: skip
-    lines = b"Host: 127.0.0.1:%d\r\nAuthorization: Bearer %s\r\n" % (client.port, TOKEN.encode()) + upgrade
+    }.get(path, (b"GET", b""))
+    lines = b"Host: 127.0.0.1:%d\r\nAuthorization: Bearer %s\r\n" % (client.port, TOKEN.encode()) + usual
     kept = b"".join(line for line in lines.splitlines(True) if not line.lower().startswith(name.lower() + b":"))
     for value in _BROKEN:
         with socket.create_connection(("127.0.0.1", client.port), timeout=20) as wire:
