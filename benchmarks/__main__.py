@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, network, report, review, roofline, studio, video
+from benchmarks import agreement, batch, network, report, review, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
 PARTS = (
@@ -25,6 +25,7 @@ PARTS = (
     "long",
     "review",
     "studio",
+    "batch",
 )
 
 
@@ -33,7 +34,7 @@ def main(
     clips: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder in DAVIS layout, for agreement (besides the packaged clip) and review. May be repeated."
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review and batch. May be repeated."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
@@ -99,6 +100,7 @@ def main(
         "studio": lambda: studio.measure_studio(
             ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
         ),
+        "batch": lambda: batch.measure_batch(clips or (), min(3, rounds)),
     }
     for part in PARTS:
         if part in wanted:

@@ -32,7 +32,7 @@ def random_model(name: str, dtype: torch.dtype) -> SAM2:
 def full_memories(model: SAM2, shape: InputShape, objects: int) -> Memories:
     """A steady state: every memory frame and pointer that the network reads."""
     spec = model.spec
-    size = (objects, spec.memory_width, shape.height // spec.stride, shape.width // spec.stride)
+    size = (objects, spec.memory_channels, shape.height // spec.stride, shape.width // spec.stride)
     frames = [torch.randn(size).to(torch.bfloat16) for _ in range(spec.num_memories)]
     slots = torch.arange(spec.num_memories)[None].expand(objects, -1)
     pointers = torch.randn(objects, spec.max_pointers, spec.width).to(model.dtype)
@@ -48,14 +48,14 @@ class Frame:
         self.pixels = torch.randn(1, 3, shape.height, shape.width)
         self.memories = full_memories(model, shape, objects)
         self.features: ImageFeatures = self.encode_image()
-        self.embedding = self.features.embedding_bchw.expand(objects, -1, -1, -1)
+        self.embedding = self.attend_to_memory()
         self.logits = torch.randn(objects, 1, *shape.low_res)
 
     def encode_image(self) -> ImageFeatures:
         return self.model.encode_image(self.pixels, self.shape)
 
     def attend_to_memory(self) -> torch.Tensor:
-        return self.model.attend_to_memory(self.features.embedding_bchw, self.memories)
+        return self.model.attend_to_memory(self.features, self.memories)
 
     def decode_masks(self) -> None:
         found = self.model.decode_masks(self.features, self.embedding, batch=self.objects, multimask=True)
@@ -63,9 +63,7 @@ class Frame:
 
     def encode_memory(self) -> torch.Tensor:
         visible = torch.ones(self.objects, 1, dtype=torch.bool)
-        return self.model.encode_memory(
-            self.features.embedding_bchw, self.logits, visible, shape=self.shape, binarize=False
-        )
+        return self.model.encode_memory(self.features, self.logits, visible, binarize=False)
 
     def whole(self) -> None:
         for stage in STAGES:
@@ -152,7 +150,7 @@ def steady_pathways(model: SAM2, size: int, count: int) -> tuple[Engine, ObjectT
     spec, side, latest = model.spec, size // model.spec.stride, 100
     for frame in (0, *range(latest - spec.max_pointers + 1, latest + 1)):
         versions = count if frame else 1
-        features = torch.randn(versions, spec.memory_width, side, side).to(torch.bfloat16)
+        features = torch.randn(versions, spec.memory_channels, side, side).to(torch.bfloat16)
         pointers = torch.randn(versions, spec.width).to(model.dtype)
         track.bank.add(FrameMemory(frame, features, pointers, Scores(5.0, 0.9), is_prompt=frame == 0))
     frames = range(latest, latest - spec.max_pointers + 1, -1)

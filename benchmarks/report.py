@@ -94,6 +94,12 @@ def show(results: dict[str, Any], console: Console) -> None:
         for part in results["review"]:
             table.add_row(part["by"], part["chooser"], *(f"{part[f'J{count}']:.1f}" for count in (0, 3, 5, 10)))
         console.print(table)
+    if "batch" in results:
+        part = results["batch"]
+        spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in part["seconds"].items())
+        console.print(f"batch, nano, {part['clips']} clips of {part['frames']} frames: {spent}")
+        (first, before), *_, (last, after) = part["memory"]
+        console.print(f"its driver: {before:.1f} MB after job {first}, {after:.1f} MB after job {last}")
     if "agreement" in results:
         table = Table(title="nano: IoU of bfloat16 masks with float32 masks")
         for column in ("clip", "frames", "mean", "worst", "same memories, mean", "same memories, worst"):

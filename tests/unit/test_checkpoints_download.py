@@ -465,10 +465,10 @@ def test_pull_list_where_remove(served_tiny: Behaviour) -> None:
     assert (code, "here already" in out) == (0, True)
     assert served_tiny.asked == [None]
     row = next(line for line in run("models")[1].splitlines() if line.startswith("sam2.1-tiny"))
-    assert row.split() == ["sam2.1-tiny", "tiny", "0.00", "M", "11.4", "MB", "yes"]
+    assert row.split() == ["sam2.1-tiny", "tiny", "0.00", "M", "12.4", "MB", "yes"]
     assert run("models", "where", "tiny")[1].strip() == str(cache.cached_path(entry()))
     assert run("models", "where")[1].strip() == home
-    assert "11.4 MB" in run("models", "remove", "tiny")[1]
+    assert "12.4 MB" in run("models", "remove", "tiny")[1]
     assert "isn't here" in run("models", "remove", "tiny")[1]
 
 

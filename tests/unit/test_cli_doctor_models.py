@@ -71,7 +71,7 @@ def test_the_list_of_models(home: Path) -> None:
     assert result.exit_code == 0
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.split()[:1]}
     assert set(SPECS) <= set(rows)
-    assert rows["nano"].split() == ["nano", "nano", "5.68", "M", "11.4", "MB", "in", "the", "package"]
+    assert rows["nano"].split() == ["nano", "nano", "6.18", "M", "12.4", "MB", "in", "the", "package"]
     assert rows["sam2.1-large"].split() == ["sam2.1-large", "large", "224.45", "M", "898.1", "MB", "no"]
     assert rows["sam2-base-plus"].split()[-2:] == ["unknown", "no"]
     assert str(home) in result.stdout
@@ -121,7 +121,7 @@ def test_check_and_convert(tmp_path: Path) -> None:
     source, target = tmp_path / "mine.pt", tmp_path / "mine.safetensors"
     state = load_file(packaged_weights("nano"))
     torch.save({"model": state}, source)
-    assert "nano, 5.68 M values in float16" in run("models", "check", str(source)).stdout
+    assert "nano, 6.18 M values in float16" in run("models", "check", str(source)).stdout
     assert run("models", "convert", str(source), str(target), "--half").exit_code == 0
     written = load_file(target)
     assert all(torch.equal(written[key], value) for key, value in state.items())

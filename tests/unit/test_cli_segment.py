@@ -87,7 +87,7 @@ def test_one_object(folder: Path, photo: np.ndarray) -> None:
 
     content = json.loads((out / "photo_mask.json").read_text())
     assert (content["image"], content["width"], content["height"]) == ("photo.png", 640, 360)
-    assert (content["model"], content["resolution"]) == ("nano", 256)
+    assert (content["model"], content["resolution"]) == ("nano", 320)
     [entry] = content["objects"]
     assert (entry["id"], entry["name"], entry["candidate"]) == (1, "object 1", 0)
     assert entry["prompt"] == {"points": [[60, 240]], "labels": [0], "box_xyxy": [76, 109, 286, 279]}

@@ -174,7 +174,7 @@ def test_a_network_is_shared_and_looks_like_the_official_one() -> None:
     model = build_sam2("nano", device="cpu")
     assert model.network is load_model("nano", device="cpu", dtype="float32")
     assert build_sam2_video_predictor("nano", device="cpu").network is model.network
-    assert model.image_size == 256
+    assert model.image_size == 320
     assert model.device == torch.device("cpu")
     assert model.dtype == torch.float32
     assert model.eval() is model.to("cpu") is model.float() is model.cpu() is model.train(False) is model

@@ -52,7 +52,7 @@ def test_the_notebook_script(model: SAM2Base, image: np.ndarray) -> None:
         masks, scores, logits = predictor.predict(point_coords=POINT, point_labels=ONE, multimask_output=True)
         sorted_ind = np.argsort(scores)[::-1]
         masks, scores, logits = masks[sorted_ind], scores[sorted_ind], logits[sorted_ind]
-        assert shapes((masks, scores, logits)) == [(3, 200, 256), (3,), (3, 64, 64)]
+        assert shapes((masks, scores, logits)) == [(3, 200, 256), (3,), (3, 80, 80)]
         assert set(np.unique(masks)) <= {0.0, 1.0}
         assert (np.diff(scores) <= 0).all()
 
@@ -62,18 +62,18 @@ def test_the_notebook_script(model: SAM2Base, image: np.ndarray) -> None:
             mask_input=logits[np.argmax(scores), :, :][None, :, :],
             multimask_output=False,
         )
-        assert shapes(refined) == [(1, 200, 256), (1,), (1, 64, 64)]
+        assert shapes(refined) == [(1, 200, 256), (1,), (1, 80, 80)]
 
         boxed = predictor.predict(point_coords=None, point_labels=None, box=BOXES[0][None, :], multimask_output=False)
-        assert shapes(boxed) == [(1, 200, 256), (1,), (1, 64, 64)]
+        assert shapes(boxed) == [(1, 200, 256), (1,), (1, 80, 80)]
         batch = predictor.predict(point_coords=None, point_labels=None, box=BOXES, multimask_output=False)
-        assert shapes(batch) == [(3, 1, 200, 256), (3, 1), (3, 1, 64, 64)]
+        assert shapes(batch) == [(3, 1, 200, 256), (3, 1), (3, 1, 80, 80)]
 
 
 def test_shapes_of_every_kind_of_prompt(predictor: SAM2ImagePredictor) -> None:
     points_b1 = np.array([[[110, 130]], [[24, 120]]])
     labels_b1 = np.array([[1], [1]])
-    full, low = (200, 256), (64, 64)
+    full, low = (200, 256), (80, 80)
     single, many = predictor.predict(POINT, ONE)[2][:1], predictor.predict(points_b1, labels_b1, None, None, False)[2]
     cases: list[tuple[dict[str, Any], tuple[int, ...]]] = [
         ({"point_coords": POINT, "point_labels": ONE}, (3,)),
@@ -147,7 +147,7 @@ def test_batches_of_images(model: SAM2Base, clip_256_frames: list[np.ndarray]) -
     masks, scores, logits = predictor.predict_batch(points, labels, multimask_output=True)
     assert [part.shape for part in masks] == [(3, 256, 256), (2, 3, 200, 256), (3, 256, 100)]
     assert [part.shape for part in scores] == [(3,), (2, 3), (3,)]
-    assert [part.shape for part in logits] == [(3, 64, 64), (2, 3, 64, 64), (3, 64, 64)]
+    assert [part.shape for part in logits] == [(3, 80, 80), (2, 3, 80, 80), (3, 80, 80)]
     for i, image in enumerate(images):
         alone = SAM2ImagePredictor(model)
         alone.set_image(image)
@@ -159,14 +159,14 @@ def test_batches_of_images(model: SAM2Base, clip_256_frames: list[np.ndarray]) -
         multimask_output=False,
     )
     assert [part.shape for part in boxes] == [(3, 1, 256, 256), (1, 200, 256), (1, 256, 100)]
-    assert predictor.get_image_embedding().shape == (3, 128, 16, 16)
+    assert predictor.get_image_embedding().shape == (3, 128, 20, 20)
     with pytest.raises(PromptError, match="3 images, but prompts for 2"):
         predictor.predict_batch(points[:2], labels[:2])
 
 
 def test_embedding(predictor: SAM2ImagePredictor, model: SAM2Base, image: np.ndarray) -> None:
     embedding = predictor.get_image_embedding()
-    assert embedding.shape == (1, 128, 16, 16)
+    assert embedding.shape == (1, 128, 20, 20)
     features = ImagePredictor(model.network).set_image(image).features()
     torch.testing.assert_close(embedding, model.network.without_memory(features.embedding_bchw))
     assert predictor.device == torch.device("cpu")
@@ -185,7 +185,7 @@ def test_thresholds_and_cleaning(model: SAM2Base, image: np.ndarray) -> None:
 
     def pieces(mask: np.ndarray) -> int:
         """Separate pieces of the mask and of its background, at the resolution that is cleaned."""
-        low = cv2.resize(mask.astype(np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST)
+        low = cv2.resize(mask.astype(np.uint8), (80, 80), interpolation=cv2.INTER_NEAREST)
         return sum(cv2.connectedComponents(part, connectivity=8)[0] - 1 for part in (low, 1 - low))
 
     before = [pieces(mask > 0) for mask in logits]
@@ -219,8 +219,8 @@ def test_a_pillow_image_is_taken_as_stored(model: SAM2Base, image: np.ndarray) -
             PromptError,
             "3 boxes",
         ),
-        (lambda p: p.predict(mask_input=np.ones((1, 256, 256))), PromptError, r"\[1, 64, 64\]"),
-        (lambda p: p.predict(box=BOXES, mask_input=np.ones((2, 1, 64, 64))), PromptError, "2 mask inputs"),
+        (lambda p: p.predict(mask_input=np.ones((1, 256, 256))), PromptError, r"\[1, 80, 80\]"),
+        (lambda p: p.predict(box=BOXES, mask_input=np.ones((2, 1, 80, 80))), PromptError, "2 mask inputs"),
         (lambda p: p.predict_batch([POINT], [ONE]), RuntimeError, "set_image_batch"),
         (lambda p: p.set_image("photo.jpg"), MaskletError, "photo.jpg"),
         (lambda p: p.set_image(np.zeros((10, 10, 7), np.uint8)), InputError, "channels"),

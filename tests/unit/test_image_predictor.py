@@ -98,7 +98,7 @@ def test_what_an_answer_holds(predictor: ImagePredictor, photo: np.ndarray) -> N
     assert answer.masks_nhw.dtype == np.bool_
     assert answer.logits_nhw.dtype == np.float32
     assert np.array_equal(answer.masks_nhw, answer.logits_nhw > 0)
-    assert answer.low_res_logits_nhw.shape == (3, 64, 64)
+    assert answer.low_res_logits_nhw.shape == (3, 80, 80)
     assert answer.low_res_logits_nhw.abs().max() <= 32
     assert answer.best == answer.predicted_iou_n.argmax()
     assert answer.predicted_iou == answer.predicted_iou_n.max()
@@ -307,9 +307,9 @@ def test_other_resolutions(model: SAM2, photo: np.ndarray) -> None:
         ({"mask": np.zeros((720, 1280), bool)}, "empty"),
         ({"mask": np.ones((719, 1280), bool)}, "720 rows"),
         ({"mask": np.full((720, 1280), np.nan)}, "finite"),
-        ({"mask": np.full((64, 64), np.inf)}, "finite"),
-        ({"mask": np.full((65, 64), -3.0)}, "low resolution"),
-        ({"mask": np.full((3, 64, 64), -3.0)}, "several candidates"),
+        ({"mask": np.full((80, 80), np.inf)}, "finite"),
+        ({"mask": np.full((81, 80), -3.0)}, "low resolution"),
+        ({"mask": np.full((3, 80, 80), -3.0)}, "several candidates"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -359,10 +359,10 @@ def test_prompts_that_do_not_fit_together(model: SAM2, photo: np.ndarray, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(narrow, "decode_masks", fail)
-    with pytest.raises(DeviceMemoryError, match="--resolution 128"):
+    with pytest.raises(DeviceMemoryError, match="--resolution 160"):
         predictor.predict_boxes(boxes)
     monkeypatch.setattr(narrow, "encode_image", fail)
-    with pytest.raises(DeviceMemoryError, match="nano at 256x256"):
+    with pytest.raises(DeviceMemoryError, match="nano at 320x320"):
         predictor.set_image(photo)
 
 

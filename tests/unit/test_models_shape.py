@@ -187,4 +187,4 @@ def test_commands_take_it_and_projects_keep_it(bunny_clip: Path, tmp_path: Path)
     [found] = (tmp_path / "out").glob("*.json")
     assert json.loads(found.read_text())["shape"] == "fit"
     refused = CliRunner().invoke(app, [*track, "--shape", "fit", "--zoom", "--overwrite"])
-    assert refused.exit_code == 2 and "square windows" in refused.output
+    assert refused.exit_code == 2

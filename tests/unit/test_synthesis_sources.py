@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -156,6 +157,20 @@ def test_furniture_under_other_licences_is_left_out(tmp_path):
     assert [piece.icon for piece in pieces] == ["chair.png", "bed.png"]
     assert pieces[0].metres == pytest.approx(2.105)
     assert "Ann" in credits.names["sweethome3d"]
+
+
+def test_the_folder_says_what_is_in_it_and_whom_to_thank(tmp_path):
+    fetch = tool("fetch_training_sources")
+    walk = [PackItem(f"walk{i}", disk(), strip="walk") for i in range(3)]
+    write_pack(tmp_path / "cutouts-test.npz", [PackItem("alone", disk()), *walk], ABOUT)
+    credits = fetch.Credits()
+    credits.add("test", "Ann")
+    fetch._describe(tmp_path, credits)
+    told = json.loads((tmp_path / "SOURCES.json").read_text())
+    [pack] = told["packs"]
+    assert (pack["file"], pack["things"], pack["pictures"]) == ("cutouts-test.npz", 2, 4)
+    assert told["credits"] == {"test": ["Ann"]}
+    assert (tmp_path / "CREDITS.md").read_text() == "# Credits\n\n## test\n\n- Ann\n"
 
 
 def test_clip_art_becomes_cut_outs():

@@ -168,15 +168,16 @@ def test_an_object_that_was_away_is_found_at_once(nano: SAM2, policy: str) -> No
 def test_weights_of_memories_scale_their_keys(nano: SAM2) -> None:
     noise = torch.Generator().manual_seed(0)
     spec, side = nano.spec, 8
-    frames = [torch.randn(1, spec.memory_width, side, side, generator=noise) for _ in range(2)]
+    frames = [torch.randn(1, spec.memory_channels, side, side, generator=noise) for _ in range(2)]
     pointers = torch.randn(1, 3, spec.width, generator=noise)
-    embedding = torch.randn(1, spec.width, side, side, generator=noise)
+    with torch.inference_mode():
+        features = nano.encode_image(torch.randn(1, 3, 16 * side, 16 * side, generator=noise))
 
     def attended(*weights: float) -> torch.Tensor:
         scale = torch.tensor([weights]) if weights else None
         memories = Memories(frames, torch.tensor([[3, 0]]), pointers, torch.zeros(1, 3), scale)
         with torch.inference_mode():
-            return nano.attend_to_memory(embedding, memories)
+            return nano.attend_to_memory(features, memories)
 
     plain = attended()
     torch.testing.assert_close(attended(1, 1, 1, 1, 1), plain)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from masklet.training.losses import (
+    OBJECT_WEIGHT,
     Guess,
     balanced_loss,
     dice_loss,
@@ -34,7 +35,10 @@ def _entropy(z: float, t: float) -> float:
 def test_focal_loss_is_the_published_formula(mask: int) -> None:
     pixels = list(zip(LOGITS[mask].flatten().tolist(), TRUTH[mask].flatten().tolist(), strict=True))
     # -alpha_t (1 - p_t)^gamma log p_t
-    expected = [(0.25 if t else 0.75) * (1 - (_p(z) if t else 1 - _p(z))) ** 2 * _entropy(z, t) for z, t in pixels]
+    expected = [
+        (OBJECT_WEIGHT if t else 1 - OBJECT_WEIGHT) * (1 - (_p(z) if t else 1 - _p(z))) ** 2 * _entropy(z, t)
+        for z, t in pixels
+    ]
     assert focal_loss(LOGITS, TRUTH)[mask].item() == pytest.approx(np.mean(expected), rel=1e-5)
 
 

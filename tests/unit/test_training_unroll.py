@@ -28,7 +28,7 @@ KINDS = {
 def batch(clip_256_frames: list[np.ndarray]) -> Batch:
     """The clip, and two masks on its first frame: a part of the picture each, right enough to be followed."""
     frames = np.stack(clip_256_frames[:FRAMES])
-    tracker = VideoTracker(load_model("nano", dtype="float32"), policy="recency")
+    tracker = VideoTracker(load_model("nano", dtype="float32"), policy="recency", resolution=256)
     prompts = {1: {"box": (28, 78, 120, 208)}, 2: {"points": [(24, 120)]}}
     found = [tracker.push(frame, prompts if t == 0 else None) for t, frame in enumerate(frames)]
     masks = np.stack([[masks[k].mask for masks in found] for k in (1, 2)])
@@ -62,7 +62,7 @@ def test_unrolling_equals_tracking(kind: str, batch: Batch, monkeypatch: pytest.
     guesses = [*spoken[0], *spoken[1]]
     assert len(guesses) == FRAMES
 
-    tracker = VideoTracker(load_model("nano", dtype="float32"), policy="recency")
+    tracker = VideoTracker(load_model("nano", dtype="float32"), policy="recency", resolution=256)
     tracker.engine.stability_fallback = False  # which is there for use, not for training
     prompts = {}
     for k in range(2):

@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     # name: Command("module:function or typer app", "one line for the help", heading)
     "track": Command("masklet.cli.track:track", "Follow objects through a video.", CUT_OUT),
     "segment": Command("masklet.cli.segment:segment", "Cut objects out of pictures.", CUT_OUT),
+    "batch": Command("masklet.cli.batch:app", "Track many videos with one command.", CUT_OUT),
     "studio": Command("masklet.cli.studio:studio", "Click, track, fix and export in the browser.", CUT_OUT),
     "export": Command("masklet.cli.export:export", "Write a project's masks for the next tool.", PROJECTS),
     "formats": Command("masklet.cli.export:formats", "List the formats that export writes.", PROJECTS),

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masklet.models.copying import CopyKeys
+from masklet.models.layers import ConvNextBlock
 from masklet.models.products import linear
 from masklet.models.specs import ModelSpec
 from masklet.models.trunks import make_trunk
@@ -43,23 +45,45 @@ class _Lateral(nn.Module):
         return layout.join(self.conv.tokens(x, after)).permute(0, 3, 1, 2)
 
 
-class Neck(nn.Module):
-    """Brings every level to one width; only the stride-16 level receives the stride-32 level from above."""
+class Mixer(nn.Module):
+    """Lets neighbouring cells of the neck's levels agree, and tells each level what the coarser one found."""
 
-    def __init__(self, widths: tuple[int, ...], out_width: int) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(_Lateral(width, out_width) for width in reversed(widths))
+        fine, middle = spec.high_res
+        self.coarse = nn.Sequential(*(ConvNextBlock(spec.width) for _ in range(2)))
+        self.to_middle, self.to_fine = Pointwise(spec.width, middle), Pointwise(middle, fine)
+        self.middle, self.fine = ConvNextBlock(middle), ConvNextBlock(fine)
+
+    def forward(self, fine: Tensor, middle: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        embedding = self.coarse(embedding)
+        middle = self.middle(middle + _enlarged(self.to_middle(embedding)))
+        return self.fine(fine + _enlarged(self.to_fine(middle))), middle, embedding
+
+
+def _enlarged(x_bchw: Tensor) -> Tensor:
+    return F.interpolate(x_bchw, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class Neck(nn.Module):
+    """Brings every level to one width; without a mixer, only the stride-16 level hears of the one above it."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(_Lateral(width, spec.width) for width in reversed(spec.trunk.widths))
+        self.mixer = Mixer(spec) if spec.mixing else None
 
     def forward(
-        self, levels: list[Level], after_fine: Pointwise, after_middle: Pointwise
+        self, trunk_levels: list[Level], after_fine: Pointwise, after_middle: Pointwise
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Map the trunk's levels to ``bchw`` features of strides 4, 8 and 16; the coarsest level is folded in.
 
         ``after_fine`` and ``after_middle`` are the mask decoder's own 1 x 1 convolutions: only it reads these levels.
         """
-        fine, middle, coarse, coarsest = levels
+        fine, middle, coarse, coarsest = trunk_levels
         embedding = self.convs[1](coarse) + F.interpolate(self.convs[0](coarsest), scale_factor=2.0, mode="nearest")
-        return self.convs[3](fine, after_fine), self.convs[2](middle, after_middle), embedding
+        levels = self.convs[3](fine, after_fine), self.convs[2](middle, after_middle), embedding
+        return levels if self.mixer is None else self.mixer(*levels)
 
 
 class ImageEncoder(nn.Module):
@@ -68,13 +92,16 @@ class ImageEncoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.trunk = make_trunk(spec.trunk)
-        self.neck = Neck(spec.trunk.widths, spec.width)
+        self.neck = Neck(spec)
+        self.copy_keys = CopyKeys(spec) if spec.copying else None
 
     def forward(
         self, image_bchw: Tensor, after_fine: Pointwise, after_middle: Pointwise
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """The neck's features of strides 4, 8 and 16, and the keys by which masks are copied."""
         # A frozen trunk runs as in use: nothing is kept for gradients.
         learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.trunk.parameters())
         with torch.set_grad_enabled(learns):
             levels = self.trunk(image_bchw)
-        return self.neck(levels, after_fine, after_middle)
+        keys = None if self.copy_keys is None else self.copy_keys(levels)
+        return *self.neck(levels, after_fine, after_middle), keys

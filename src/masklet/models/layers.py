@@ -61,3 +61,20 @@ class MLP(nn.Module):
             x = linear(x, layer.weight, layer.bias, self.activation)
         x = self.layers[-1](x)
         return torch.sigmoid(x) if self.sigmoid else x
+
+
+class ConvNextBlock(nn.Module):
+    """Depth-wise 7 x 7 convolution and a feed-forward, scaled channel by channel (ConvNeXt, arXiv 2201.03545)."""
+
+    def __init__(self, width: int, expansion: int = 4) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(width, width, kernel_size=7, padding=3, groups=width)
+        self.norm = LayerNorm2d(width)
+        self.pwconv1 = Linear(width, expansion * width)
+        self.pwconv2 = Linear(expansion * width, width)
+        self.gamma = nn.Parameter(torch.full((width,), 1e-6))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        x = self.norm(self.dwconv(x_bchw)).permute(0, 2, 3, 1)
+        x = self.gamma * self.pwconv2(linear(x, self.pwconv1.weight, self.pwconv1.bias, "gelu"))
+        return x_bchw + x.permute(0, 3, 1, 2)

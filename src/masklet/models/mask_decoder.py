@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masklet.models.fpn import Pointwise
-from masklet.models.layers import MLP, LayerNorm2d
+from masklet.models.layers import MLP, ConvNextBlock, LayerNorm2d
 from masklet.models.specs import ModelSpec
 from masklet.models.two_way_transformer import TwoWayTransformer
 
@@ -45,21 +45,25 @@ class Candidates:
 class MaskDecoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        width = spec.width
+        width, (fine, middle) = spec.width, spec.high_res
         self.transformer = TwoWayTransformer(width, spec.decoder_feed_forward)
         self.iou_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(_MASKS, width)
         self.obj_score_token = nn.Embedding(1, width)
         self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(width, width // 4, kernel_size=2, stride=2),
-            LayerNorm2d(width // 4),
+            nn.ConvTranspose2d(width, middle, kernel_size=2, stride=2),
+            LayerNorm2d(middle),
             nn.GELU(),
-            nn.ConvTranspose2d(width // 4, width // 8, kernel_size=2, stride=2),
+            nn.ConvTranspose2d(middle, fine, kernel_size=2, stride=2),
             nn.GELU(),
         )
-        self.conv_s0 = Pointwise(width, width // 8)
-        self.conv_s1 = Pointwise(width, width // 4)
-        self.output_hypernetworks_mlps = nn.ModuleList(MLP(width, width, width // 8, 3) for _ in range(_MASKS))
+        # One after each of the three scales, coarsest first.
+        self.mixers = nn.ModuleList(
+            ConvNextBlock(channels, expansion=2) if spec.mixing else nn.Identity() for channels in (width, middle, fine)
+        )
+        self.conv_s0 = Pointwise(width, fine)
+        self.conv_s1 = Pointwise(width, middle)
+        self.output_hypernetworks_mlps = nn.ModuleList(MLP(width, width, fine, 3) for _ in range(_MASKS))
         self.iou_prediction_head = MLP(width, 256, _MASKS, 3, sigmoid=True)
         self.pred_obj_score_head = MLP(width, width, 1, 3)
 
@@ -95,8 +99,10 @@ class MaskDecoder(nn.Module):
 
         stride4, stride8 = high_res_bchw
         up1, norm, gelu, up2, _ = self.output_upscaling
-        x = gelu(norm(up1(source.transpose(1, 2).unflatten(2, (h, w))) + stride8))
-        x = F.gelu(up2(x) + stride4)
+        mix16, mix8, mix4 = self.mixers
+        x = mix16(source.transpose(1, 2).unflatten(2, (h, w)))
+        x = mix8(gelu(norm(up1(x) + stride8)))
+        x = mix4(F.gelu(up2(x) + stride4))
         weights = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 1)
         logits = (weights @ x.flatten(2)).unflatten(2, x.shape[-2:]).float()
         iou = self.iou_prediction_head(tokens[:, 1]).float()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from masklet.models.layers import LayerNorm2d
-from masklet.models.products import Linear, linear
+from masklet.models.layers import ConvNextBlock, LayerNorm2d
 
 
 class MaskDownsampler(nn.Module):
@@ -27,23 +25,6 @@ class MaskDownsampler(nn.Module):
 
     def forward(self, mask_b1hw: Tensor) -> Tensor:
         return self.encoder(mask_b1hw)
-
-
-class ConvNextBlock(nn.Module):
-    """Depth-wise 7 x 7 convolution and a feed-forward, scaled channel by channel (ConvNeXt, arXiv 2201.03545)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dwconv = nn.Conv2d(width, width, kernel_size=7, padding=3, groups=width)
-        self.norm = LayerNorm2d(width)
-        self.pwconv1 = Linear(width, 4 * width)
-        self.pwconv2 = Linear(4 * width, width)
-        self.gamma = nn.Parameter(torch.full((width,), 1e-6))
-
-    def forward(self, x_bchw: Tensor) -> Tensor:
-        x = self.norm(self.dwconv(x_bchw)).permute(0, 2, 3, 1)
-        x = self.gamma * self.pwconv2(linear(x, self.pwconv1.weight, self.pwconv1.bias, "gelu"))
-        return x_bchw + x.permute(0, 3, 1, 2)
 
 
 class Fuser(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masklet.errors import DeviceMemoryError
+from masklet.models import copying
 from masklet.models.fpn import ImageEncoder
 from masklet.models.layers import MLP
 from masklet.models.mask_decoder import Candidates, MaskDecoder
@@ -17,9 +18,9 @@ from masklet.models.memory_attention import MemoryAttention
 from masklet.models.memory_encoder import MemoryEncoder
 from masklet.models.positions import sine_of_distance, sine_table
 from masklet.models.products import Linear
-from masklet.models.prompt_encoder import PADDING, PromptEncoder
+from masklet.models.prompt_encoder import PADDING, PromptEncoder, PromptMaps
 from masklet.models.shape import InputShape
-from masklet.models.specs import ModelSpec
+from masklet.models.specs import CELLS, ModelSpec
 from masklet.settings import RESOLUTION_MIN, RESOLUTION_STEP
 
 #: Mask logits of a frame in which the object isn't visible.
@@ -30,7 +31,7 @@ MASK_PROMPT_LOGIT = 10.0
 MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0
 #: These parts compute in float32 whatever the format of the rest: they are a hundredth of the work, and rounding in
 #: their scores lets a tracker choose another mask now and then.
-FLOAT32_PARTS = ("sam_prompt_encoder.", "sam_mask_decoder.")
+FLOAT32_PARTS = ("sam_prompt_encoder.", "prompt_maps.", "sam_mask_decoder.")
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,31 @@ class ImageFeatures:
         embedding_bchw: stride 16, ``spec.width`` channels.
         high_res_bchw: strides 4 and 8, an eighth and a quarter of the channels, ready for the mask decoder.
         shape: of the input, and where the picture lies in it.
+        keys_bchw: stride 8, what masks are copied by, if the network copies.
     """
 
     embedding_bchw: Tensor
     high_res_bchw: tuple[Tensor, Tensor]
     shape: InputShape
+    keys_bchw: Tensor | None = None
 
     def __getitem__(self, index: int) -> ImageFeatures:
         """The features of one picture of the batch, as a batch of one."""
-        part = slice(index, index + 1)
+        return self.rows(slice(index, index + 1))
+
+    @classmethod
+    def of(cls, parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """The features of several batches as one batch."""
+        fine, middle = (torch.cat(levels) for levels in zip(*(part.high_res_bchw for part in parts), strict=True))
+        keys = [part.keys_bchw for part in parts if part.keys_bchw is not None]
+        embedding = torch.cat([part.embedding_bchw for part in parts])
+        return cls(embedding, (fine, middle), parts[0].shape, torch.cat(keys) if keys else None)
+
+    def rows(self, rows: slice | Tensor) -> ImageFeatures:
+        """The features of some pictures of the batch."""
         fine, middle = self.high_res_bchw
-        return ImageFeatures(self.embedding_bchw[part], (fine[part], middle[part]), self.shape)
+        keys = None if self.keys_bchw is None else self.keys_bchw[rows]
+        return ImageFeatures(self.embedding_bchw[rows], (fine[rows], middle[rows]), self.shape, keys)
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,7 @@ class SAM2(nn.Module):
         self.memory_attention = MemoryAttention(spec)
         self.memory_encoder = MemoryEncoder(width, memory_width)
         self.sam_prompt_encoder = PromptEncoder(width)
+        self.prompt_maps = PromptMaps((width, *reversed(spec.high_res))) if spec.prompt_maps else None
         self.sam_mask_decoder = MaskDecoder(spec)
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
         self.maskmem_tpos_enc = nn.Parameter(torch.zeros(spec.num_memories, 1, 1, memory_width))
@@ -116,29 +132,36 @@ class SAM2(nn.Module):
     def in_format(self, dtype: torch.dtype) -> SAM2:
         """Bring the weights to a number format; what needs float32 (`FLOAT32_PARTS`) stays in it. Returns itself."""
         self.to(dtype)
-        self.sam_prompt_encoder.float()
-        self.sam_mask_decoder.float()
+        for name, module in self.named_children():
+            if f"{name}." in FLOAT32_PARTS:
+                module.float()
         return self
 
     def encode_image(self, image_bchw: Tensor, shape: InputShape | None = None) -> ImageFeatures:
         """Encode normalised pictures ``[b, 3, h, w]`` (SAM 2 section 4, image encoder), which may be padded."""
         decoder = self.sam_mask_decoder
-        fine, middle, embedding = self.image_encoder(image_bchw.to(self.dtype), decoder.conv_s0, decoder.conv_s1)
-        return ImageFeatures(embedding, (fine, middle), shape or InputShape.of(*image_bchw.shape[-2:]))
+        levels = self.image_encoder(image_bchw.to(self.dtype), decoder.conv_s0, decoder.conv_s1)
+        fine, middle, embedding, keys = levels
+        return ImageFeatures(embedding, (fine, middle), shape or InputShape.of(*image_bchw.shape[-2:]), keys)
 
     def without_memory(self, embedding_bchw: Tensor) -> Tensor:
         """The image embedding as a frame sees it that reads no memory: an image, or a first prompt frame."""
         return embedding_bchw + self.no_mem_embed.reshape(1, -1, 1, 1)
 
-    def attend_to_memory(self, embedding_bchw: Tensor, memories: Memories) -> Tensor:
-        """Let an image embedding (one, or one an object) read the memories of b objects: ``[b, c, h, w]``."""
-        spec = self.spec
+    def attend_to_memory(self, features: ImageFeatures, memories: Memories) -> Tensor:
+        """Let a picture (one, or one an object) read the memories of b objects.
+
+        Returns:
+            Embedding ``[b, c, h, w]``; if the network copies, with the copied mask in ``CELLS`` channels more.
+        """
+        spec, embedding_bchw = self.spec, features.embedding_bchw
         b, count = memories.slots_bm.shape
         h, w = embedding_bchw.shape[-2:]
         device, dtype = embedding_bchw.device, embedding_bchw.dtype
         times = self.maskmem_tpos_enc[memories.slots_bm.to(device)].reshape(b, count, 1, -1)
         place = sine_table(spec.memory_width, h, w, device, dtype).flatten(2).transpose(1, 2)
-        tokens = [frame.to(device, dtype).flatten(2).transpose(1, 2) for frame in memories.frames]
+        frames = [frame.to(device, dtype) for frame in memories.frames]
+        tokens = [frame[:, : spec.memory_width].flatten(2).transpose(1, 2) for frame in frames]
         positions = (place[:, None] + times).flatten(1, 2)
 
         pointers = memories.pointers_bpc
@@ -151,13 +174,17 @@ class SAM2(nn.Module):
             weights = memories.weights_bn.to(device, dtype)[..., None]
             placed = weights[:, :count].repeat_interleave(h * w, 1)
             keys = keys * torch.cat((placed, weights[:, count:].repeat_interleave(split, 1)), dim=1)
-        return self.memory_attention(
+        attended = self.memory_attention(
             embedding_bchw.expand(b, -1, -1, -1),
             sine_table(spec.width, h, w, device, dtype),
             memory,
             keys,
             unplaced=pointer_tokens.shape[1],
         )
+        if features.keys_bchw is None:
+            return attended
+        copied = copying.copied(features.keys_bchw, [frame[:, spec.memory_width :] for frame in frames])
+        return torch.cat((attended, copied.to(attended.dtype)), 1)
 
     def _pointer_positions(self, distances_bp: Tensor) -> Tensor:
         if not self.spec.pointer_time:
@@ -191,6 +218,7 @@ class SAM2(nn.Module):
         """
         encoder, shape = self.sam_prompt_encoder, features.shape
         device, dtype = embedding_bchw.device, encoder.no_mask_embed.weight.dtype
+        prompted = points_bn2 is not None or mask_logits_b1hw is not None
         if points_bn2 is None or labels_bn is None:
             batch = batch if mask_logits_b1hw is None else mask_logits_b1hw.shape[0]
             batch = max(batch, embedding_bchw.shape[0])
@@ -202,11 +230,20 @@ class SAM2(nn.Module):
             dense = encoder.no_mask(1, h, w)
         else:
             logits = resize(mask_logits_b1hw.to(device).float(), shape.low_res, antialias=True)
-            dense = encoder.mask(shape.padded(logits, -MASK_PROMPT_LOGIT))
-        fine, middle = features.high_res_bchw
+            mask_logits_b1hw = shape.padded(logits, -MASK_PROMPT_LOGIT)
+            dense = encoder.mask(mask_logits_b1hw)
+        fine, middle = (level.to(dtype) for level in features.high_res_bchw)
+        copied = None
+        if embedding_bchw.shape[1] > self.spec.width:
+            embedding_bchw, cells = embedding_bchw.split((self.spec.width, CELLS), 1)
+            copied = F.pixel_shuffle(cells, 4).float()
+        if self.prompt_maps is not None and (prompted or copied is not None):
+            points = (points_bn2.to(device), labels_bn.to(device)) if prompted else (None, None)
+            drawn = self.prompt_maps(*points, mask_logits_b1hw, copied, shape)
+            dense, middle, fine = dense + drawn[0], middle + drawn[1], fine + drawn[2]
         found = self.sam_mask_decoder(
             embedding_bchw.to(dtype),
-            (fine.to(dtype), middle.to(dtype)),
+            (fine, middle),
             sparse,
             dense,
             encoder.pe_layer.grid(h, w).to(dtype),
@@ -223,29 +260,32 @@ class SAM2(nn.Module):
 
     def encode_memory(
         self,
-        embedding_bchw: Tensor,
+        features: ImageFeatures,
         logits_b1hw: Tensor,
         visible_b1: Tensor,
         *,
-        shape: InputShape,
         binarize: bool,
     ) -> Tensor:
-        """Encode the masks of a frame as memory frames ``[b, memory_width, h, w]``.
+        """Encode the masks of a frame as memory frames ``[b, memory_channels, h, w]``.
 
         Args:
-            embedding_bchw: the frame's image embedding (no memory in it), one for all objects or one each.
+            features: the frame's features (no memory in them), one for all objects or one each.
             logits_b1hw: mask logits of the picture; resized to its size in the network's input.
             visible_b1: whether the object is in the frame.
-            shape: of the input, and where the picture lies in it.
             binarize: take the mask as drawn (prompt frames) instead of its probabilities.
         """
+        shape = features.shape
         logits = shape.padded(resize(logits_b1hw.float(), shape.inner), ABSENT)
         mask = (logits > 0).float() if binarize else logits.sigmoid()
-        memory = self.memory_encoder(embedding_bchw, (mask * MEMORY_SCALE + MEMORY_BIAS).to(self.dtype))
+        memory = self.memory_encoder(features.embedding_bchw, (mask * MEMORY_SCALE + MEMORY_BIAS).to(self.dtype))
         if self.no_obj_embed_spatial is not None:
             absent = 1 - visible_b1.to(memory.dtype)
             memory = memory + absent[..., None, None] * self.no_obj_embed_spatial[..., None, None]
-        return memory
+        if features.keys_bchw is None:
+            return memory
+        low_res = shape.padded(resize(logits_b1hw.float(), shape.low_res, antialias=True), ABSENT)
+        kept = copying.remembered(features.keys_bchw, low_res)
+        return torch.cat((memory, kept.to(memory.dtype)), 1)
 
 
 def too_small(model: SAM2, image_size: int) -> DeviceMemoryError:

@@ -1,7 +1,7 @@
 """Every number of every network size, said once.
 
 The released sizes follow the published SAM 2 / SAM 2.1 configurations (arXiv 2408.00714, section 4 and appendix C);
-``nano`` is masklet's own small member of the family, and ``nano1`` what it was before.
+``nano`` is masklet's own small member of the family, and ``nano1`` and ``nano2`` are what it was before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import ClassVar, NamedTuple
 
 from masklet.errors import InputError
 from masklet.settings import RESOLUTION_MAX, RESOLUTION_MIN, RESOLUTION_STEP
+
+#: Values of a mask, at stride 4, that lie in one cell of the image embedding.
+CELLS = 16
 
 
 class Pixels(NamedTuple):
@@ -108,6 +111,11 @@ class ModelSpec:
         pointer_time: 2.1 only: object pointers carry their signed distance in time.
         motion_weight: weight of the motion score in the choice of a candidate, where a policy asks for motion.
         frame_resize: how the training saw video frames shrunk to the square input (``bicubic`` or ``area``).
+        high_res: channels of the features at strides 4 and 8.
+        mixing: neck and decoder have convolutions in which neighbouring cells agree, and coarse levels tell fine ones
+            what they see. A convolutional trunk needs them: its fine levels know colours and edges, but no objects.
+        prompt_maps: clicks, boxes, earlier and copied masks are also drawn as maps (see ``PromptMaps``).
+        copying: channels of the keys by which masks are copied (see :mod:`~masklet.models.copying`); 0 copies nothing.
     """
 
     name: str
@@ -124,12 +132,21 @@ class ModelSpec:
     pointer_time: bool = True
     motion_weight: float = 0.25
     frame_resize: str = "bicubic"
+    high_res: tuple[int, int] = (32, 64)
+    mixing: bool = False
+    prompt_maps: bool = False
+    copying: int = 0
     aliases: tuple[str, ...] = field(default=())
 
     @property
     def stride(self) -> int:
         """Input pixels to a side of one token of the image embedding."""
         return 16
+
+    @property
+    def memory_channels(self) -> int:
+        """Channels of a memory frame as it is kept: what attention reads, and what masks are copied from."""
+        return self.memory_width + (4 * self.copying + CELLS if self.copying else 0)
 
     @property
     def tokens_per_pointer(self) -> int:
@@ -173,11 +190,15 @@ _NANO1 = ModelSpec(
     num_memories=4,
     max_pointers=8,
     frame_resize="area",
+    high_res=(16, 32),
 )
 
 LITE0 = EfficientNetSpec.lite((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1))
 LITE1 = EfficientNetSpec.lite((16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1))
 LITE2 = EfficientNetSpec.lite((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1))
+
+
+_NANO2 = replace(_NANO1, name="nano2", trunk=LITE0)
 
 
 def _version_2_0(spec: ModelSpec) -> ModelSpec:
@@ -190,11 +211,11 @@ SPECS: dict[str, ModelSpec] = {
     for spec in (
         *_RELEASED,
         *(_version_2_0(spec) for spec in _RELEASED),
-        replace(_NANO1, name="nano", trunk=LITE0),
+        replace(_NANO2, name="nano", image_size=320, high_res=(32, 64), mixing=True, prompt_maps=True, copying=64),
     )
 }
 #: Networks that masklet knows but has no weights of: they can be trained, and files of them are recognised.
-WITHOUT_WEIGHTS: dict[str, ModelSpec] = {_NANO1.name: _NANO1}
+WITHOUT_WEIGHTS: dict[str, ModelSpec] = {spec.name: spec for spec in (_NANO1, _NANO2)}
 
 
 def get_spec(name: str) -> ModelSpec:

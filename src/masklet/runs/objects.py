@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError, MediaError, PromptError
@@ -44,7 +45,7 @@ def prompt_arguments(texts: Iterable[PromptText], name: str, where: str = "") ->
             if "mask" in found:
                 raise PromptError(f"{name} has two masks{where}; give each object its own name")
             try:
-                found["mask"] = read_mask(text.mask)
+                found["mask"] = read_mask(text.mask) if isinstance(text.mask, Path) else text.mask
             except MediaError as error:
                 raise PromptError(f"the mask of {name} can't be read: {error}") from error
     return found

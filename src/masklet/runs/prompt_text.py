@@ -6,8 +6,10 @@ Before the last colon may stand whom the prompt is for: an object's name or numb
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from masklet.errors import PromptError
 from masklet.sources import Sources
@@ -30,7 +32,7 @@ class PromptText:
         frame: position in the video, to be read by `masklet.media.parse_position`; None where none was given.
         point: x, y in pixels; with `positive` false it is not on the object.
         box: x1, y1, x2, y2 in pixels.
-        mask: a picture that shows the object in white.
+        mask: a picture that shows the object in white, or run lengths.
     """
 
     object: str | None
@@ -38,10 +40,10 @@ class PromptText:
     point: tuple[float, float] | None = None
     positive: bool = True
     box: tuple[float, float, float, float] | None = None
-    mask: Path | None = None
+    mask: Path | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.mask is not None:  # nobody writes over it as long as this prompt is needed
+        if isinstance(self.mask, Path):  # nobody writes over it as long as this prompt is needed
             object.__setattr__(self, "_sources", Sources(self.mask))
 
 

@@ -168,7 +168,7 @@ class Engine:
             assert before.memory is not None
             selection = Selection([(0, before.memory)], [(0, before.memory)])
         if selection.frames:
-            embedding = model.attend_to_memory(features.embedding_bchw, self._stack([selection]))
+            embedding = model.attend_to_memory(features, self._stack([selection]))
         else:
             embedding = model.without_memory(features.embedding_bchw)
         points, labels = input_points(prompt, size.width, size.height, features.shape)
@@ -242,7 +242,7 @@ class Engine:
             def run(part: slice, members: list[int] = members) -> list[tuple[int, Candidates]]:
                 chosen = members[part]
                 memories = self._stack([readings[i] for i in chosen])
-                embedding = self.model.attend_to_memory(features.embedding_bchw, memories)
+                embedding = self.model.attend_to_memory(features, memories)
                 candidates = self.model.decode_masks(features, embedding, batch=len(chosen), multimask=True)
                 return [(i, candidates[row]) for row, i in enumerate(chosen)]
 
@@ -343,9 +343,7 @@ class Engine:
         """Encode the memory frames of all masks that enter memory, in one batch."""
         low_res = torch.cat([draft.masks_v1hw for draft in drafts])
         object_scores = torch.tensor([[x] for draft in drafts for x in draft.object_scores], device=low_res.device)
-        encoded = self.model.encode_memory(
-            features.embedding_bchw, low_res, object_scores > 0, shape=features.shape, binarize=binarize
-        ).to(torch.bfloat16)
+        encoded = self.model.encode_memory(features, low_res, object_scores > 0, binarize=binarize).to(torch.bfloat16)
         records = []
         for draft, own in zip(drafts, encoded.split([len(draft.pointers_vc) for draft in drafts]), strict=True):
             frame, scores, prompted = draft.record.frame, draft.record.scores, draft.record.is_prompt

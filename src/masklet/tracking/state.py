@@ -156,7 +156,7 @@ def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:
     session.policy.check_state(record.state)
     shapes = (*record.low_res_11hw.shape[2:], *memory.features_bchw.shape[1:], memory.pointer_bc.shape[-1])
     cells = shape.height // spec.stride, shape.width // spec.stride
-    if shapes != (*shape.low_res, spec.memory_width, *cells, spec.width) or record.frame != frame:
+    if shapes != (*shape.low_res, spec.memory_channels, *cells, spec.width) or record.frame != frame:
         raise ValueError("a record of it belongs to another network or frame")
     size, window = session.size, record.window
     if window is not None and not (

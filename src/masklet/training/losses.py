@@ -26,7 +26,13 @@ class Guess(NamedTuple):
     truth_khw: Tensor
 
 
-def focal_loss(logits: Tensor, truth: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+#: The object's weight in the focal loss, of one for both. SAM's 0.25 is for networks that are sure: a pixel becomes
+#: object where three quarters of the evidence say so, and a small network is seldom that sure. Its masks had holes;
+#: with logits moved by 0.5 to 1, IoU of first masks on real frames rose by 0.05.
+OBJECT_WEIGHT = 0.7
+
+
+def focal_loss(logits: Tensor, truth: Tensor, alpha: float = OBJECT_WEIGHT, gamma: float = 2.0) -> Tensor:
     """Focal loss (arXiv 1708.02002) of each mask, averaged over its pixels: ``[..., h, w]`` to ``[...]``.
 
     ``truth`` may be a share of the pixel (0…1).

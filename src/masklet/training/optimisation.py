@@ -20,7 +20,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "neck": ("image_encoder.neck.", "sam_mask_decoder.conv_s0.", "sam_mask_decoder.conv_s1."),
     "memory-attention": ("memory_attention.", "maskmem_tpos_enc", "obj_ptr_tpos_proj.", "no_mem_embed"),
     "memory-encoder": ("memory_encoder.", "no_obj_embed_spatial"),
-    "prompt-encoder": ("sam_prompt_encoder.", "mask_downsample."),
+    "prompt-encoder": ("sam_prompt_encoder.", "prompt_maps.", "mask_downsample."),
     "mask-decoder": ("sam_mask_decoder.", "obj_ptr_proj.", "no_obj_ptr"),
 }
 #: Names for several parts.
@@ -71,10 +71,8 @@ def rate_of(key: str, blocks: int, decay: float, encoder: float) -> float:
     Inside the image encoder's trunk it falls from block to block towards the picture (layer decay, as in the SAM 2
     paper's training): deep layers of a trained trunk hold general knowledge.
     """
-    if not key.startswith("image_encoder."):
-        return 1.0
     if not key.startswith("image_encoder.trunk."):
-        return encoder
+        return 1.0
     below = blocks - int(key.split(".")[3]) if key.startswith("image_encoder.trunk.blocks.") else blocks + 1
     return encoder * decay**below
 

@@ -76,7 +76,7 @@ class TrainSettings(_Strict):
         steps: how long.
         stages: one after the other.
         learning_rate: at its highest. It rises for ``warm_up`` steps and falls along a cosine.
-        encoder_rate: the image encoder's share of the learning rate.
+        encoder_rate: the trunk's share of the learning rate.
         layer_decay: how much less each block of the trunk learns than the one after it.
         matrix_rate: with ``muon``, how much larger the matrices' learning rate is.
         optimiser: ``muon`` for the matrices and AdamW for the rest, or ``adamw`` for everything.

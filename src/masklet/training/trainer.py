@@ -68,9 +68,9 @@ class TrainReport:
 class _ForegroundHead(nn.Module):
     """Tells any object from the background at three scales; only there to get an untrained encoder going."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (width // 8, width // 4, width))
+        self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in widths)
 
     def forward(self, features: ImageFeatures, batch: Batch) -> Tensor:
         shown = batch.shown_bthw.float().flatten(0, 1)[:, None]
@@ -126,7 +126,8 @@ class Trainer:
         self.unroller = Unroller(self.model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.foreground = _ForegroundHead(self.model.spec.width).to(self.device) if settings.aid else None
+            widths = (*self.model.spec.high_res, self.model.spec.width)
+            self.foreground = _ForegroundHead(widths).to(self.device) if settings.aid else None
         self.optimiser = Optimiser(self.model, settings, self.foreground)
         self.average = Average(self.model, settings.ema)
         self.judge = copy.deepcopy(self.model).eval().requires_grad_(False)

@@ -49,7 +49,7 @@ class _Frame:
 
     def of(self, rows: Tensor) -> _Frame:
         """The same for some of the masklets."""
-        return _Frame(_rows_of(self.features, rows), self.truth_khw[rows], self.known_k[rows])
+        return _Frame(self.features.rows(rows), self.truth_khw[rows], self.known_k[rows])
 
 
 @dataclass
@@ -110,9 +110,7 @@ class Unroller:
         count = max(1, _PIXELS_AT_ONCE // frames_nhwc.shape[1] ** 2)
         with torch.no_grad():
             encoded = [self._encode(part) for part in frames_nhwc.split(count)]
-        fine, middle = zip(*(features.high_res_bchw for features in encoded), strict=True)
-        embedding = torch.cat([features.embedding_bchw for features in encoded])
-        return ImageFeatures(embedding, (torch.cat(fine), torch.cat(middle)), encoded[0].shape)
+        return ImageFeatures.of(encoded)
 
     def _encode(self, frames_nhwc: Tensor) -> ImageFeatures:
         rgb = frames_nhwc.permute(0, 3, 1, 2).contiguous().float() / 255
@@ -150,13 +148,13 @@ class _Walk:
         later = int(self.rng.integers(1, count)) if count > 1 and self.rng.random() < self.plan.later else None
         trust = self.rng.random() < trust_truth
         for t in range(count):
-            own = _rows_of(features, batch.owner_k * count + t)
+            own = features.rows(batch.owner_k * count + t)
             frame = _Frame(own, batch.masks_kthw[:, t], batch.known_kt[:, t])
             by_hand = torch.zeros_like(frame.known_k)
             if t == 0:
                 answer, by_hand = self._prompted(frame)
             else:
-                embedding = self.model.attend_to_memory(own.embedding_bchw, self._read(t))
+                embedding = self.model.attend_to_memory(own, self._read(t))
                 answer = _best(self._decoded(frame, embedding, batch=len(by_hand), multimask=True))
                 if t == later and bool(frame.known_k.all()):
                     answer = self._corrected(frame, embedding, answer, None)
@@ -243,8 +241,7 @@ class _Walk:
         if bool(by_hand.any()):
             painted = _as_logits(frame.truth_khw[:, None].float(), logits)
             logits = torch.where(by_hand[:, None, None, None], painted, logits)
-        own = frame.features
-        features = self.model.encode_memory(own.embedding_bchw, logits, present, shape=own.shape, binarize=is_prompt)
+        features = self.model.encode_memory(frame.features, logits, present, binarize=is_prompt)
         return _FrameTokens(features, self.model.object_pointer(answer.token_kc, present))
 
     def _read(self, t: int) -> Memories:
@@ -263,11 +260,6 @@ class _Walk:
             torch.stack([memory.pointer_kc for _, memory in pointers], 1),
             (distances / max(1, spec.max_pointers - 1)).expand(k, -1),
         )
-
-
-def _rows_of(features: ImageFeatures, rows: Tensor) -> ImageFeatures:
-    fine, middle = features.high_res_bchw
-    return ImageFeatures(features.embedding_bchw[rows], (fine[rows], middle[rows]), features.shape)
 
 
 def _as_logits(mask_k1hw: Tensor, like: Tensor) -> Tensor:

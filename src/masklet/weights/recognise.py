@@ -42,7 +42,7 @@ Traits = dict[str, Any]
 
 def traits_of_spec(spec: ModelSpec) -> Traits:
     """What the shapes of this network's weights will say."""
-    own = ("width", "memory_width", "num_memories", "occlusion_memory", "pointer_time")
+    own = ("width", "memory_width", "num_memories", "occlusion_memory", "pointer_time", "mixing")
     return {
         "trunk": type(spec.trunk).__name__.removesuffix("Spec"),
         "trunk_widths": spec.trunk.widths,
@@ -68,6 +68,7 @@ def traits_of_shapes(shapes: Shapes) -> Traits | None:
         "num_memories": memory[0],
         "occlusion_memory": "no_obj_embed_spatial" in shapes,
         "pointer_time": any(key.startswith("obj_ptr_tpos_proj.") for key in shapes),
+        "mixing": any(key.startswith("image_encoder.neck.mixer.") for key in shapes),
     }
 
 

@@ -14,7 +14,7 @@ from masklet.training.synthesis.paths import Rng, chance, wobble
 from masklet.training.synthesis.puppets import puppet
 from masklet.training.synthesis.shapes import random_shape
 from masklet.training.synthesis.sources import Wardrobe
-from masklet.training.synthesis.textures import piece_of, surface
+from masklet.training.synthesis.textures import colour, piece_of, surface
 
 _SHAPE_SIDE = 256
 _GREY = np.array([[0.299, 0.587, 0.114]], np.float32)
@@ -24,12 +24,12 @@ def cast(rng: Rng, frames: int, wardrobe: Wardrobe) -> Actor:
     """One random thing."""
     which = rng.random()
     if wardrobe.cutouts is None:
-        which = 0.6 + 0.4 * which
-    if which < 0.5:
+        which = 0.7 + 0.3 * which
+    if which < 0.58:
         return cutout_actor(rng, frames, wardrobe)
-    if which < 0.6:
+    if which < 0.7:
         return assembly(rng, frames, wardrobe)
-    if which < 0.8:
+    if which < 0.9:
         return puppet(rng, frames, wardrobe)
     shape = random_shape(rng, _SHAPE_SIDE, wardrobe)
     return flat_actor([shape], np.zeros(frames, int), "shape", _maybe_bend(rng, frames))
@@ -118,7 +118,8 @@ def _dresser(rng: Rng, wardrobe: Wardrobe) -> Callable[[np.ndarray], np.ndarray]
     saturation, gain = float(rng.uniform(0.35, 1.1)), float(rng.uniform(0.7, 1.15))
     tint = rng.normal(1, 0.08, 3).astype(np.float32)
     hue = rng.uniform(-90, 90) if chance(rng, 0.25) else 0.0
-    covering = surface(rng, 192, 192, wardrobe) if chance(rng, 0.4) else None
+    covering = surface(rng, 192, 192, wardrobe) if chance(rng, 0.2) else None
+    zones = _zones(rng) if chance(rng, 0.4) else None
     thickness = rng.uniform(0.25, 0.85)
     mirrored = chance(rng, 0.5)
     side_light = (rng.normal(0, 0.35, 2) if chance(rng, 0.4) else np.zeros(2)).tolist()
@@ -136,12 +137,33 @@ def _dresser(rng: Rng, wardrobe: Wardrobe) -> Callable[[np.ndarray], np.ndarray]
             laid = cv2.resize(covering, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
             colours = colours * (1 - thickness) + laid * (0.25 + 0.75 * grey[..., None] / 255) * thickness
         x, y = (np.linspace(-0.5, 0.5, length, dtype=np.float32) for length in (width, height))
+        if zones is not None:
+            paint = zones(x, y)
+            colours = np.where(paint >= 0, grey[..., None] * (paint / 128), colours)
         light = gain * (1 + side_light[0] * x[None] + side_light[1] * y[:, None])
         colours = colours * (light[..., None] * tint)
         result = np.dstack([np.clip(colours, 0, 255).astype(np.uint8), picture[..., 3]])
         return np.ascontiguousarray(result[:, ::-1]) if mirrored else result
 
     return change
+
+
+def _zones(rng: Rng) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Paint for parts of a thing, as clothes and bodywork have: what belongs together seldom has one colour.
+
+    The parts are nearest to one of a few seeds, which may lie in a row. Returns a function from the coordinates of
+    columns and rows (-0.5 ... 0.5) to (H, W, 3) colours, -1 where the thing keeps its own.
+    """
+    count = int(rng.integers(2, 6))
+    seeds = rng.uniform(-0.5, 0.5, (count, 2)) * [(1, 0.1), (0.1, 1), (1, 1)][int(rng.integers(3))]
+    paints = np.stack([colour(rng) if chance(rng, 0.6) else np.full(3, -1.0) for _ in range(count)])
+    paints = paints.astype(np.float32)
+
+    def paint(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        away = [(x[None] - seed[0]) ** 2 + (y[:, None] - seed[1]) ** 2 for seed in seeds.astype(np.float32)]
+        return paints[np.argmin(away, axis=0)]
+
+    return paint
 
 
 def camouflaged(rng: Rng, background: np.ndarray, frames: int) -> Actor:

@@ -22,6 +22,7 @@ from masklet.training.synthesis.sources import Wardrobe
 from masklet.training.synthesis.staging import (
     Staged,
     bars,
+    beside,
     camera,
     choose_behaviour,
     cover_actor,
@@ -46,15 +47,17 @@ class ClipSettings(CheckedSettings):
         objects: fewest and most labelled objects.
         least_area: share of the frame under which an object counts as not visible.
         look_alikes: probability that a clip's objects are of one kind.
+        crowds: probability that its objects begin beside or partly in front of each other.
         photo_share: probability that the background is a photograph and not a texture.
     """
 
     frames: Count = 5
     height: Annotated[int, Field(ge=32)] = 256
     width: Annotated[int, Field(ge=32)] = 256
-    objects: Span[Annotated[int, Field(ge=1, le=200)]] = (1, 4)
+    objects: Span[Annotated[int, Field(ge=1, le=200)]] = (1, 8)
     least_area: Share = 0.0004
     look_alikes: Share = 0.35
+    crowds: Share = 0.5
     photo_share: Share = 0.8
 
 
@@ -174,7 +177,7 @@ class ClipGenerator:
         settings, frames = self.settings, self.settings.frames
         size_hw = settings.height, settings.width
         count = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
-        alike = chance(rng, settings.look_alikes)
+        alike, crowded = chance(rng, settings.look_alikes), chance(rng, settings.crowds)
         objects: list[Staged] = []
         front: list[Staged] = []
         actor: Actor | None = None
@@ -188,11 +191,13 @@ class ClipGenerator:
                 # limbs of a small puppet are thinner than a pixel
                 size = max(draw_size(rng), 0.3 if own.kind == "puppet" else 0.0)
                 actor = own
-            if alike and count > 1:
+            if (alike and count > 1) or count > 4:
                 size = min(size, 0.6)
             behaviour = choose_behaviour(rng, first=label == 1)
             pace = tempo * np.exp(rng.normal(0, 0.5))
             staged = stage(rng, own, frames, size_hw, label=label, size=size, behaviour=behaviour, tempo=pace)
+            if crowded and objects and behaviour.startswith("stay"):
+                staged = beside(rng, staged, objects[int(rng.integers(len(objects)))], size_hw)
             objects.append(staged)
             if behaviour == "stay hidden for a while" and frames > 2:
                 front.append(hiding_occluder(rng, self._cover(rng), staged, frames, size_hw))
@@ -225,7 +230,7 @@ class ClipGenerator:
             return backdrop
         # things that stand still and aren't objects: being a thing is not yet being the target
         canvas = Canvas(backdrop)
-        for _ in range(int(rng.integers(1, 6))):
+        for _ in range(int(rng.integers(1, 6 if chance(rng, 0.75) else 16))):
             actor = cast(rng, 1, wardrobe)
             size = draw_size(rng) * 0.7 * settings.height
             place = rng.uniform(0, 1, 2) * [width, height]

@@ -19,6 +19,8 @@ class Grade:
         self._gain = np.exp(np.clip(drift(rng, frames, 0.03 * chance(rng, 0.5)), -0.7, 0.5)) * rng.uniform(0.8, 1.15)
         if chance(rng, 0.06):  # a lamp goes on or off, a flash
             self._gain[int(rng.integers(frames)) :] *= rng.uniform(0.5, 1.6)
+        # a camera exposes for what it sees, but not always well
+        self._brightness = rng.uniform(70, 140) if chance(rng, 0.85) else None
         self._curve = _curve(float(np.exp(rng.normal(0, 0.2))))
         white = np.exp(rng.normal(0, 0.06, 3))
         saturation = 0.0 if chance(rng, 0.03) else rng.uniform(0.55, 1.15)
@@ -43,6 +45,9 @@ class Grade:
 
     def __call__(self, image: np.ndarray, frame: int) -> np.ndarray:
         """The finished frame, (H, W, 3) uint8 RGB, of (H, W, 3) float32, 0 … 255."""
+        if self._brightness is not None:
+            self._gain *= np.clip(self._brightness / max(float(image.mean()), 1.0), 0.5, 4)
+            self._brightness = None
         light = self._vignette * np.float32(self._gain[frame])
         if self._pool is not None:
             at_x, at_y = self._pool[frame].astype(np.float32)

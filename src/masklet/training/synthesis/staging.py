@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def stage(
     spin = rng.normal(0, 0.25) + drift(rng, frames, tempo * rng.uniform(0, 4))
     if chance(rng, 0.12):
         spin = spin + rng.uniform(-np.pi, np.pi)
-    squeeze = np.exp(rng.normal(0, 0.12))
+    squeeze = np.exp(rng.normal(-0.15, 0.15))  # most films are wide, and squashed into the square
     yaw = pitch = np.zeros(frames)
     if chance(rng, 0.45):
         yaw = np.clip(rng.normal(0, 0.35) + drift(rng, frames, 3 * tempo), -1.1, 1.1)
@@ -89,6 +89,16 @@ def stage(
     )
     shadow = rng.uniform(0.2, 0.6) if chance(rng, 0.4) else 0.0
     return Staged(actor, poses, label, behaviour, size, shadow)
+
+
+def beside(rng: Rng, staged: Staged, other: Staged, size_hw: tuple[int, int]) -> Staged:
+    """The same, but it begins beside another, or partly in front of or behind it."""
+    height, width = size_hw
+    here, there = (at[:2] / at[2] for at in (s.poses[0] @ np.array([0, 0, 1.0]) for s in (staged, other)))
+    heading = rng.uniform(0, 2 * np.pi)
+    reach = (staged.size + other.size) / 2 * min(size_hw) * rng.uniform(0.25, 0.85)
+    there = (there + reach * np.array([np.cos(heading), np.sin(heading)])).clip(0, [width, height])
+    return replace(staged, poses=translation(*(there - here)) @ staged.poses)
 
 
 def _path(rng: Rng, frames: int, size: float, behaviour: str, tempo: float) -> np.ndarray:

@@ -1,0 +1,234 @@
+"""`masklet batch`: many videos with one command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+from masklet.cli.display import Stoppable, program, progress_bar
+from masklet.cli.options import AsJson, Looks, Network, PolicyOptions, Zoom, grouped, of_files, read_settings
+
+if TYPE_CHECKING:
+    from masklet.jobs.job import JobExport
+    from masklet.jobs.local import BatchProgress
+    from masklet.jobs.queue import Queue
+
+
+class _Batch(TyperGroup):
+    """`masklet batch JOBS` is `masklet batch run JOBS`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Batch,
+    help="Track many videos with one command: `masklet batch JOBS -o DIR`.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Examples: `masklet batch init footage/`, `masklet batch footage/batch.csv -o out/ --format coco`, "
+    "`masklet batch status out/`. `masklet batch run --help` lists the options.",
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a batch.")]
+
+
+@app.command("run")
+@grouped
+def run(
+    jobs: Annotated[Path, typer.Argument(metavar="JOBS", help="A table (.csv, .jsonl, .yaml), or a folder of videos.")],
+    *,
+    output: Annotated[Path, of_files("--output", "-o", metavar="DIR", help="Folder for everything the batch makes.")],
+    formats: Annotated[
+        list[str] | None,
+        of_files(
+            "--format",
+            "-f",
+            metavar="NAME[,OPTION=VALUE…]",
+            help="Write this format of every video (`masklet formats`); may be repeated.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Videos at a time.", show_default="by cores and memory")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try the videos again that failed before.")] = False,
+    overwrite: Annotated[
+        bool, of_files("--overwrite", help="Track videos anew whose prompts or settings have changed.")
+    ] = False,
+    network: Network,
+    zoom: Zoom = None,
+    policy: PolicyOptions,
+    looks: Looks,
+) -> None:
+    """Track all videos of a table or a folder, and write what the next tool needs.
+
+    A folder holds videos with their prompts beside them: clip.mp4 and clip.prompts.json. A table has a line for every
+    prompt. `masklet batch init` writes one to fill in; docs/batch.md says what may stand in it. Options given here are
+    for the videos that don't say otherwise.
+
+    \b
+    Begin with a table of the videos in a folder:
+      masklet batch init footage/
+    Track what it asks for, with mattes for compositing and one COCO file over all videos:
+      masklet batch footage/batch.csv -o out/ --format prores4444 --format coco
+    See how far it is, from another terminal:
+      masklet batch status out/
+
+    Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was.
+    """
+    from masklet.jobs.batch import finish_batch
+    from masklet.jobs.local import open_queue, run_batch
+    from masklet.jobs.table import read_jobs
+
+    defaults = {**vars(network), "zoom": zoom, **vars(policy), **vars(looks)}
+    defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
+    with progress_bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("checking", total=None)
+        listed = read_jobs(
+            jobs,
+            exports=[_format(text) for text in formats or ()],
+            defaults=defaults,
+            checked=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    with open_queue(output) as queue:
+        queue.add(listed, again=overwrite)
+        if retry:
+            queue.retry()
+    with _BatchDisplay() as display:
+        counts = run_batch(output, workers=workers, defaults=defaults, progress=display.show, stopped=display.asked)
+    if display.stopped:
+        typer.echo(f"Stopped. {counts['waiting']} of {sum(counts.values())} videos are left; the same command goes on.")
+        raise typer.Exit(130)
+    with open_queue(output) as queue:
+        for path in finish_batch(output, queue):
+            typer.echo(f"  {path}")
+        _outcome(queue)
+    if counts["failed"]:
+        typer.echo(f"Once they are mended: add --retry. What is wrong with them: {program()} batch status {output}")
+        raise typer.Exit(2)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of videos.")],
+    output: Annotated[
+        Path | None,
+        of_files("--output", "-o", metavar="FILE.csv", help="The table to write.", show_default="FOLDER/batch.csv"),
+    ] = None,
+    overwrite: Annotated[bool, of_files("--overwrite", help="Replace a table that is there.")] = False,
+) -> None:
+    """Write a table with a line for every video of a folder, and a page of pictures to read places from.
+
+    Example: `masklet batch init footage/`
+    """
+    from masklet.jobs.blank import write_blank
+
+    table = output or folder / "batch.csv"
+    written = write_blank(folder, table, overwrite=overwrite)
+    for path in written:
+        typer.echo(f"  {path}")
+    typer.echo(
+        "Move the mouse over a picture to read its pixels. Fill in points or a box for every video, then:\n"
+        f"  {program()} batch {table} -o out/"
+    )
+
+
+@app.command()
+def status(folder: Folder, as_json: AsJson = False) -> None:
+    """Show how far a batch is, also while it runs. Example: `masklet batch status out/`"""
+    from masklet.jobs.local import open_queue
+
+    with open_queue(folder, make=False) as queue:
+        if as_json:
+            rows = [
+                {
+                    "name": row.job.name,
+                    "source": row.job.source,
+                    "state": row.state,
+                    "attempts": row.attempts,
+                    "done": row.done,
+                    "total": row.total,
+                    "reason": row.reason,
+                    "result": None if row.result is None else row.result.model_dump(),
+                }
+                for row in queue.rows()
+            ]
+            typer.echo(json.dumps({"counts": queue.counts(), "videos": rows}, indent=2))
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("video", "state", "frames", "lost", "why"):
+            table.add_column(heading, overflow="fold")
+        for row in queue.rows():
+            lost = ", ".join(name for name, stretches in (row.result.lost if row.result else {}).items() if stretches)
+            frames = f"{row.done}/{row.total}" if row.total else ""
+            table.add_row(row.job.name, row.state, frames, lost, row.reason or "")
+        Console(highlight=False).print(table)
+        _outcome(queue)
+
+
+def _outcome(queue: Queue) -> None:
+    """How many videos are in which state, in one line."""
+    said = [f"{count} {state}" for state, count in queue.counts().items() if count]
+    typer.echo(", ".join(said) or "There is no video in this batch.")
+
+
+def _format(text: str) -> JobExport:
+    """`coco` or `coco,every=10,segmentation=polygons`."""
+    from masklet.jobs.job import JobExport
+
+    name, *options = text.split(",")
+    return JobExport(format=name.strip(), options=read_settings(options, "--format"))
+
+
+class _BatchDisplay(Stoppable):
+    """A line for every worker and one for all, while a batch runs."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            progress_bar(MofNCompleteColumn()),
+            "Finishing the frames that are being tracked …  Ctrl-C again stops at once.",
+        )
+        self._tasks: dict[int, Any] = {}
+        self._all: Any = None
+
+    def asked(self) -> bool:
+        return self.stopped
+
+    def show(self, state: BatchProgress) -> None:
+        if self._all is None:
+            self.listen()
+            self._bar.start()
+            self._all = self._bar.add_task("all videos", total=None)
+        ended = state.counts["done"] + state.counts["failed"]
+        failed = f", {state.counts['failed']} failed" if state.counts["failed"] else ""
+        words = f"all videos ({ended} of {sum(state.counts.values())}{failed})"
+        done, total = _frames_ahead(state)
+        self._bar.update(self._all, description=words, completed=done, total=total)
+        for number, (name, now, length) in state.working.items():
+            if number not in self._tasks:
+                self._tasks[number] = self._bar.add_task(name)
+            self._bar.update(
+                self._tasks[number], description=f"  {name[:40]}", completed=now, total=length, visible=True
+            )
+        for number in self._tasks.keys() - state.working.keys():
+            self._bar.update(self._tasks[number], visible=False)
+
+
+def _frames_ahead(state: BatchProgress) -> tuple[int, int | None]:
+    """Frames done, and how many there may be in all: videos that wait are taken to be as long as the others."""
+    done, known = state.frames
+    begun = sum(state.counts.values()) - state.counts["waiting"]
+    if not begun or not known:
+        return done, None
+    return done, round(known * (1 + state.counts["waiting"] / begun))

@@ -1,0 +1,307 @@
+"""The queue of a batch: one SQLite file beside what it makes, with a row for every video.
+
+Whoever works takes a job with `claim` and shows with `beat` that it is alive. A job whose worker has been silent for
+longer than its lease is taken over by the next one, so any process may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from masklet.errors import BatchError
+from masklet.jobs.job import JobResult, VideoJob
+
+State = Literal["waiting", "running", "done", "failed"]
+STATES: tuple[State, ...] = ("waiting", "running", "done", "failed")
+
+#: Seconds after which a silent worker's job is free again.
+LEASE = 30.0
+#: How often a worker may die of a job without getting further, before it counts as failed.
+MOST_DEATHS = 3
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS job (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    asked TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting',
+    anew INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    worker TEXT,
+    lease REAL,
+    done INTEGER NOT NULL DEFAULT 0,
+    total INTEGER NOT NULL DEFAULT 0,
+    seconds REAL NOT NULL DEFAULT 0,
+    written TEXT NOT NULL DEFAULT '[]',
+    result TEXT,
+    reason TEXT,
+    began REAL,
+    ended REAL
+) STRICT;
+CREATE INDEX IF NOT EXISTS job_state ON job (state, number);
+PRAGMA user_version = 1;
+"""
+#: What a job is like that waits.
+_LATER = "deaths = 0, worker = NULL, lease = NULL, reason = NULL, result = NULL, began = NULL, ended = NULL"
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as the queue knows it.
+
+    Attributes:
+        state: one of `STATES`.
+        anew: its project, if there is one, is of what was asked before, and gets replaced.
+        attempts: how often it was begun.
+        worker: who works on it, or did last.
+        done, total: frames of its run; total is 0 until that is known.
+        written: the exports that are complete.
+        reason: why it failed.
+        began, ended: seconds since 1970.
+    """
+
+    number: int
+    job: VideoJob
+    state: State
+    anew: bool
+    attempts: int
+    worker: str | None
+    done: int
+    total: int
+    written: tuple[str, ...]
+    result: JobResult | None
+    reason: str | None
+    began: float | None
+    ended: float | None
+
+
+class Queue:
+    """The jobs of one batch. Every method may be called from any thread or process, and is durable when it returns."""
+
+    def __init__(self, path: str | os.PathLike[str], *, make: bool = True) -> None:
+        """Opens the queue, or begins one. Raises BatchError where that isn't possible."""
+        self.path = Path(path)
+        self._mutex = threading.RLock()
+        if not make and not self.path.is_file():
+            raise BatchError(f"There is no batch in {self.path.parent}: {self.path.name} isn't there.")
+        with self._explained():
+            self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            [version] = self._connection.execute("PRAGMA user_version").fetchone()
+            if version > 1:
+                raise BatchError(f"{self.path} was made by a newer masklet. Update masklet to go on with it.")
+            if not version:
+                self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, jobs: Iterable[VideoJob], *, again: bool = False) -> int:
+        """Puts jobs at the end of the queue and returns how many there are to do. Those that it has already are left as
+        they are; where only the exports differ, those are written. `again` lets jobs begin anew that are asked for
+        differently now.
+
+        Raises BatchError: a job of that name is there already and asks for something else, or is being worked on.
+        """
+        new = 0
+        with self._writing():
+            for job in jobs:
+                asked = job.model_dump_json(exclude_defaults=True)
+                there = self._execute("SELECT asked, state FROM job WHERE name = ?", job.name).fetchone()
+                if there is None:
+                    self._execute("INSERT INTO job (name, asked) VALUES (?, ?)", job.name, asked)
+                elif there["asked"] == asked:
+                    continue
+                elif there["state"] == "running":
+                    raise BatchError(f"{job.name} is being tracked with other prompts, settings or formats right now.")
+                elif VideoJob.model_validate_json(there["asked"]).model_copy(update={"exports": job.exports}) == job:
+                    more = f"asked = ?, state = 'waiting', written = '[]', {_LATER}"
+                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                elif again:
+                    more = f"asked = ?, state = 'waiting', written = '[]', anew = 1, done = 0, total = 0, {_LATER}"
+                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                else:
+                    raise BatchError(
+                        f"{job.name} is in this batch already with other prompts or settings. Give it another name, "
+                        "choose another folder for the batch, or use --overwrite to track it anew."
+                    )
+                new += 1
+        return new
+
+    def claim(self, worker: str, *, lease: float = LEASE) -> JobRow | None:
+        """Takes the next job that waits, or one whose worker has gone; None where there is nothing to do now."""
+        now = time.time()
+        with self._writing():
+            self._give_up("lease < ?", now)
+            row = self._execute("SELECT * FROM job WHERE state = 'waiting' ORDER BY number LIMIT 1").fetchone()
+            if row is None:
+                return None
+            self._execute(
+                "UPDATE job SET state = 'running', attempts = attempts + 1, worker = ?, lease = ?, "
+                "began = coalesce(began, ?) WHERE number = ?",
+                worker,
+                now + lease,
+                now,
+                row["number"],
+            )
+            return self._row(self._execute("SELECT * FROM job WHERE number = ?", row["number"]).fetchone())
+
+    def beat(self, number: int, worker: str, done: int = 0, total: int = 0, *, lease: float = LEASE) -> bool:
+        """Says that a worker is alive and how far it is. False: the job isn't its own any more, so it should stop."""
+        with self._writing():
+            mine = self._execute(
+                "UPDATE job SET lease = ?1, done = max(done, ?2), total = max(total, ?3), anew = anew AND ?2 = 0, "
+                "deaths = iif(?2 > done, 0, deaths) WHERE number = ?4 AND worker = ?5 AND state = 'running'",
+                time.time() + lease,
+                done,
+                total,
+                number,
+                worker,
+            )
+            return mine.rowcount == 1
+
+    def wrote(self, number: int, export: str) -> None:
+        """Notes that an export of a job is complete."""
+        with self._writing():
+            [written] = self._execute("SELECT written FROM job WHERE number = ?", number).fetchone()
+            names = json.dumps(sorted({*json.loads(written), export}))
+            self._execute("UPDATE job SET written = ? WHERE number = ?", names, number)
+
+    def finish(self, number: int, worker: str, result: JobResult) -> None:
+        """Everything is tracked and written. The seconds of earlier times are added to those of the result."""
+        with self._writing():
+            [before] = self._execute("SELECT seconds FROM job WHERE number = ?", number).fetchone()
+            result = result.model_copy(update={"seconds": round(before + result.seconds, 3)})
+            self._execute("UPDATE job SET seconds = ? WHERE number = ?", result.seconds, number)
+            self._end(number, worker, "done", result=result.model_dump_json())
+
+    def fail(self, number: int, worker: str, reason: str) -> None:
+        """It can't be done, and why."""
+        with self._writing():
+            self._end(number, worker, "failed", reason=reason)
+
+    def release(self, number: int, worker: str) -> None:
+        """Gives a job back that was stopped; it waits, and goes on from where it was."""
+        with self._writing():
+            self._execute(
+                f"UPDATE job SET state = 'waiting', {_LATER} WHERE number = ? AND worker = ? AND state = 'running'",
+                number,
+                worker,
+            )
+
+    def lost(self, worker: str) -> None:
+        """A worker died: its job waits again, or has failed if that happened too often."""
+        with self._writing():
+            self._give_up("worker = ?", worker)
+
+    def retry(self) -> int:
+        """Lets jobs that failed wait again; returns how many."""
+        with self._writing():
+            return self._execute(f"UPDATE job SET state = 'waiting', {_LATER} WHERE state = 'failed'").rowcount
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs are in every state."""
+        with self._mutex, self._explained():
+            found = dict(self._execute("SELECT state, count(*) FROM job GROUP BY state").fetchall())
+        return {state: found.get(state, 0) for state in STATES}
+
+    def frames(self) -> tuple[int, int]:
+        """Frames that are tracked, and frames of all jobs whose length is known."""
+        with self._mutex, self._explained():
+            done, total = self._execute("SELECT sum(done), sum(max(done, total)) FROM job").fetchone()
+        return done or 0, total or 0
+
+    def rows(self, *states: State) -> Iterator[JobRow]:
+        """The jobs in these states (all by default) in their order, a few at a time."""
+        wanted, last = json.dumps(states or STATES), -1
+        while True:
+            with self._mutex, self._explained():
+                found = self._execute(
+                    "SELECT * FROM job WHERE number > ? AND state IN (SELECT value FROM json_each(?)) "
+                    "ORDER BY number LIMIT 100",
+                    last,
+                    wanted,
+                ).fetchall()
+            if not found:
+                return
+            yield from map(self._row, found)
+            last = found[-1]["number"]
+
+    def _end(self, number: int, worker: str, state: State, **more: str) -> None:
+        [(column, value)] = more.items()
+        self._execute(
+            f"UPDATE job SET state = ?, {column} = ?, lease = NULL, ended = ? "
+            "WHERE number = ? AND worker = ? AND state = 'running'",
+            state,
+            value,
+            time.time(),
+            number,
+            worker,
+        )
+
+    def _give_up(self, where: str, value: Any) -> None:
+        """Jobs of workers that have gone wait again; those that killed too many of them have failed."""
+        died = f"UPDATE job SET deaths = deaths + 1 WHERE state = 'running' AND {where} RETURNING number, deaths"
+        for number, deaths in self._execute(died, value).fetchall():
+            if deaths >= MOST_DEATHS:
+                reason = f"The process that worked on it died {deaths} times at the same place. Is there enough memory?"
+                again = "state = 'failed', lease = NULL, reason = ?, ended = ?"
+                self._execute(f"UPDATE job SET {again} WHERE number = ?", reason, time.time(), number)
+            else:
+                self._execute("UPDATE job SET state = 'waiting', lease = NULL WHERE number = ?", number)
+
+    def _row(self, row: Mapping[str, Any]) -> JobRow:
+        try:
+            job = VideoJob.model_validate_json(row["asked"])
+            result = None if row["result"] is None else JobResult.model_validate_json(row["result"])
+        except ValidationError as problem:
+            raise BatchError(f"{self.path} is damaged: the job {row['name']!r:.80} can't be read.") from problem
+        return JobRow(
+            job=job,
+            result=result,
+            written=tuple(json.loads(row["written"])),
+            anew=bool(row["anew"]),
+            **{name: row[name] for name in ("number", "state", "attempts", "worker", "done", "total")},
+            **{name: row[name] for name in ("reason", "began", "ended")},
+        )
+
+    def _execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        return self._connection.execute(sql, values)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._mutex, self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as problem:
+            raise BatchError(f"The queue {self.path} can't be used: {problem}.") from problem

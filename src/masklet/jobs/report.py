@@ -1,0 +1,186 @@
+"""What became of a batch, to be looked at: report.html with a strip of frames a video, and report.csv."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from masklet.atomic import atomic_path
+from masklet.errors import BatchError, MaskletError
+from masklet.jobs.queue import JobRow
+from masklet.jobs.work import project_path
+from masklet.masks import render
+from masklet.project import Project
+from masklet.project.review import Stretch, queue
+
+#: Frames of a strip, and their height in pixels.
+_FRAMES, _HEIGHT = 8, 108
+_COLUMNS = (
+    *("video", "state", "frames", "seconds", "object"),
+    *("mean predicted IoU", "lost", "doubtful", "expected wrong", "error"),
+)
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --dim: #888; --bad: #c33; --good: #2a7; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 0; }
+section { border-top: 1px solid var(--line); padding: 1rem 0; }
+.strip { display: flex; gap: 4px; margin: .6rem 0; }
+figure { margin: 0; flex: 0 1 12.5%; } figcaption { font-size: 12px; color: var(--dim); text-align: center; }
+.doubtful figcaption { color: var(--bad); font-weight: 600; }
+img { width: 100%; display: block; border-radius: 3px; }
+table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1rem .1rem 0; font-weight: normal; }
+th { color: var(--dim); } .failed h2::after { content: " failed"; color: var(--bad); }
+.error { color: var(--bad); } .dim { color: var(--dim); }
+"""
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """One object of a video: `iou` is its mean predicted IoU where it was seen, None where nothing is known."""
+
+    name: str
+    iou: float | None
+    lost: int
+    doubtful: list[Stretch]
+
+
+@dataclass(frozen=True)
+class VideoSummary:
+    """One video: what the queue knows, what its project says, and pictures of it: (frame, is it doubtful, JPEG)."""
+
+    row: JobRow
+    objects: list[ObjectSummary]
+    strip: list[tuple[int, bool, bytes]]
+    trouble: str | None = None
+
+
+def summarise(folder: Path, row: JobRow, *, pictures: bool = True) -> VideoSummary:
+    """Looks into the project of a job. What can't be read is said in `trouble`."""
+    path = project_path(folder, row.job)
+    if not path.is_file():
+        return VideoSummary(row, [], [], row.reason)
+    try:
+        with Project.open(path, read_only=True) as project:
+            found = []
+            for known in project.objects():
+                scores = project.scores(known.id)
+                seen = [
+                    line["predicted_iou"] for line in scores if not line["lost"] and line["predicted_iou"] is not None
+                ]
+                lost = sum(line["lost"] for line in scores)
+                iou = float(np.mean(seen)) if seen else None
+                found.append(ObjectSummary(known.name, iou, lost, queue(project, [known.id])))
+            strip = _strip(project, [stretch for known in found for stretch in known.doubtful]) if pictures else []
+    except MaskletError as problem:
+        return VideoSummary(row, [], [], row.reason or str(problem))
+    return VideoSummary(row, found, strip, row.reason)
+
+
+def _strip(project: Project, doubtful: Sequence[Stretch]) -> list[tuple[int, bool, bytes]]:
+    """Frames with masks, spread evenly; the worst doubtful ones in place of their neighbours."""
+    tracked = sorted({frame for known in project.objects() for frame in project.tracked_frames(known.id)})
+    if not tracked:
+        return []
+    chosen = {tracked[round(i)] for i in np.linspace(0, len(tracked) - 1, min(_FRAMES, len(tracked)))}
+    worst = [stretch.worst for stretch in sorted(doubtful, key=lambda stretch: -stretch.expected)][: _FRAMES // 2]
+    for frame in worst:
+        middle = sorted(chosen)[1:-1]
+        if frame not in chosen and middle:
+            chosen.discard(min(middle, key=lambda near: abs(near - frame)))
+        chosen.add(frame)
+    bad = {frame for stretch in doubtful for frame in range(stretch.first, stretch.last + 1)}
+    colors = {known.id: known.color for known in project.objects()}
+    made = []
+    reader = project.open_source()
+    for frame in sorted(chosen):
+        masks = {known.id: project.mask(frame, known.id) for known in project.objects()}
+        drawn = {number: mask.mask for number, mask in masks.items() if mask is not None and mask.area}
+        picture = render.overlay(reader.read(frame).image_hwc, drawn, colors)
+        width = max(1, round(picture.shape[1] * _HEIGHT * 2 / picture.shape[0]))
+        small = cv2.resize(picture, (width, _HEIGHT * 2), interpolation=cv2.INTER_AREA)
+        _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
+        made.append((frame, frame in bad, data.tobytes()))
+    return made
+
+
+def write_report(folder: Path, rows: Iterable[JobRow]) -> list[Path]:
+    """Writes report.html and report.csv, video by video, and returns them. Raises BatchError: they can't be written."""
+    page, table = folder / "report.html", folder / "report.csv"
+    with (
+        atomic_path(page, error=BatchError) as new_page,
+        atomic_path(table, error=BatchError) as new_table,
+        new_page.open("w", encoding="utf-8") as pages,
+        new_table.open("w", encoding="utf-8", newline="") as lines,
+    ):
+        writer = csv.writer(lines)
+        writer.writerow(_COLUMNS)
+        pages.write(f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(folder.name)}</title>")
+        pages.write(f"<style>{_STYLE}</style><h1>{html.escape(folder.name)}</h1>")
+        for row in rows:
+            video = summarise(folder, row)
+            pages.write(_section(video))
+            writer.writerows(_lines(video))
+    return [page, table]
+
+
+def _lines(video: VideoSummary) -> list[list[str]]:
+    row, result = video.row, video.row.result
+    head = [row.job.name, row.state, *([str(result.frames), f"{result.seconds:.1f}"] if result else ["", ""])]
+    lines = [
+        [
+            *head,
+            known.name,
+            "" if known.iou is None else f"{known.iou:.3f}",
+            str(known.lost),
+            str(sum(stretch.last - stretch.first + 1 for stretch in known.doubtful)),
+            f"{sum(stretch.expected for stretch in known.doubtful):.1f}",
+            video.trouble or "",
+        ]
+        for known in video.objects
+    ]
+    return lines or [[*head, "", "", "", "", "", video.trouble or ""]]
+
+
+def _section(video: VideoSummary) -> str:
+    row, out = video.row, io.StringIO()
+    out.write(f"<section class='{row.state}'><h2>{html.escape(row.job.name)}</h2>")
+    if row.result is not None:
+        speed = f", {row.result.frames / row.result.seconds:.1f} frames/s" if row.result.seconds else ""
+        words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}"
+        out.write(f"<div class='dim'>{html.escape(words)}</div>")
+    elif row.state != "failed":
+        out.write(f"<div class='dim'>{row.state}</div>")
+    if video.trouble:
+        out.write(f"<div class='error'>{html.escape(video.trouble)}</div>")
+    out.write("<div class='strip'>")
+    for frame, doubtful, data in video.strip:
+        source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+        words = f"{frame}: look here" if doubtful else str(frame)
+        kind = "doubtful" if doubtful else ""
+        out.write(
+            f"<figure class='{kind}'><img src='{source}' alt='Frame {frame}'><figcaption>{words}</figcaption></figure>"
+        )
+    out.write("</div>")
+    if video.objects:
+        out.write("<table><tr><th>object<th>mean predicted IoU<th>frames lost<th>look at</tr>")
+        for known in video.objects:
+            iou = "–" if known.iou is None else f"{known.iou:.2f}"
+            look = "; ".join(f"{_span(stretch)} ({stretch.words})" for stretch in known.doubtful[:6]) or "nothing"
+            out.write(f"<tr><td>{html.escape(known.name)}<td>{iou}<td>{known.lost}<td>{html.escape(look)}</tr>")
+        out.write("</table>")
+    for note in row.result.notes if row.result else ():
+        out.write(f"<div class='dim'>{html.escape(note)}</div>")
+    out.write("</section>\n")
+    return out.getvalue()
+
+
+def _span(stretch: Stretch) -> str:
+    return str(stretch.first) if stretch.first == stretch.last else f"{stretch.first}–{stretch.last}"

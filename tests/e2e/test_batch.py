@@ -1,0 +1,189 @@
+"""`masklet batch` as people use it: a table, a folder of results, and a power cut in between."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from masklet.jobs.job import VideoJob
+from masklet.jobs.local import open_queue
+from masklet.jobs.work import project_path, run_job
+from masklet.project import Project
+from masklet.runtime import threads
+
+pytestmark = pytest.mark.slow
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path, session_video_maker) -> Path:
+    """Three short clips, the corner of the demo clip with the rabbit, and a file that is no video."""
+    pictures = []
+    with av.open(str(bunny_clip)) as container:
+        for frame in container.decode(video=0):
+            pictures.append(frame.reformat(256, 144, format="rgb24").to_ndarray()[40:112, :128])
+            if len(pictures) == FRAMES:
+                break
+    folder = tmp_path_factory.mktemp("footage")
+    for number in range(3):
+        pictures = pictures[1:] if number else pictures
+        count = len(pictures)
+        made = session_video_maker.make(f"clip{number}.mkv", "ffv1", count=count, size=(128, 72), pictures=pictures)
+        made.rename(folder / made.name)
+    (folder / "broken.mkv").write_bytes(b"no video" * 99)
+    return folder
+
+
+def batch(*words: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "masklet", "batch", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    text, _ = process.communicate(timeout=240)
+    return text
+
+
+def masks_of(path: Path) -> list:
+    with Project.open(path, read_only=True) as project:
+        return list(project.masks())
+
+
+def test_a_table_from_init_to_the_report(footage: Path, tmp_path: Path) -> None:
+    started = batch("init", footage, "-o", tmp_path / "t.csv")
+    assert "batch" in said(started) and started.returncode == 0
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["video"] for row in rows] == ["clip0.mkv", "clip1.mkv", "clip2.mkv"]
+    assert (tmp_path / "t.html").read_text().count("<img") == 9
+
+    lines = [
+        {"video": str(footage / row["video"]), "object": "fox", "class": "animal", "box": "8,12,75,60"}
+        for row in rows[:2]
+    ]
+    lines.append({"video": str(footage / "broken.mkv"), "object": "fox", "box": "8,12,75,60"})
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["video", "object", "class", "box"])
+        writer.writeheader()
+        writer.writerows(lines)
+    out = tmp_path / "out"
+    command = (
+        tmp_path / "t.csv",
+        "-o",
+        out,
+        "--resolution",
+        "128",
+        "-f",
+        "coco",
+        "-f",
+        "davis",
+        "-f",
+        "yolo-boxes",
+        "-f",
+        "csv",
+    )
+    first = batch(*command)
+    text = said(first)
+    assert first.returncode == 2 and "2 done, 1 failed" in text, text
+    shown = batch("status", out, "--json")
+    found = json.loads(said(shown))
+    assert found["counts"] == {"waiting": 0, "running": 0, "done": 2, "failed": 1}
+    assert "broken.mkv" in found["videos"][2]["reason"]
+
+    coco = COCO(out / "merged" / "coco" / "annotations.json")
+    assert len(coco.imgs) == 2 * FRAMES - 1 and [category["name"] for category in coco.cats.values()] == ["animal"]
+    for image in coco.imgs.values():
+        assert (out / "merged" / "coco" / "images" / image["file_name"]).is_file()
+    assert {annotation["image_id"] for annotation in coco.anns.values()} <= set(coco.imgs)
+    labels = sorted((out / "merged" / "yolo-boxes" / "labels").rglob("*.txt"))
+    images = sorted((out / "merged" / "yolo-boxes" / "images").rglob("*.jpg"))
+    assert len({label.stem for label in labels}) == len(labels) == len(images) == 2 * FRAMES - 1
+    davis = out / "merged" / "davis"
+    assert (davis / "ImageSets" / "2017" / "val.txt").read_text() == "clip0\nclip1\n"
+    assert len(list((davis / "Annotations" / "Full-Resolution" / "clip1").glob("*.png"))) == FRAMES - 1
+    page = (out / "report.html").read_text()
+    assert "clip0" in page and "broken" in page and page.count("<img") == 16
+    with (out / "report.csv").open(newline="") as file:
+        assert [(row["video"], row["state"]) for row in csv.DictReader(file)] == [
+            ("clip0", "done"),
+            ("clip1", "done"),
+            ("broken", "failed"),
+        ]
+
+    before = masks_of(out / "projects" / "clip0.masklet")
+    again = batch(*command)
+    said(again)
+    with open_queue(out) as queue:  # nothing was begun a second time
+        assert [row.attempts for row in queue.rows()] == [1, 1, 1]
+    assert masks_of(out / "projects" / "clip0.masklet") == before
+    wrong = batch(tmp_path / "nothing.csv", "-o", out)
+    assert "no folder or table" in said(wrong) and wrong.returncode == 2
+
+
+def test_killed_at_any_moment_it_gives_the_same_masks(footage: Path, tmp_path: Path) -> None:
+    jobs = [
+        VideoJob(
+            name=f"clip{number}",
+            source=str(footage / f"clip{number}.mkv"),
+            prompts=({"object": "fox", "box": (8, 12, 75, 60)},),
+            settings={"resolution": 128, "dtype": "float32"},
+            exports=({"format": "csv"},),
+        )
+        for number in range(3)
+    ]
+    with threads(1):
+        for job in jobs:
+            assert run_job(job, tmp_path / "whole") is not None
+    (tmp_path / "t.json").write_text(
+        json.dumps([{"video": job.source, "formats": ["csv"], "object": "fox", "box": [8, 12, 75, 60]} for job in jobs])
+    )
+    out, chance = tmp_path / "out", random.Random(3)
+    # One worker with one thread, for bits depend on how many add them up.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "masklet", "batch", str(tmp_path / "t.json"), "-o", str(out)]
+    command += ["--resolution", "128", "--dtype", "float32", "--workers", "2"]
+    for turn in range(6):
+        driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if turn < 4:
+            wait_for_frames(out, driver, 5 * turn)
+            time.sleep(chance.random() * 0.2)
+            victims = children(driver.pid) if turn % 2 else [driver.pid]
+            for victim in victims:
+                os.kill(victim, signal.SIGKILL)
+        text, _ = driver.communicate(timeout=240)
+        if turn >= 4 or "3 done" in text:
+            break
+    assert driver.returncode == 0, text
+    for job in jobs:
+        assert masks_of(project_path(out, job)) == masks_of(project_path(tmp_path / "whole", job))
+        [table] = (out / "exports" / "csv").glob(f"{job.name}*")
+        assert table.stat().st_size > 500
+    assert np.mean([mask.area for mask in masks_of(project_path(out, jobs[0]))]) > 100
+
+
+def children(process: int) -> list[int]:
+    """Processes that a process began."""
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(number) for number in listed.split()]
+
+
+def wait_for_frames(out: Path, driver: subprocess.Popen[str], count: int) -> None:
+    """Until so many frames are tracked, or the driver has ended."""
+    while driver.poll() is None:
+        if (out / "batch.sqlite").is_file():
+            with open_queue(out) as queue:
+                if queue.counts()["running"] and queue.frames()[0] >= count:
+                    return
+        time.sleep(0.05)

@@ -1,0 +1,144 @@
+"""The queue of a batch: nothing is done twice, and nothing is lost when whoever works on it is gone."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from masklet.errors import BatchError
+from masklet.jobs.job import JobExport, JobResult, VideoJob
+from masklet.jobs.queue import MOST_DEATHS, Queue
+
+RESULT = JobResult(model="nano", frames=3, seconds=1.5)
+
+
+def job(name: str, end: str | None = None, *formats: str) -> VideoJob:
+    return VideoJob(
+        name=name,
+        source=f"{name}.mp4",
+        prompts=({"points": [(1, 2)]},),
+        settings={"end": end},
+        exports=tuple(JobExport(format=format) for format in formats),
+    )
+
+
+@pytest.fixture
+def queue(tmp_path: Path):
+    with Queue(tmp_path / "batch.sqlite") as made:
+        yield made
+
+
+def states(queue: Queue) -> dict[str, str]:
+    return {row.job.name: row.state for row in queue.rows()}
+
+
+def test_jobs_come_back_in_order_and_as_they_were_given(queue: Queue) -> None:
+    given = [job("b", "12", "coco"), job("a")]
+    assert queue.add(given) == 2
+    assert [row.job for row in queue.rows()] == given
+    assert [queue.claim("one").job.name, queue.claim("two").job.name, queue.claim("three")] == ["b", "a", None]
+    assert queue.counts() == {"waiting": 0, "running": 2, "done": 0, "failed": 0}
+
+
+def test_what_is_done_stays_done_when_the_same_is_asked_again(queue: Queue) -> None:
+    queue.add([job("a")])
+    row = queue.claim("one")
+    queue.beat(row.number, "one", 3, 3)
+    queue.finish(row.number, "one", RESULT)
+    assert queue.add([job("a")]) == 0
+    [done] = queue.rows()
+    assert (done.state, done.result, done.done) == ("done", RESULT, 3)
+
+
+def test_other_prompts_are_refused_unless_tracking_anew_is_asked_for(queue: Queue) -> None:
+    queue.add([job("a")])
+    queue.finish(queue.claim("one").number, "one", RESULT)
+    with pytest.raises(BatchError, match="already with other prompts"):
+        queue.add([job("new"), job("a", "50")])
+    assert states(queue) == {"a": "done"}  # all or nothing
+    assert queue.add([job("a", "50")], again=True) == 1
+    row = queue.claim("one")
+    assert row.anew and row.job.settings.end == "50"
+    queue.beat(row.number, "one", 1, 50)  # its first frame took the place of what was there
+    queue.lost("one")
+    assert not queue.claim("two").anew
+
+
+def test_another_format_is_written_without_tracking_again(queue: Queue) -> None:
+    queue.add([job("a")])
+    queue.finish(queue.claim("one").number, "one", RESULT)
+    assert queue.add([job("a", None, "coco")]) == 1
+    row = queue.claim("one")
+    assert not row.anew and row.job.exports[0].format == "coco"
+    queue.finish(row.number, "one", RESULT.model_copy(update={"seconds": 0.0}))
+    [done] = queue.rows()
+    assert done.result.seconds == RESULT.seconds  # tracking took what it took
+
+
+def test_a_job_of_a_silent_worker_is_taken_over_and_the_old_one_told(queue: Queue) -> None:
+    queue.add([job("a")])
+    row = queue.claim("gone", lease=-1)
+    again = queue.claim("next")
+    assert again.number == row.number and again.attempts == 2
+    assert not queue.beat(row.number, "gone", 5, 9)
+    queue.finish(row.number, "gone", RESULT)  # too late: it is somebody else's
+    assert states(queue) == {"a": "running"}
+    assert queue.beat(row.number, "next", 5, 9)
+
+
+def test_a_video_that_kills_its_workers_fails_alone(queue: Queue) -> None:
+    queue.add([job("deadly"), job("good")])
+    for turn in range(MOST_DEATHS):
+        assert queue.claim(f"worker {turn}").job.name == "deadly"
+        queue.lost(f"worker {turn}")
+    assert states(queue) == {"deadly": "failed", "good": "waiting"}
+    assert "died 3 times" in next(queue.rows("failed")).reason
+    assert queue.retry() == 1 and states(queue)["deadly"] == "waiting"
+
+
+def test_workers_may_die_as_often_as_they_like_while_frames_are_done(queue: Queue) -> None:
+    queue.add([job("long")])
+    for turn in range(4 * MOST_DEATHS):
+        row = queue.claim(f"worker {turn}")
+        queue.beat(row.number, f"worker {turn}", turn + 1, 100)
+        queue.lost(f"worker {turn}")
+    assert states(queue) == {"long": "waiting"}
+
+
+def test_many_claim_at_once_and_nobody_gets_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "batch.sqlite"
+    with Queue(path) as queue:
+        queue.add(job(f"clip {number}") for number in range(60))
+    claimed: list[str] = []
+
+    def work(name: str) -> None:
+        with Queue(path) as own:
+            while row := own.claim(name):
+                claimed.append(row.job.name)
+                own.finish(row.number, name, RESULT)
+
+    workers = [threading.Thread(target=work, args=(f"worker {number}",)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(claimed) == sorted(f"clip {number}" for number in range(60))
+    with Queue(path) as queue:
+        assert queue.counts()["done"] == 60
+
+
+def test_a_file_that_is_no_queue_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(BatchError, match="no batch"):
+        Queue(tmp_path / "batch.sqlite", make=False)
+    (tmp_path / "text.sqlite").write_text("not a database at all, but long enough to look at" * 20)
+    with pytest.raises(BatchError, match="can't be used"):
+        Queue(tmp_path / "text.sqlite")
+    with Queue(tmp_path / "damaged.sqlite") as queue:
+        queue.add([job("a")])
+    with sqlite3.connect(tmp_path / "damaged.sqlite") as database:
+        database.execute("UPDATE job SET asked = '{'")
+    with Queue(tmp_path / "damaged.sqlite") as queue, pytest.raises(BatchError, match="damaged"):
+        queue.claim("one")
