@@ -19,7 +19,7 @@ from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
 from masklet.project import Project
-from masklet.project.review import Stretch, queue
+from masklet.project.review import Stretch, queue, review_object
 
 #: Frames of a strip, and their height in pixels.
 _FRAMES, _HEIGHT = 8, 108
@@ -62,7 +62,7 @@ class VideoSummary:
     trouble: str | None = None
 
 
-def summarise(folder: Path, row: JobRow, *, pictures: bool = True) -> VideoSummary:
+def summarise(folder: Path, row: JobRow) -> VideoSummary:
     """Looks into the project of a job. What can't be read is said in `trouble`."""
     path = project_path(folder, row.job)
     if not path.is_file():
@@ -77,8 +77,8 @@ def summarise(folder: Path, row: JobRow, *, pictures: bool = True) -> VideoSumma
                 ]
                 lost = sum(line["lost"] for line in scores)
                 iou = float(np.mean(seen)) if seen else None
-                found.append(ObjectSummary(known.name, iou, lost, queue(project, [known.id])))
-            strip = _strip(project, [stretch for known in found for stretch in known.doubtful]) if pictures else []
+                found.append(ObjectSummary(known.name, iou, lost, queue([review_object(project, known.id)])))
+            strip = _strip(project, [stretch for known in found for stretch in known.doubtful])
     except MaskletError as problem:
         return VideoSummary(row, [], [], row.reason or str(problem))
     return VideoSummary(row, found, strip, row.reason)
