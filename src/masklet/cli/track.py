@@ -138,12 +138,26 @@ def track(
         **vars(looks),
         **vars(files),
     )
+    _start(context, request, many, classes, output=output, project=project, resume=resume)
+
+
+def _start(
+    context: typer.Context,
+    request: TrackRequest,
+    many: Many,
+    classes: Mapping[str, str],
+    *,
+    output: Path | None,
+    project: Path | None,
+    resume: bool,
+) -> None:
+    """Track into files or a project, shot by shot or as a detector finds objects."""
     if many.split is not None:
         if many.split != "shots" or many.detector is not None or resume:
             raise InputError("--split takes the word shots, and goes with neither --detector nor --resume")
         for name, shot in _shots(request):
             if project is None:
-                _into_folder(context, (output or _beside(video, files.overwrite)) / name, shot, False)
+                _into_folder(context, (output or _beside(request.source, request.overwrite)) / name, shot, False)
             else:
                 _into_project(project.with_stem(f"{project.stem}_{name}"), shot, classes)
     elif many.detector is not None:
@@ -151,7 +165,7 @@ def track(
             raise InputError("--detector keeps what it finds in a project: add --project clip.masklet")
         _detected(context, project, request, many, resume)
     elif project is None:
-        _into_folder(context, output or _beside(video, resume or files.overwrite), request, resume)
+        _into_folder(context, output or _beside(request.source, resume or request.overwrite), request, resume)
     elif resume:
         raise InputError(f"to go on with a project: masklet resume {project}")
     else:
