@@ -149,7 +149,6 @@ def evaluate(
             resume=resume,
         )
     console.print(table(evaluations, f"{benchmark.title}, {len(dataset.sequences)} sequences"))
-    # Shapes and policies are compared where everything else is the same, and everything else where there is one each.
     at_once = len(shapes) * len(_words(policy))
     _show(evaluations, at_once if at_once > 1 and not results else None, output, console, details=details, plots=plots)
 
@@ -163,7 +162,10 @@ def _show(
     details: bool,
     plots: bool,
 ) -> None:
-    """Print what is sure of the differences, and write everything into a folder."""
+    """Print what is sure of the differences, and write everything into a folder.
+
+    Shapes and policies, `at_once` of them, are compared where everything else is the same; else all runs with the first.
+    """
     from masklet.evaluation.report import difference_rows, table, table_of, write_reports
 
     if differences := difference_rows(evaluations, at_once):
