@@ -164,7 +164,7 @@ def _show(
 ) -> None:
     """Print what is sure of the differences, and write everything into a folder.
 
-    Shapes and policies, `at_once` of them, are compared where everything else is the same; else all runs with the first.
+    Shapes and policies, `at_once` of them, are compared where all else is the same; else all runs with the first.
     """
     from masklet.evaluation.report import difference_rows, table, table_of, write_reports
 
