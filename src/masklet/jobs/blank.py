@@ -21,12 +21,15 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Videos of
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; padding: 0 1rem; }}
-h2 {{ font-size: 1.05rem; }} .strip {{ display: flex; flex-wrap: wrap; gap: 8px; }}
-figure {{ margin: 0; position: relative; }} img {{ width: 440px; max-width: 100%; display: block; cursor: crosshair; }}
+h2 {{ font-size: 1.05rem; }} .strip {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; }}
+figure {{ margin: 0; position: relative; }} img {{ width: 100%; display: block; cursor: crosshair; }}
+svg {{ position: absolute; top: 0; left: 0; width: 100%; pointer-events: none; }}
+path {{ stroke: #fff7; fill: none; vector-effect: non-scaling-stroke; }}
+text {{ fill: #fff; stroke: #000b; stroke-width: .2em; paint-order: stroke; }}
 figcaption {{ font-size: 13px; color: #888; }} output {{ font-variant-numeric: tabular-nums; color: #c60; }}
 </style>
-<p>Move the mouse over a picture to read its pixels; click to copy them. Write them into {table}: a point on the object
-under <b>points</b>, or left, top, right, bottom of a box around it under <b>box</b>.</p>
+<p>The grid shows pixels. Move the mouse over a picture to read them exactly; click to copy them. Write them into
+{table}: a point on the object under <b>points</b>, or left, top, right, bottom of a box around it under <b>box</b>.</p>
 {videos}
 <script>
 for (const image of document.images) {{
@@ -74,6 +77,7 @@ def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> list[P
                 source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
                 pictures.append(
                     f"<figure><img src='{source}' data-width='{width}' data-height='{height}' alt='Frame {index}'>"
+                    f"{_grid(width, height)}"
                     f"<figcaption>frame {index} <output></output></figcaption></figure>"
                 )
             words = f"{html.escape(path.name)}: {width}×{height}, {len(reader)} frames"
@@ -88,3 +92,15 @@ def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> list[P
         text = _PAGE.format(title=html.escape(str(folder)), table=html.escape(table.name), videos="\n".join(sections))
         new.write_text(text, encoding="utf-8")
     return [table, page]
+
+
+def _grid(width: int, height: int) -> str:
+    """Lines over a picture of this size with the pixels they stand at: eight to twenty along the longer side."""
+    long = max(width, height)
+    step = max(size * 10**power for power in range(6) for size in (1, 2, 5) if size * 10**power <= max(1, long / 8))
+    columns, rows = range(step, width, step), range(step, height, step)
+    size = long / 45
+    lines = "".join([*(f"M{x} 0V{height}" for x in columns), *(f"M0 {y}H{width}" for y in rows)])
+    words = [f"<text x='{x + size / 5:.1f}' y='{size}'>{x}</text>" for x in columns]
+    words += [f"<text x='{size / 5:.1f}' y='{y - size / 5:.1f}'>{y}</text>" for y in rows]
+    return f"<svg viewBox='0 0 {width} {height}' font-size='{size:.1f}'><path d='{lines}'/>{''.join(words)}</svg>"

@@ -6,6 +6,9 @@ import base64
 import csv
 import html
 import io
+import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ from masklet.errors import BatchError, MaskletError
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
+from masklet.masks.palette import RGB
 from masklet.project import Project
 from masklet.project.review import Stretch, queue
 
@@ -29,15 +33,17 @@ _COLUMNS = (
 )
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #888; --bad: #c33; --good: #2a7; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1240px; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 0; }
 section { border-top: 1px solid var(--line); padding: 1rem 0; }
-.strip { display: flex; gap: 4px; margin: .6rem 0; }
-figure { margin: 0; flex: 0 1 12.5%; } figcaption { font-size: 12px; color: var(--dim); text-align: center; }
+.strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: 6px; margin: .6rem 0; }
+@media (max-width: 700px) { .strip { grid-template-columns: repeat(2, 1fr); } }
+figure { margin: 0; } figcaption { font-size: 12px; color: var(--dim); text-align: center; }
 .doubtful figcaption { color: var(--bad); font-weight: 600; }
-img { width: 100%; display: block; border-radius: 3px; }
+img { width: 100%; display: block; border-radius: 3px; } .doubtful img { outline: 3px solid var(--bad); }
+i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .45em; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1rem .1rem 0; font-weight: normal; }
-th { color: var(--dim); } .failed h2::after { content: " failed"; color: var(--bad); }
+th { color: var(--dim); } a { color: inherit; } .failed h2::after { content: " failed"; color: var(--bad); }
 .error { color: var(--bad); } .dim { color: var(--dim); }
 """
 
@@ -47,6 +53,7 @@ class ObjectSummary:
     """One object of a video: `iou` is its mean predicted IoU where it was seen, None where nothing is known."""
 
     name: str
+    color: RGB
     iou: float | None
     lost: int
     doubtful: list[Stretch]
@@ -77,7 +84,7 @@ def summarise(folder: Path, row: JobRow, *, pictures: bool = True) -> VideoSumma
                 ]
                 lost = sum(line["lost"] for line in scores)
                 iou = float(np.mean(seen)) if seen else None
-                found.append(ObjectSummary(known.name, iou, lost, queue(project, [known.id])))
+                found.append(ObjectSummary(known.name, known.color, iou, lost, queue(project, [known.id])))
             strip = _strip(project, [stretch for known in found for stretch in known.doubtful]) if pictures else []
     except MaskletError as problem:
         return VideoSummary(row, [], [], row.reason or str(problem))
@@ -114,21 +121,49 @@ def _strip(project: Project, doubtful: Sequence[Stretch]) -> list[tuple[int, boo
 def write_report(folder: Path, rows: Iterable[JobRow]) -> list[Path]:
     """Writes report.html and report.csv, video by video, and returns them. Raises BatchError: they can't be written."""
     page, table = folder / "report.html", folder / "report.csv"
+    overview: list[tuple[str, str]] = []
     with (
         atomic_path(page, error=BatchError) as new_page,
         atomic_path(table, error=BatchError) as new_table,
         new_page.open("w", encoding="utf-8") as pages,
         new_table.open("w", encoding="utf-8", newline="") as lines,
+        tempfile.TemporaryFile(
+            "w+", encoding="utf-8", dir=folder
+        ) as sections,  # the overview comes first but is known last
     ):
         writer = csv.writer(lines)
         writer.writerow(_COLUMNS)
+        for number, row in enumerate(rows):
+            video = summarise(folder, row)
+            sections.write(_section(video, number))
+            writer.writerows(_lines(video))
+            overview.append((row.state, _overview_line(video, number)))
+        sections.seek(0)
         pages.write(f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(folder.name)}</title>")
         pages.write(f"<style>{_STYLE}</style><h1>{html.escape(folder.name)}</h1>")
-        for row in rows:
-            video = summarise(folder, row)
-            pages.write(_section(video))
-            writer.writerows(_lines(video))
+        pages.write(_overview(overview))
+        shutil.copyfileobj(sections, pages)
     return [page, table]
+
+
+def _overview(videos: Sequence[tuple[str, str]]) -> str:
+    """How many videos are in which state, and a line for each, given as (state, line); those that failed first."""
+    states = Counter(state for state, _ in videos)
+    words = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    lines = "".join(line for _, line in sorted(videos, key=lambda video: video[0] != "failed"))
+    heads = "<tr><th>video<th>frames<th>frames lost<th>stretches to look at</tr>"
+    return f"<p>{len(videos)} videos: {words}.</p><table>{heads}{lines}</table><br>"
+
+
+def _overview_line(video: VideoSummary, number: int) -> str:
+    row = video.row
+    name = f"<a href='#v{number}'>{html.escape(row.job.name)}</a>"
+    if row.result is None:
+        kind = "error" if row.state == "failed" else "dim"
+        return f"<tr><td>{name}<td colspan='3' class='{kind}'>{row.state}</tr>"
+    lost = sum(known.lost for known in video.objects)
+    look = sum(len(known.doubtful) for known in video.objects)
+    return f"<tr><td>{name}<td>{row.result.frames}<td>{lost}<td>{look}</tr>"
 
 
 def _lines(video: VideoSummary) -> list[list[str]]:
@@ -149,9 +184,9 @@ def _lines(video: VideoSummary) -> list[list[str]]:
     return lines or [[*head, "", "", "", "", "", video.trouble or ""]]
 
 
-def _section(video: VideoSummary) -> str:
+def _section(video: VideoSummary, number: int) -> str:
     row, out = video.row, io.StringIO()
-    out.write(f"<section class='{row.state}'><h2>{html.escape(row.job.name)}</h2>")
+    out.write(f"<section id='v{number}' class='{row.state}'><h2>{html.escape(row.job.name)}</h2>")
     if row.result is not None:
         speed = f", {row.result.frames / row.result.seconds:.1f} frames/s" if row.result.seconds else ""
         words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}"
@@ -174,7 +209,8 @@ def _section(video: VideoSummary) -> str:
         for known in video.objects:
             iou = "–" if known.iou is None else f"{known.iou:.2f}"
             look = "; ".join(f"{_span(stretch)} ({stretch.words})" for stretch in known.doubtful[:6]) or "nothing"
-            out.write(f"<tr><td>{html.escape(known.name)}<td>{iou}<td>{known.lost}<td>{html.escape(look)}</tr>")
+            name = f"<i style='background: rgb{known.color}'></i>{html.escape(known.name)}"
+            out.write(f"<tr><td>{name}<td>{iou}<td>{known.lost}<td>{html.escape(look)}</tr>")
         out.write("</table>")
     for note in row.result.notes if row.result else ():
         out.write(f"<div class='dim'>{html.escape(note)}</div>")
