@@ -81,7 +81,7 @@ def main(
         "ways": lambda: [network.measure_ways(model, size, rounds), network.measure_ways("nano", 256, 4 * rounds)],
         "shapes": lambda: [
             network.measure_shapes(model, size, rounds),
-            network.measure_shapes("nano", 256, 4 * rounds),
+            network.measure_shapes("nano", 320, 4 * rounds),
         ],
         "resolutions": lambda: [network.measure_resolutions(model, fast, rounds)],
         "objects": lambda: [

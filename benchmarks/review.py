@@ -24,7 +24,7 @@ from PIL import Image
 from masklet.evaluation.first_mask import next_click
 from masklet.evaluation.region import region_similarity
 from masklet.project import Project
-from masklet.project.review import judge
+from masklet.project.review import judge, review_objects
 from masklet.project.review import next_click as ask_queue
 from masklet.runs import actions
 from masklet.runs.corrections import retrack
@@ -130,7 +130,7 @@ def _click(project: Project, prompter: Prompter, frame: int, truth_hw: np.ndarra
 
 
 def _queue(project: Project, _: int) -> int | None:
-    asked = ask_queue(project)
+    asked = ask_queue(project, review_objects(project))
     return None if asked is None else asked.frame
 
 

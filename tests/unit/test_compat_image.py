@@ -309,3 +309,17 @@ def test_arguments_of_the_generator(model: SAM2Base, image: np.ndarray) -> None:
     ):
         with pytest.raises(InputError, match=says):
             SAM2AutomaticMaskGenerator(model, **given)  # type: ignore[arg-type]
+
+
+def test_pictures_in_their_own_shape(predictor: SAM2ImagePredictor, image: np.ndarray) -> None:
+    wide = SAM2ImagePredictor(build_sam2("nano", device="cpu", hydra_overrides_extra=["++model.shape=fit"]))
+    wide.set_image(image)
+    masks, _, logits = wide.predict(box=BOXES[:1], multimask_output=False)
+    assert masks.shape == (1, 200, 256) and logits.shape == (1, 62, 80)
+    again, _, _ = wide.predict(POINT, ONE, mask_input=logits, multimask_output=False)
+    square, _, _ = predictor.predict(box=BOXES[:1], multimask_output=False)
+    assert again.shape == masks.shape
+    both, either = ((masks > 0) & (square > 0)).sum(), ((masks > 0) | (square > 0)).sum()
+    assert both / either > 0.6
+    with pytest.raises(InputError, match="round"):
+        build_sam2("nano", device="cpu", hydra_overrides_extra=["++model.shape=round"])

@@ -24,7 +24,7 @@ from masklet.export import write
 from masklet.export.writers.label_studio import pack_brush
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.results import ObjectMask, Scores
+from masklet.results import ObjectMask, Scores, stretches
 
 Masks = dict[int, Callable[[int], np.ndarray]]
 
@@ -402,6 +402,10 @@ def test_masklets_json_holds_masks_scores_prompts_and_settings(make_project, tmp
     bunny, rock = content["objects"]
     assert (bunny["name"], bunny["prompts"]) == ("bunny", [{"frame": 0, "points": [[30, 50]], "labels": [1]}])
     assert rock["prompts"] == [{"frame": 0, "box_xyxy": [80, 50, 110, 72]}] and "folder" not in rock
+    for known in (bunny, rock):
+        gone = stretches([frame for frame in range(8) if not true_masks[known["id"]](frame).any()])
+        assert [tuple(stretch) for stretch in known["lost"]] == gone
+        assert known["found_again"] == [last + 1 for first, last in gone if first > 0 and last < 7]
     assert [entry["time"] for entry in content["frames"]] == [frame / 25 for frame in range(8)]
     for entry in content["frames"]:
         for found in entry["objects"]:

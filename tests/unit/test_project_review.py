@@ -22,6 +22,7 @@ from masklet.project.review import (
     next_click,
     queue,
     reasons_of,
+    review_objects,
     reviewed,
     stretches,
     usual_iou,
@@ -84,7 +85,7 @@ def test_a_score_drop_is_measured_by_what_is_usual_for_the_object() -> None:
 
 
 def test_the_queue_is_worst_first_and_says_why(project: Project) -> None:
-    [worst] = queue(project)
+    [worst] = queue(review_objects(project))
     assert (worst.object_id, worst.first, worst.last, worst.worst) == (BUNNY, 5, 6, 6)
     assert worst.reasons == ("lost", "low score", "score drop")
     assert worst.words == "lost, low object score (0.4), predicted IoU drops to 0.30 (usually 0.90)"
@@ -106,27 +107,27 @@ def test_a_correction_is_wanted_where_it_is_bad_and_nothing_was_decided() -> Non
 
 def test_accepted_stretches_leave_the_queue_until_their_masks_change(project: Project) -> None:
     judge(project, BUNNY, 5, 6, "accepted")
-    assert queue(project) == [] and len(reviewed(project, BUNNY, "accepted")) == 1
-    click = next_click(project)
+    assert queue(review_objects(project)) == [] and len(reviewed(project, BUNNY, "accepted")) == 1
+    click = next_click(project, review_objects(project))
     assert click is not None and click.frame not in (0, 5, 6)
     project.put_masks([ObjectMask(BUNNY, 7, rle.encode(square(50)), scores=SURE)])
-    assert queue(project) == []  # another frame: the verdict holds
+    assert queue(review_objects(project)) == []  # another frame: the verdict holds
     project.put_masks([ObjectMask(BUNNY, 5, rle.encode(square(31)), scores=Scores(0.4, 0.3))])
-    assert [(stretch.first, stretch.last) for stretch in queue(project)] == [(5, 6)]
+    assert [(stretch.first, stretch.last) for stretch in queue(review_objects(project))] == [(5, 6)]
     project.undo()
-    assert queue(project) == []
+    assert queue(review_objects(project)) == []
     project.undo()
     assert project.undo() == "Accept bunny, frames 5 to 6"
-    assert len(queue(project)) == 1
+    assert len(queue(review_objects(project))) == 1
 
 
 def test_rejected_stretches_come_first_and_the_last_word_counts(project: Project) -> None:
     judge(project, BUNNY, 2, 3, "rejected")
-    first = queue(project)[0]
+    first = queue(review_objects(project))[0]
     assert (first.first, first.last, first.words) == (2, 6, "rejected by you, lost, low object score (0.4), "
                                                        "predicted IoU drops to 0.30 (usually 0.90)")  # fmt: skip
     judge(project, BUNNY, 3, 6, "accepted")
-    assert queue(project) == []
+    assert queue(review_objects(project)) == []
     judge(project, BUNNY, 3, 6, None)
     assert reviewed(project, BUNNY) == []
     with pytest.raises(InputError, match="no mask on frames 90 to 99"):
@@ -137,7 +138,7 @@ def test_verdicts_that_are_damaged_are_refused(project: Project) -> None:
     for row in ({"object_id": 1}, {"object_id": 1, "first": "x", "last": 5, "verdict": "accepted", "masks": ""}, 7):
         project.set_verdicts([row])  # type: ignore[list-item]
         with pytest.raises(ProjectError, match="damaged"):
-            queue(project)
+            queue(review_objects(project))
 
 
 def test_the_next_click_is_where_neighbours_and_candidates_disagree(project: Project) -> None:
@@ -156,7 +157,9 @@ def test_the_next_click_is_where_neighbours_and_candidates_disagree(project: Pro
 def test_near_candidates_come_from_what_tracking_kept(project: Project) -> None:
     why = Explanation(1, (0.9, 0.88), final_scores=(0.9, 0.88), candidate_boxes=((24, 20, 44, 40), (90, 20, 110, 40)))
     project.put_masks([ObjectMask(BUNNY, 2, rle.encode(square(24)), scores=SURE, explanation=why)])
-    assert "two near candidates" in {reason for stretch in queue(project, [BUNNY]) for reason in stretch.reasons}
+    assert "two near candidates" in {
+        reason for stretch in queue(review_objects(project, [BUNNY])) for reason in stretch.reasons
+    }
 
 
 def test_the_command_prints_the_queue(project: Project) -> None:

@@ -31,6 +31,8 @@ from masklet.runs.engine import RunReport
 from masklet.runs.request import TrackProgress
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
+#: Where it matters how good the masks are: the network sees too little at 128.
+SHARP = SETTINGS.model_copy(update={"resolution": 256})
 FRAMES = 24
 
 # Tracks a project with one thread, which gives the same bits as the test's own process.
@@ -76,8 +78,8 @@ def ball_clip(tmp_path_factory: pytest.TempPathFactory, clip_writer) -> Path:
     return clip_writer(tmp_path_factory.mktemp("ball") / "ball.mkv", np.stack(images))
 
 
-def new_project(path: Path, clip: Path) -> Project:
-    project = Project.create(path, clip, settings=SETTINGS)
+def new_project(path: Path, clip: Path, settings: TrackSettings = SETTINGS) -> Project:
+    project = Project.create(path, clip, settings=settings)
     project.add_object(1, "ball")
     project.add_object(2, "hill")
     project.add_prompt(6, 1, points=[(40, 40)])
@@ -90,8 +92,8 @@ def new_project(path: Path, clip: Path) -> Project:
 def make(tmp_path: Path, ball_clip: Path) -> Iterator[Any]:
     made: list[Project] = []
 
-    def build(name: str = "ball.masklet") -> Project:
-        made.append(new_project(tmp_path / name, ball_clip))
+    def build(name: str = "ball.masklet", settings: TrackSettings = SETTINGS) -> Project:
+        made.append(new_project(tmp_path / name, ball_clip, settings))
         return made[-1]
 
     yield build
@@ -118,8 +120,6 @@ def test_tracking_fills_the_project(whole: list[ObjectMask]) -> None:
     assert frames == {1: list(range(2, FRAMES)), 2: list(range(2, FRAMES))}
     prompts = {(r.frame, r.object_id) for r in whole if r.is_prompt}
     assert prompts == {(6, 1), (4, 2)}
-    found = [(record.mask, ball(record.frame)) for record in whole if record.object_id == 1]
-    assert np.mean([(mask & true).sum() / (mask | true).sum() for mask, true in found]) > 0.5
 
 
 def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[ObjectMask]) -> None:
@@ -361,9 +361,10 @@ def overlap(project: Project) -> list[float]:
 )
 def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, correction: dict[str, Any]) -> None:
     """What is stored is the mask that was there and the clicks, so that it says the same to a new run."""
-    project = make()
+    project = make(settings=SHARP)
     track(project, objects=[1], device="cpu")
     before = overlap(project)
+    assert np.mean(before) > 0.8
     correct(project, 14, 1, **correction, direction="forward", until_agrees=False, device="cpu")
     mask, corrected = project.mask(14, 1), overlap(project)
     track(project, objects=[1], device="cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,8 @@ def test_the_socket_is_guarded_too(client: Client, headers: dict[str, str]) -> N
     with pytest.raises(InvalidStatus) as refused:
         connect(address, additional_headers=headers).close()
     assert refused.value.response.status_code == 403
-    with connect(address, additional_headers=BEARER, origin=f"http://127.0.0.1:{client.port}") as socket:
-        assert json.loads(socket.recv(timeout=20))["type"] == "hello"
+    with connect(address, additional_headers=BEARER, origin=f"http://127.0.0.1:{client.port}") as news:
+        assert json.loads(news.recv(timeout=20))["type"] == "hello"
 
 
 # What a header may say; the names that somebody looks at.
@@ -152,6 +153,13 @@ NAMES = st.sampled_from(
         "Transfer-Encoding",
         "Expect",
         "X-Forwarded-For",
+        "Accept-Encoding",
+        "Upgrade",
+        "Connection",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions",
     ]
 )
 VALUES = st.binary(max_size=40) | st.sampled_from(
@@ -169,6 +177,8 @@ VALUES = st.binary(max_size=40) | st.sampled_from(
         b'a="\\400"; b=[]; ;=;',
         b"application/json;=;",
         b"99 Foo 99999 99:99",
+        b"gzip;q=nan, *;q=",
+        b"permessage-deflate; client_max_window_bits=99",
     ]
 )
 
@@ -206,6 +216,43 @@ def guarded(client: Client) -> Callable[..., int]:
         return sent[0]["status"]
 
     return ask
+
+
+_LINES = (b"Origin", b"Host", b"Range", b"Content-Length", b"Cookie", b"If-None-Match", b"Sec-WebSocket-Key",
+          b"Sec-WebSocket-Version", b"Sec-WebSocket-Extensions", b"Content-Type", b"Accept-Encoding")  # fmt: skip
+_BROKEN = (
+    b"\xff\xfe\x80",
+    b"",
+    b"9" * 5000,
+    b"-5",
+    b"http://[bad",
+    b"bytes=5-1",
+    b'a="\\400"; =;',
+    b"gzip;q=nan, *;q=",
+)
+
+
+@pytest.mark.parametrize("name", _LINES)
+@pytest.mark.parametrize("path", [b"/api/ws", b"/main.js", b"/api/projects"])
+def test_no_broken_header_fails_the_server(
+    client: Client, caplog: pytest.LogCaptureFixture, path: bytes, name: bytes
+) -> None:
+    """Over the wire, as no client would send it. (What the server takes for an unfinished request gets no answer.)"""
+    key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    method, usual = {
+        b"/api/ws": (b"GET", b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + key),
+        b"/api/projects": (b"POST", b"Content-Type: application/json\r\n"),
+    }.get(path, (b"GET", b""))
+    lines = b"Host: 127.0.0.1:%d\r\nAuthorization: Bearer %s\r\n" % (client.port, TOKEN.encode()) + usual
+    kept = b"".join(line for line in lines.splitlines(True) if not line.lower().startswith(name.lower() + b":"))
+    for value in _BROKEN:
+        with socket.create_connection(("127.0.0.1", client.port), timeout=20) as wire:
+            wire.sendall(b"%s %s HTTP/1.1\r\n%s%s: %s\r\n\r\n{}" % (method, path, kept, name, value))
+            wire.shutdown(socket.SHUT_WR)
+            answer = wire.recv(64)
+        assert not answer.startswith(b"HTTP/1.1 5"), (value, answer)
+    assert client.get("/api/studio").status_code == 200
+    assert not [record for record in caplog.records if record.levelname == "ERROR" or record.exc_info]
 
 
 def test_headers_on_every_answer(client: Client, stranger: httpx.Client) -> None:

@@ -141,7 +141,7 @@ def test_small_objects_are_followed_better(nano: SAM2, small_clip: np.ndarray, c
     truth = {found.index: found[1].mask for found in sharp.propagate()}
     scores = {}
     for zoom in (False, True):
-        session = open_session(nano, small_clip, zoom=zoom)
+        session = open_session(nano, small_clip, zoom=zoom, resolution=256)
         session.add_prompt(0, box=SMALL_BOX)
         scores[zoom] = [
             overlap(found[1].mask[AT[1] : AT[1] + 256, AT[0] : AT[0] + 256], truth[found.index])
@@ -251,7 +251,7 @@ def test_a_click_on_a_small_object_is_looked_at_closely(nano: SAM2, small_clip: 
 def test_a_small_object_is_found_again_after_it_was_hidden(nano: SAM2, small_clip: np.ndarray) -> None:
     clip = small_clip.copy()
     clip[4:7] = 0
-    session = open_session(nano, clip)
+    session = open_session(nano, clip, resolution=256)
     session.add_prompt(0, box=SMALL_BOX)
     found = {masks.index: masks[1] for masks in session.propagate()}
     assert [frame for frame, mask in found.items() if mask.lost] == [4, 5, 6]

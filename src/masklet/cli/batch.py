@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,10 @@ from typer.core import TyperGroup
 
 from masklet.cli.display import Stoppable, program, progress_bar
 from masklet.cli.options import AsJson, Looks, Network, PolicyOptions, Zoom, grouped, of_files, read_settings
+from masklet.errors import InputError, MediaError
 
 if TYPE_CHECKING:
-    from masklet.jobs.job import JobExport
+    from masklet.jobs.job import JobExport, VideoJob
     from masklet.jobs.local import BatchProgress
     from masklet.jobs.queue import Queue
 
@@ -62,6 +64,9 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Videos at a time.", show_default="by cores and memory")
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="shots", help="Track every shot that has a prompt as a video of its own.")
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try the videos again that failed before.")] = False,
     overwrite: Annotated[
         bool, of_files("--overwrite", help="Track videos anew whose prompts or settings have changed.")
@@ -91,6 +96,8 @@ def run(
     from masklet.jobs.local import open_queue, run_batch
     from masklet.jobs.table import read_jobs
 
+    if split not in (None, "shots"):
+        raise InputError("--split takes the word shots")
     defaults = {**vars(network), "zoom": zoom, **vars(policy), **vars(looks)}
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
     with progress_bar(MofNCompleteColumn()) as bar:
@@ -101,6 +108,8 @@ def run(
             defaults=defaults,
             checked=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if split:
+        listed = list(_shots(listed))
     with open_queue(output) as queue:
         queue.add(listed, again=overwrite)
         if retry:
@@ -175,6 +184,22 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
             table.add_row(row.job.name, row.state, frames, lost, row.reason or "")
         Console(highlight=False).print(table)
         _outcome(queue)
+
+
+def _shots(jobs: Iterable[VideoJob]) -> Iterator[VideoJob]:
+    """Jobs for the shots of every video; says which shots have no prompt. A video that can't be read stays as it is."""
+    from masklet.jobs.shots import find_shots, split_job
+
+    for job in jobs:
+        try:
+            shots = find_shots(job.source, rate=job.settings.rate)
+        except MediaError:  # it fails alone when its turn comes
+            yield job
+            continue
+        found = split_job(job, shots)
+        for shot in found.unprompted:
+            typer.echo(f"{job.name}: the shot of frames {shot[0]} to {shot[-1]} has no prompt, and isn't tracked.")
+        yield from found.jobs
 
 
 def _outcome(queue: Queue) -> None:

@@ -122,7 +122,7 @@ def evaluate(
     `masklet evaluate --data LaSOT --layout lasot --results raw_results/ -o scores/`
     """
     from masklet.evaluation import MaskDataset
-    from masklet.evaluation.report import difference_rows, table, table_of, write_reports
+    from masklet.evaluation.report import table
 
     if (plots or resume) and output is None:
         raise InputError("--plots and --resume need a folder: give one with --output")
@@ -149,9 +149,26 @@ def evaluate(
             resume=resume,
         )
     console.print(table(evaluations, f"{benchmark.title}, {len(dataset.sequences)} sequences"))
-    # Shapes and policies are compared where everything else is the same, and everything else where there is one each.
     at_once = len(shapes) * len(_words(policy))
-    if differences := difference_rows(evaluations, at_once if at_once > 1 and not results else None):
+    _show(evaluations, at_once if at_once > 1 and not results else None, output, console, details=details, plots=plots)
+
+
+def _show(
+    evaluations: list[Evaluation],
+    at_once: int | None,
+    output: Path | None,
+    console: Console,
+    *,
+    details: bool,
+    plots: bool,
+) -> None:
+    """Print what is sure of the differences, and write everything into a folder.
+
+    Shapes and policies, `at_once` of them, are compared where all else is the same; else all runs with the first.
+    """
+    from masklet.evaluation.report import difference_rows, table, table_of, write_reports
+
+    if differences := difference_rows(evaluations, at_once):
         console.print(table_of(differences, list(differences[0]), "Differences of the same sequences"))
     if details:
         console.print(table(evaluations, details=True))

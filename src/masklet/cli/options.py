@@ -26,6 +26,7 @@ of_place = partial(typer.Option, rich_help_panel="Where in the video")
 of_model = partial(typer.Option, rich_help_panel="Model")
 of_policy = partial(typer.Option, rich_help_panel=f"Settings of the policy {DEFAULT_POLICY}")
 of_looks = partial(typer.Option, rich_help_panel="How it looks")
+of_many = partial(typer.Option, rich_help_panel="Objects of other tools and detectors")
 of_files = partial(typer.Option, rich_help_panel="Files")
 
 _POLICIES = "; ".join(f"{name} {kind.description}" for name, kind in POLICIES.items())
@@ -122,6 +123,35 @@ class Prompts(Group):
             *map(parse_box, self.box or ()),
             *map(parse_mask, self.mask or ()),
         ]
+
+
+@dataclass(frozen=True)
+class Many(Group):
+    """Objects that nobody clicks: boxes of a file, and what a detector finds; and shots."""
+
+    prompts: Annotated[
+        Path | None,
+        of_many(
+            metavar="FILE",
+            help="Boxes of COCO, YOLO (folder), MOTChallenge, Label Studio, CVAT; or masklet's prompts. The first box "
+            "of each object is its prompt.",
+        ),
+    ] = None
+    prompt_every: Annotated[int | None, of_many(metavar="N", help="A prompt every N frames for each object.")] = None
+    prompts_first: Annotated[
+        int | None,
+        of_many(metavar="N", help="What number FILE gives the first frame.", show_default="1 for MOT, else 0"),
+    ] = None
+    detector: Annotated[
+        str | None,
+        of_many(metavar="NAME", help='package.module:function, an installed one, or text:"a red car".'),
+    ] = None
+    detect_every: Annotated[str, of_many(metavar="TIME", help="How often it looks: 2s, or a number of frames.")] = "2s"
+    min_score: Annotated[float, of_many(metavar="N", help="Leave out boxes of a lower score.")] = 0.3
+    max_objects: Annotated[int, of_many(metavar="N", help="Most objects that a detector may bring.")] = 20
+    split: Annotated[
+        str | None, of_many(metavar="shots", help="Track each shot of the video that has a prompt on its own.")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,13 @@ def review(
     tracks. Example: `masklet review clip.masklet`
     """
     from masklet.project import Project
-    from masklet.project.review import next_click, queue
+    from masklet.project.review import next_click, queue, review_objects
 
     with Project.open(project, read_only=True) as opened:
         chosen = opened.objects() if not wanted else opened.find_objects(wanted)
         names = {known.id: known.name for known in chosen}
-        found, click = queue(opened, names), next_click(opened, names)
+        seen = review_objects(opened, names)
+        found, click = queue(seen), next_click(opened, seen)
     if as_json:
         rows = [{**asdict(stretch), "name": names[stretch.object_id]} for stretch in found]
         typer.echo(json.dumps({"queue": rows, "next": None if click is None else asdict(click)}, indent=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
@@ -18,6 +18,7 @@ from masklet.cli.options import (
     End,
     Group,
     Looks,
+    Many,
     Network,
     PolicyOptions,
     Prompts,
@@ -30,6 +31,7 @@ from masklet.cli.options import (
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
+    from masklet.runs.prompt_text import PromptText
     from masklet.runs.request import TrackRequest
 
 #: What a command that goes on with a run has to repeat; the rest is in its project.
@@ -74,7 +76,8 @@ def track(
     context: typer.Context,
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, a folder of pictures, or shot.####.png.")],
     *,
-    prompts: Prompts,
+    clicks: Prompts,
+    many: Many,
     where: Where,
     network: Network,
     zoom: Zoom = None,
@@ -111,15 +114,23 @@ def track(
     From the middle in both directions:
       masklet track clip.mp4 --box 190,40,610,620 --frame 45 --direction both -o out/
 
+    \b
+    Boxes of another tool, and what a detector finds every two seconds:
+      masklet track clip.mp4 --prompts det.txt -o out/
+      masklet track clip.mp4 --detector my_tools.cars:find --detect-every 2s --project clip.masklet
+    A video with cuts, each shot on its own:
+      masklet track film.mp4 --prompts boxes.json --split shots -o out/
+
     Without -o the results go into clip_masklets/ beside the video. Ctrl-C keeps what is done, and says how to go on.
     """
     from masklet.runs.request import TrackRequest
 
     if output is not None and project is not None:
         raise InputError("give -o or --project, not both: `masklet export` writes files from a project")
+    read, classes = (clicks.read(), {}) if many.prompts is None else _with_boxes(clicks, many, video, where.rate)
     request = TrackRequest(
         source=video,
-        prompts=prompts.read(),
+        prompts=read,
         **vars(where),
         **vars(network),
         zoom=zoom,
@@ -127,12 +138,88 @@ def track(
         **vars(looks),
         **vars(files),
     )
-    if project is None:
-        _into_folder(context, output or _beside(video, resume or files.overwrite), request, resume)
+    _start(context, request, many, classes, output=output, project=project, resume=resume)
+
+
+def _start(
+    context: typer.Context,
+    request: TrackRequest,
+    many: Many,
+    classes: Mapping[str, str],
+    *,
+    output: Path | None,
+    project: Path | None,
+    resume: bool,
+) -> None:
+    """Track into files or a project, shot by shot or as a detector finds objects."""
+    if many.split is not None:
+        if many.split != "shots" or many.detector is not None or resume:
+            raise InputError("--split takes the word shots, and goes with neither --detector nor --resume")
+        for name, shot in _shots(request):
+            if project is None:
+                _into_folder(context, (output or _beside(request.source, request.overwrite)) / name, shot, False)
+            else:
+                _into_project(project.with_stem(f"{project.stem}_{name}"), shot, classes)
+    elif many.detector is not None:
+        if project is None:
+            raise InputError("--detector keeps what it finds in a project: add --project clip.masklet")
+        _detected(context, project, request, many, resume)
+    elif project is None:
+        _into_folder(context, output or _beside(request.source, resume or request.overwrite), request, resume)
     elif resume:
         raise InputError(f"to go on with a project: masklet resume {project}")
     else:
-        _into_project(project, request)
+        _into_project(project, request, classes)
+
+
+def _with_boxes(clicks: Prompts, many: Many, video: str, rate: str | None) -> tuple[list[PromptText], dict[str, str]]:
+    """What was typed and what a file of boxes says, and the classes of objects by name."""
+    from masklet.jobs.boxes import read_prompts
+    from masklet.media import open_media
+
+    assert many.prompts is not None
+    with open_media(video, rate=rate) as reader:
+        found = read_prompts(
+            many.prompts,
+            reader.info,
+            every=many.prompt_every,
+            first_frame=many.prompts_first,
+            min_score=many.min_score,
+        )
+    return [*clicks.read(), *(text for prompt in found.prompts for text in prompt.texts())], found.classes
+
+
+def _shots(request: TrackRequest) -> Iterator[tuple[str, TrackRequest]]:
+    """A request for every shot that has a prompt; says which have none."""
+    from masklet.jobs.shots import find_shots, split_request
+
+    split = split_request(request, find_shots(request.source, rate=request.rate))
+    for shot in split.unprompted:
+        typer.echo(f"The shot of frames {shot[0]} to {shot[-1]} has no prompt, and isn't tracked.")
+    if not split.requests:
+        raise InputError("no shot has a prompt: say what to track in each of them")
+    yield from split.requests.items()
+
+
+def _detected(context: typer.Context, project: Path, request: TrackRequest, many: Many, resume: bool) -> None:
+    """Track what a detector finds into a project."""
+    from masklet.jobs.detectors import DetectorSettings, track_detected
+
+    if not 0 <= many.min_score <= 1 or many.max_objects < 1:
+        raise InputError("--min-score lies between 0 and 1, and --max-objects is 1 or more")
+    settings = DetectorSettings(
+        detector=str(many.detector),
+        every=many.detect_every,
+        min_score=many.min_score,
+        max_objects=many.max_objects,
+    )
+    with RunDisplay() as display:
+        report = track_detected(project, request, settings, resume=resume, **display.watching)
+    show_outcome(report, [str(project)])
+    if not report.complete:
+        typer.echo(f"Go on from there:\n  {_command(context, but=('resume', 'overwrite'), add=['--resume'])}")
+        raise typer.Exit(130)
+    typer.echo(f"Files for the next tool:\n  {program()} export {shlex.quote(str(project))} --help")
 
 
 def _into_folder(context: typer.Context, folder: Path, request: TrackRequest, resume: bool) -> None:
@@ -159,12 +246,17 @@ def _into_folder(context: typer.Context, folder: Path, request: TrackRequest, re
         raise typer.Exit(130)
 
 
-def _into_project(project: Path, request: TrackRequest) -> None:
+def _into_project(project: Path, request: TrackRequest, classes: Mapping[str, str]) -> None:
     """Track into a project file instead of a folder of files."""
+    from masklet.project import Project
     from masklet.runs.actions import begin
 
     with RunDisplay() as display:
         report = begin(project, request, **display.watching)
+    if classes:
+        with Project.open(project) as kept:
+            for known in kept.objects():
+                kept.update_object(known.id, category=classes.get(known.name))
     show_outcome(report, [str(project)])
     if not report.complete:
         go_on(project)

@@ -101,6 +101,18 @@ class JobExport(BaseModel):
     options: dict[str, Any] = {}
 
 
+class DetectorSettings(BaseModel):
+    """Which detector looks at which frames, and what is made of its boxes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    detector: str = Field(description="package.module:function, a name of the group masklet.detectors, or text:WORDS")
+    every: str = Field(default="2s", description="How often it looks: 2s, or 50 for every 50th frame")
+    min_score: float = Field(default=0.3, ge=0, le=1, description="Leave out boxes of a lower score")
+    min_iou: float = Field(default=0.3, gt=0, le=1, description="From which overlap on a box is of a known object")
+    max_objects: int = Field(default=20, ge=1, description="Most objects that there may be")
+
+
 class VideoJob(BaseModel):
     """One video of a batch.
 
@@ -110,6 +122,7 @@ class VideoJob(BaseModel):
         prompts: what is to be tracked.
         classes: the class of objects by name, for data sets.
         settings: how.
+        detector: what looks for objects while tracking goes on (`masklet.jobs.detectors`).
         exports: formats that are written once it is tracked.
     """
 
@@ -120,6 +133,7 @@ class VideoJob(BaseModel):
     prompts: tuple[JobPrompt, ...] = ()
     classes: dict[str, str] = {}
     settings: JobSettings = JobSettings()
+    detector: DetectorSettings | None = None
     exports: tuple[JobExport, ...] = ()
 
     def request(self, defaults: Mapping[str, Any] | None = None) -> TrackRequest:

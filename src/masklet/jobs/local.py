@@ -35,6 +35,7 @@ _LOCK_FILE = ".batch.lock"
 _WORKER_BYTES = 2 << 30
 _BEAT = 1.0  # seconds between signs of life
 _PATIENCE = 20.0  # seconds that the project of a worker that was killed may stay locked
+_MOST_TRIES = 6  # of a project that another process has
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -230,9 +231,15 @@ def work_on(
                     written=row.written,
                     progress=show,
                     stopped=lambda: stopped() or beats.over,
-                    wrote=lambda export: queue.wrote(row.number, export),
+                    wrote=lambda export: queue.wrote(row.number, worker, export),
                 )
             )
+        except ProjectInUseError as problem:  # a worker that was left alone is at a long frame, or somebody opened it
+            if row.attempts < _MOST_TRIES:
+                queue.release(row.number, worker)
+            else:
+                queue.fail(row.number, worker, str(problem))
+            return
         except MaskletError as problem:
             queue.fail(row.number, worker, str(problem))
             return

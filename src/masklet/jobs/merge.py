@@ -19,6 +19,7 @@ from masklet.errors import BatchError
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import export_path
 from masklet.naming import sanitize
+from masklet.sources import refuse_source
 
 #: Of a video: its name, and the folder of its export.
 Part = tuple[str, Path]
@@ -41,6 +42,7 @@ def merge(folder: Path, rows: Iterable[JobRow]) -> list[Path]:
 def _whole(target: Path, join: Callable[[Sequence[Part], Path], None], parts: Sequence[Part]) -> Path:
     """Makes a folder beside its place, and moves it there when it is complete."""
     new, old = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.old")
+    refuse_source(target)
     try:
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)

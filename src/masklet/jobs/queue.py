@@ -180,12 +180,13 @@ class Queue:
             )
             return mine.rowcount == 1
 
-    def wrote(self, number: int, export: str) -> None:
+    def wrote(self, number: int, worker: str, export: str) -> None:
         """Notes that an export of a job is complete."""
         with self._writing():
             [written] = self._execute("SELECT written FROM job WHERE number = ?", number).fetchone()
             names = json.dumps(sorted({*json.loads(written), export}))
-            self._execute("UPDATE job SET written = ? WHERE number = ?", names, number)
+            mine = "WHERE number = ? AND worker = ? AND state = 'running'"
+            self._execute(f"UPDATE job SET written = ? {mine}", names, number, worker)
 
     def finish(self, number: int, worker: str, result: JobResult) -> None:
         """Everything is tracked and written. The seconds of earlier times are added to those of the result."""

@@ -21,9 +21,9 @@ from masklet.errors import BatchError, MaskletError
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
-from masklet.masks.palette import RGB
+from masklet.masks.render import RGB
 from masklet.project import Project
-from masklet.project.review import Stretch, queue
+from masklet.project.review import Stretch, queue, review_object
 
 #: Frames of a strip, and their height in pixels.
 _FRAMES, _HEIGHT = 8, 108
@@ -69,7 +69,7 @@ class VideoSummary:
     trouble: str | None = None
 
 
-def summarise(folder: Path, row: JobRow, *, pictures: bool = True) -> VideoSummary:
+def summarise(folder: Path, row: JobRow) -> VideoSummary:
     """Looks into the project of a job. What can't be read is said in `trouble`."""
     path = project_path(folder, row.job)
     if not path.is_file():
@@ -84,8 +84,9 @@ def summarise(folder: Path, row: JobRow, *, pictures: bool = True) -> VideoSumma
                 ]
                 lost = sum(line["lost"] for line in scores)
                 iou = float(np.mean(seen)) if seen else None
-                found.append(ObjectSummary(known.name, known.color, iou, lost, queue(project, [known.id])))
-            strip = _strip(project, [stretch for known in found for stretch in known.doubtful]) if pictures else []
+                doubtful = queue([review_object(project, known.id)])
+                found.append(ObjectSummary(known.name, known.color, iou, lost, doubtful))
+            strip = _strip(project, [stretch for known in found for stretch in known.doubtful])
     except MaskletError as problem:
         return VideoSummary(row, [], [], row.reason or str(problem))
     return VideoSummary(row, found, strip, row.reason)
@@ -127,9 +128,8 @@ def write_report(folder: Path, rows: Iterable[JobRow]) -> list[Path]:
         atomic_path(table, error=BatchError) as new_table,
         new_page.open("w", encoding="utf-8") as pages,
         new_table.open("w", encoding="utf-8", newline="") as lines,
-        tempfile.TemporaryFile(
-            "w+", encoding="utf-8", dir=folder
-        ) as sections,  # the overview comes first but is known last
+        # The overview comes first, but is known last.
+        tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder) as sections,
     ):
         writer = csv.writer(lines)
         writer.writerow(_COLUMNS)

@@ -21,7 +21,9 @@ from pydantic import ValidationError
 
 from masklet.errors import InputError, MaskletError, MediaError
 from masklet.export import get
-from masklet.jobs.job import JobExport, JobSettings, VideoJob
+from masklet.jobs.boxes import read_prompts
+from masklet.jobs.detectors import load_detector
+from masklet.jobs.job import JobExport, JobPrompt, JobSettings, VideoJob
 from masklet.media import open_media
 from masklet.naming import sanitize
 from masklet.runs.actions import make_plan
@@ -29,7 +31,7 @@ from masklet.runs.actions import make_plan
 #: Behind a video's name: what is to be tracked in it.
 PROMPTS_SUFFIX = ".prompts.json"
 #: Columns of a CSV table. Every other one is a setting (`masklet.jobs.job.JobSettings`).
-COLUMNS = ("video", "name", "object", "class", "frame", "points", "negative", "box", "mask")
+COLUMNS = ("video", "name", "object", "class", "frame", "points", "negative", "box", "mask", "boxes", "detector")
 _SETTINGS = tuple(JobSettings.model_fields)
 _PROMPT = ("object", "frame", "points", "labels", "negative", "box", "box_xyxy", "mask", "rle", "origin")
 #: What may lie beside a video and isn't one.
@@ -56,7 +58,8 @@ class _Asked:
     video: str
     name: str
     broken: bool = False
-    prompts: list[dict[str, Any]] = field(default_factory=list)
+    prompts: list[dict[str, Any] | JobPrompt] = field(default_factory=list)
+    detector: dict[str, Any] | None = None
     classes: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     exports: list[dict[str, Any]] = field(default_factory=list)
@@ -112,6 +115,7 @@ def _job(asked: _Asked, exports: Iterable[JobExport], defaults: Mapping[str, Any
         prompts=tuple(asked.prompts),  # type: ignore[arg-type]
         classes=asked.classes,
         settings=asked.settings,  # type: ignore[arg-type]
+        detector=asked.detector,  # type: ignore[arg-type]
         exports=tuple(asked.exports) or tuple(exports),  # type: ignore[arg-type]
     )
     for export in job.exports:
@@ -123,8 +127,11 @@ def _job(asked: _Asked, exports: Iterable[JobExport], defaults: Mapping[str, Any
         reader = open_media(request.source, rate=request.rate)
     except MediaError:
         return job
+    if job.detector is not None:
+        load_detector(job.detector.detector)
     with reader:
-        make_plan(request, reader)
+        if job.prompts or job.detector is None:
+            make_plan(request, reader)
     return job
 
 
@@ -249,7 +256,10 @@ def _beside(file: Path, mistakes: list[str]) -> Iterator[tuple[str, dict[str, An
 
 def _take(entry: Mapping[str, Any], where: str, place: Path, asked: dict[str, _Asked]) -> None:
     """Adds what one line says to what is known of its video. Raises InputError."""
-    unknown = sorted(set(entry) - {"video", "name", "class", "classes", "prompts", "formats", *_PROMPT, *_SETTINGS})
+    unknown = sorted(
+        set(entry)
+        - {"video", "name", "class", "classes", "prompts", "formats", "boxes", "detector", *_PROMPT, *_SETTINGS}
+    )
     if unknown:
         raise InputError(f"{unknown[0]!r} means nothing here")
     video, name = entry.get("video"), entry.get("name")
@@ -285,6 +295,14 @@ def _take_into(found: _Asked, entry: Mapping[str, Any], base: Path) -> None:
         found.settings["frame"] = entry["frame"]
     for prompt in listed:
         found.prompts.append(_prompt(prompt, base))
+    if "boxes" in entry:  # a file of another tool, beside the table
+        with open_media(found.video, rate=entry.get("rate")) as reader:
+            read = read_prompts(base / str(entry["boxes"]), reader.info)
+        found.prompts += read.prompts
+        found.classes |= read.classes
+    if "detector" in entry:
+        given = entry["detector"]
+        found.detector = given if isinstance(given, dict) else {"detector": str(given)}
     classes, formats = entry.get("classes", {}), entry.get("formats", [])
     if not isinstance(classes, dict):
         raise InputError("`classes` says the class of every object by its name")

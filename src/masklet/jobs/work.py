@@ -13,6 +13,7 @@ from typing import Any
 
 from masklet.errors import CancelledError
 from masklet.export import write
+from masklet.jobs.detectors import track_detected
 from masklet.jobs.job import JobResult, VideoJob
 from masklet.naming import sanitize
 from masklet.project import Project
@@ -59,7 +60,14 @@ def run_job(
     path.parent.mkdir(parents=True, exist_ok=True)
     request = job.request(defaults)
     seconds, notes = 0.0, []
-    if anew or not path.exists():
+    if job.detector is not None:
+        there = path.exists() and not anew
+        wanted = replace(request, overwrite=anew)
+        report = track_detected(path, wanted, job.detector, resume=there, progress=progress, stopped=stopped)
+        if not report.complete:
+            return None
+        seconds, notes = report.seconds, report.notes
+    elif anew or not path.exists():
         report = actions.begin(path, replace(request, overwrite=anew), progress=progress, stopped=stopped)
         seconds, notes = report.seconds, report.notes
     with Project.open(path) as project:

@@ -338,29 +338,33 @@ def review_object(project: Project, object_id: int) -> ObjectReview:
     return ObjectReview(object_id, facts, reasons, expected_errors(facts, reasons))
 
 
-def queue(project: Project, objects: Iterable[int] | None = None) -> list[Stretch]:
-    """All stretches that deserve a look, worst first, without those that were accepted; locked objects too.
+def review_objects(project: Project, objects: Iterable[int] | None = None) -> list[ObjectReview]:
+    """Looks at all frames of some objects, or of all; locked ones too. `queue` and `next_click` are read from it.
 
     Raises UnknownObjectError, or ProjectError where the file is damaged.
     """
-    found: list[Stretch] = []
-    for known in _objects(project, objects):
-        seen = review_object(project, known)
-        found += stretches(known, seen.facts, seen.reasons, seen.errors)
+    ids = [known.id for known in project.objects()] if objects is None else objects
+    return [review_object(project, project.get_object(known).id) for known in ids]
+
+
+def queue(reviews: Iterable[ObjectReview]) -> list[Stretch]:
+    """All stretches that deserve a look, worst first, without those that were accepted."""
+    found = [
+        stretch for seen in reviews for stretch in stretches(seen.object_id, seen.facts, seen.reasons, seen.errors)
+    ]
     return sorted(found, key=_rank)
 
 
-def next_click(project: Project, objects: Iterable[int] | None = None) -> NextClick | None:
+def next_click(project: Project, reviews: Iterable[ObjectReview]) -> NextClick | None:
     """Where one click is expected to help most; None where nothing was tracked or all of it was decided."""
     best: NextClick | None = None
-    for known in _objects(project, objects):
-        seen = review_object(project, known)
+    for seen in reviews:
         gained = gains(seen.facts, seen.errors)
         if not len(gained) or not gained.max() > (best.gain if best else 0):
             continue
         at = int(gained.argmax())
         words = ", ".join(seen.reasons[at].values()) or "far from everything that you said"
-        best = NextClick(known, seen.facts[at].frame, None, round(float(gained[at]), 2), words)
+        best = NextClick(seen.object_id, seen.facts[at].frame, None, round(float(gained[at]), 2), words)
     if best is None:
         return None
     point = hottest(heat_of(project, best.object_id, best.frame))
@@ -375,10 +379,6 @@ def heat_of(project: Project, object_id: int, frame: int) -> np.ndarray:
     around = [project.mask(near, object_id) for near in (frame - 2, frame - 1, frame + 1, frame + 2)]
     shown = [near.mask for near in around if near is not None]
     return heat_map(mask.mask, shown, project.explanation(frame, object_id))
-
-
-def _objects(project: Project, wanted: Iterable[int] | None) -> list[int]:
-    return [known.id for known in project.objects()] if wanted is None else [project.get_object(i).id for i in wanted]
 
 
 # --- verdicts

@@ -16,7 +16,6 @@ from masklet.masks.clean import fill_holes, remove_specks
 from masklet.models import SAM2
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
-from masklet.models.shape import LOW_RES
 from masklet.prompts import numbers
 
 #: Logits of filled holes and of removed specks lie this far from the threshold.
@@ -176,13 +175,13 @@ class SAM2ImagePredictor:
         scale = torch.tensor([width, height]) if normalize else torch.ones(2)
         points, labels = _points(*clicks)
         if points is not None:
-            points = points / scale * self._predictor.image_size
+            points = points / scale * torch.tensor(self._predictor.features(image).shape.inner[::-1])
         feedback = None if mask_input is None else _tensor(mask_input, "mask_input")
         if feedback is not None:
-            side = self._predictor.image_size // LOW_RES
-            if feedback.ndim not in (2, 3, 4) or feedback.shape[-2:] != (side, side):
-                raise PromptError(f"mask_input has the shape [1, {side}, {side}], not {list(feedback.shape)}")
-            feedback = feedback.reshape(-1, 1, side, side)
+            rows, columns = self._predictor.low_res_size(image)
+            if feedback.ndim not in (2, 3, 4) or feedback.shape[-2:] != (rows, columns):
+                raise PromptError(f"mask_input has the shape [1, {rows}, {columns}], not {list(feedback.shape)}")
+            feedback = feedback.reshape(-1, 1, rows, columns)
             count = len(feedback) if points is None else len(points)
             if len(feedback) not in (1, count):
                 raise PromptError(f"there are {count} prompts, but {len(feedback)} mask inputs")

@@ -97,6 +97,7 @@ class SAM2VideoPredictor(SAM2Base):
                 self.network,
                 policy=self.policy,
                 resolution=self.image_size,
+                shape=self.settings.shape,
                 stability_fallback=self.settings.stability_fallback,
                 binarize_prompts=self.settings.binarize_prompts,
                 short_clip_pointers=True,

@@ -11,6 +11,7 @@ from typing import Any
 
 from masklet.errors import InputError, MaskletWarning
 from masklet.models import get_spec
+from masklet.models.shape import Shape, known_shape
 from masklet.tracking import Samurai
 
 #: The model of a call that names none.
@@ -27,7 +28,8 @@ class Settings:
     Attributes:
         policy: the name of one, or a policy object.
         policy_settings: settings of a policy given by name.
-        image_size: side of the network's square input; None for the model's own.
+        image_size: side of the network's input, the longer one; None for the model's own.
+        shape: ``square``, as the official package has it, or ``fit`` for the pictures' own proportions.
         stability_fallback, binarize_prompts: see :class:`masklet.tracking.Engine`.
         non_overlap_masks: of several objects, a pixel belongs to the one of the highest logit.
     """
@@ -35,6 +37,7 @@ class Settings:
     policy: Any = "recency"
     policy_settings: dict[str, Any] = field(default_factory=dict)
     image_size: int | None = None
+    shape: Shape = "square"
     stability_fallback: bool = True
     binarize_prompts: bool = True
     non_overlap_masks: bool = False
@@ -76,6 +79,8 @@ def read_overrides(overrides: Iterable[str], settings: Settings) -> None:
             settings.policy = "samurai" if _whether(key, value) else "recency"
         elif key == "image_size":
             settings.image_size = int(_number(key, value))
+        elif key == "shape":
+            settings.shape = known_shape(value)
         elif key == "max_cond_frames_in_attn":
             limit = int(_number(key, value))
             if limit > 0:

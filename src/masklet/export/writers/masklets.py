@@ -17,6 +17,8 @@ from masklet.atomic import atomic_path
 from masklet.export.base import FramesExporter, Put, StreamExporter
 from masklet.export.job import Job, Picture
 from masklet.masks.palette import hex_color
+from masklet.project.store import Project
+from masklet.results import stretches
 
 _FORMAT, _VERSION = "masklet.masklets", 1
 
@@ -101,6 +103,7 @@ def _header(job: Job, folder: str | None) -> dict[str, Any]:
                 "color": hex_color(chosen.color),
                 **({"category": chosen.category} if chosen.category else {}),
                 **({"attributes": chosen.attributes} if chosen.attributes else {}),
+                **_seen(project, chosen.id),
                 **({} if folder is None else {"folder": f"{folder}/{job.object_names[chosen.id]}"}),
                 "prompts": [
                     {"frame": frame, **prompt.to_json()}
@@ -111,4 +114,13 @@ def _header(job: Job, folder: str | None) -> dict[str, Any]:
             }
             for chosen in job.objects
         ],
+    }
+
+
+def _seen(project: Project, object_id: int) -> dict[str, Any]:
+    """Stretches on which an object could not be seen, and the frames on which it was found again."""
+    scores = project.scores(object_id)
+    return {
+        "lost": stretches([row["frame"] for row in scores if row["lost"]]),
+        "found_again": [row["frame"] for row in scores if row["found_again"]],
     }

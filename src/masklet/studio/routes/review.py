@@ -25,9 +25,10 @@ def get_review(project: ProjectOf) -> schemas.ReviewState:
     """The stretches of frames that deserve a look, worst first, and where one click is expected to help most."""
     opened = project.project
     ids = [known.id for known in opened.objects() if not known.locked]
-    click = review.next_click(opened, ids)
+    seen = review.review_objects(opened, ids)
+    click = review.next_click(opened, seen)
     return schemas.ReviewState(
-        queue=[schemas.StretchState(**asdict(stretch)) for stretch in review.queue(opened, ids)],
+        queue=[schemas.StretchState(**asdict(stretch)) for stretch in review.queue(seen)],
         next=None if click is None else schemas.NextClickState(**asdict(click)),
         accepted=sum(len(review.reviewed(opened, number, "accepted")) for number in ids),
         revision=project.revision,

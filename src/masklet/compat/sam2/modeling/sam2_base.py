@@ -65,8 +65,13 @@ class SAM2Base:
 
     def image_predictor(self) -> ImagePredictor:
         """A predictor for single pictures, by the settings."""
-        fallback = self.settings.stability_fallback
-        return ImagePredictor(self.network, resolution=self.image_size, stability_fallback=fallback)
+        settings = self.settings
+        return ImagePredictor(
+            self.network,
+            resolution=self.image_size,
+            shape=settings.shape,
+            stability_fallback=settings.stability_fallback,
+        )
 
     # --- what callers of a torch module expect -----------------------------------------------------------------
 
