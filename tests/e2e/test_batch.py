@@ -67,7 +67,9 @@ def test_a_table_from_init_to_the_report(footage: Path, tmp_path: Path) -> None:
     with (tmp_path / "t.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["video"] for row in rows] == ["clip0.mkv", "clip1.mkv", "clip2.mkv"]
-    assert (tmp_path / "t.html").read_text().count("<img") == 9
+    pictures = (tmp_path / "t.html").read_text()
+    assert pictures.count("<img") == 9 and pictures.count("<svg viewBox='0 0 128 72'") == 9
+    assert ">120</text>" in pictures and ">130</text>" not in pictures  # the grid is in pixels of the video
 
     lines = [
         {"video": str(footage / row["video"]), "object": "fox", "class": "animal", "box": "8,12,75,60"}
@@ -115,6 +117,10 @@ def test_a_table_from_init_to_the_report(footage: Path, tmp_path: Path) -> None:
     assert len(list((davis / "Annotations" / "Full-Resolution" / "clip1").glob("*.png"))) == FRAMES - 1
     page = (out / "report.html").read_text()
     assert "clip0" in page and "broken" in page and page.count("<img") == 16
+    overview, *sections = page.split("<section ")
+    assert "3 videos: 2 done, 1 failed." in overview and overview.index(">broken<") < overview.index(">clip0<")
+    assert all(f"id='v{number}'" in section for number, section in enumerate(sections))
+    assert "http" not in page.lower()  # it can be sent to somebody as it is
     with (out / "report.csv").open(newline="") as file:
         assert [(row["video"], row["state"]) for row in csv.DictReader(file)] == [
             ("clip0", "done"),
