@@ -122,7 +122,7 @@ def test_a_convolution_is_laid_out_for_every_number_of_threads_and_every_size() 
                 products.convolve(x[..., :side], layer)
     finally:
         torch.set_num_threads(before)
-    assert kept == {(1, 16, 16), (2, 16, 16), (2, 8, 16)}
+    assert kept == {(1, 1, 64, 16, 16), (2, 1, 64, 16, 16), (2, 1, 64, 8, 16)}
     assert len(products._packed[layer.weight][1]) == products._LAYOUTS
     for y in found:
         torch.testing.assert_close(y, layer(x))

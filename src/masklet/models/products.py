@@ -24,8 +24,9 @@ _ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
 
 # Weight: (its version, the same numbers in oneDNN's own layouts by what each is for). An entry goes with its weight.
 _packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-#: Layouts of a weight that are kept: frames of a video have one shape, and two sorts of threads look at them.
-_LAYOUTS = 4
+#: Layouts of a weight that are kept: frames of a video have one shape, two sorts of threads look at them, and objects
+#: come and go.
+_LAYOUTS = 8
 
 
 @lru_cache(maxsize=1)
@@ -96,8 +97,8 @@ def convolve(x_bchw: Tensor, layer: nn.Conv2d, activation: str = "none", plus: T
         return y if plus is None else y + plus
     bias = bias if bias is None else bias.to(dtype)
     # Another number of threads or another size wants another layout, and would lay the weight out anew in every call,
-    # very slowly.
-    reorder, use = torch.ops.mkldnn._reorder_convolution_weight, (torch.get_num_threads(), *x_bchw.shape[2:])
+    # very slowly. How many pictures there are counts too, so that results don't depend on what was computed before.
+    reorder, use = torch.ops.mkldnn._reorder_convolution_weight, (torch.get_num_threads(), *x_bchw.shape)
     weight = _pack(weight, dtype, lambda w: reorder(w, *where, x_bchw.shape), use)
     if plus is not None:
         added = torch.ops.mkldnn._convolution_pointwise.binary
