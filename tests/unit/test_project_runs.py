@@ -234,32 +234,24 @@ def test_however_often_it_ends_a_run_gives_the_same_masks(
         assert project.undo() == "Track" and masks_of(project) == []
 
 
-PUT_RIGHT: Callable[..., RunReport] = partial(correct, frame=10, object_id=1, points=[(56, 40)])
-
-
-@pytest.fixture(scope="module")
-def put_right(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[ObjectMask]:
-    """What a correction of an unfinished run gives that nobody interrupts."""
-    project = new_project(tmp_path_factory.mktemp("put_right") / "whole.masklet", ball_clip)
-    with interrupted(project, partial(track, direction="both", start=2), "stop", 12) as project:
-        assert PUT_RIGHT(project, device="cpu").complete and project.run is None
-        return masks_of(project)
-
-
 @pytest.mark.parametrize("ends", [[("kill", 5)], [("stop", 3), ("kill", 4)], [("stop", 15), ("kill", 3)]])
 @pytest.mark.parametrize("states", ["now and then", "seldom"])
 def test_a_correction_of_an_unfinished_run_may_end_too(
-    make, put_right: list[ObjectMask], monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
+    make, monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
 ) -> None:
     how_often(monkeypatch, states)
-    project = interrupted(make(), partial(track, direction="both", start=2), "stop", 12)
-    go = PUT_RIGHT
-    for how, after in ends:
-        project = interrupted(project, go, how, after)
-        go = resume
-    with project:
-        assert go(project, device="cpu").complete and project.run is None
-        assert masks_of(project) == put_right
+    put_right: Callable[..., RunReport] = partial(correct, frame=10, object_id=1, points=[(56, 40)], until_agrees=False)
+    found = []
+    for name, interruptions in (("whole", []), ("broken", ends)):
+        go = put_right
+        project = interrupted(make(f"{name}.masklet"), partial(track, direction="both", start=2), "stop", 12)
+        for how, after in interruptions:
+            project = interrupted(project, go, how, after)
+            go = resume
+        with project:
+            assert go(project, device="cpu").complete and project.run is None
+            found.append(masks_of(project))
+    assert found[0] == found[1]
 
 
 def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
