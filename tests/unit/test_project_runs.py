@@ -244,7 +244,7 @@ def test_a_correction_of_an_unfinished_run_may_end_too(
     found = []
     for name, interruptions in (("whole", []), ("broken", ends)):
         go = put_right
-        project = interrupted(make(f"{name}.masklet"), partial(track, direction="both", start=2), "stop", 12)
+        project = interrupted(make(f"{name}.masklet", SHARP), partial(track, direction="both", start=2), "stop", 12)
         for how, after in interruptions:
             project = interrupted(project, go, how, after)
             go = resume

@@ -241,7 +241,8 @@ class Runner:
         """The tracker's state at the run's place."""
         began, place = time.monotonic(), run.place
         later = [(leg.first, leg.step) for leg in run.legs[place.leg + 1 :]]
-        state = export_state(self.session, [(place.frame, run.legs[place.leg].step), *later])
+        again = [range(min(leg.first, leg.last), max(leg.first, leg.last) + 1) for leg in run.legs[place.leg :]]
+        state = export_state(self.session, [(place.frame, run.legs[place.leg].step), *later], again if later else ())
         now, size = time.monotonic(), sum(map(len, state.values()))
         self._state_due = now + max(_STATE_SECONDS, (now - began) * _STATE_SHARE, size / _STATE_BYTES_PER_SECOND)
         return state

@@ -493,15 +493,19 @@ class Session:
     def _fitted(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
         return tuple(prompt.fitted(self.size.width, self.size.height) for prompt in prompts)
 
-    def _place(self, track: ObjectTrack, frame: int, step: int) -> tuple[State, set[int]]:
-        """What the policy knows before ``frame``, and the tracked frames that it or one after it may read."""
+    def _place(
+        self, track: ObjectTrack, frame: int, step: int, without: Sequence[range] = ()
+    ) -> tuple[State, set[int]]:
+        """What the policy knows before ``frame``, and the tracked frames that it or one after it may read, had those
+        of ``without`` not been tracked.
+        """
         before = self._record(track, frame - step)
         # What a policy knows runs in one direction of time only.
         state = before.state if before is not None and before.step in (0, step) else b""
         scores = {
             t: entry.scores
             for t, entry in self._spool.entries(track.object_id).items()
-            if (frame - t) * step > 0 and t not in track.bank.prompts
+            if (frame - t) * step > 0 and t not in track.bank.prompts and not any(t in some for some in without)
         }
         at = self.engine.moment(frame, step)
         return state, self.policy.reach(list(track.bank.prompts), scores, state, at) & scores.keys()

@@ -29,22 +29,29 @@ _LARGEST_HEADER = 64 << 20
 _CPU = torch.device("cpu")
 
 
-def export_state(session: Session, places: Iterable[tuple[int, int]]) -> dict[int, bytes]:
+def export_state(session: Session, places: Iterable[tuple[int, int]], again: Sequence[range] = ()) -> dict[int, bytes]:
     """What `import_state` needs of every object to track on from these places: (frame that comes next, direction).
 
-    Give the place where tracking stands, and those where it will set out again later.
+    Give the place where tracking stands, and those where it will set out again later; `again` are frames that are
+    tracked (again) before that, and nobody knows yet whether a policy will want to read them then.
     """
     places, fits = list(places), _fits(session)
     return {
-        track.object_id: _pack_track(session, track, i, places, fits)
+        track.object_id: _pack_track(session, track, i, places, again, fits)
         for i, track in enumerate(session._tracks.values())
     }
 
 
 def _pack_track(
-    session: Session, track: ObjectTrack, rank: int, places: list[tuple[int, int]], fits: dict[str, Any]
+    session: Session,
+    track: ObjectTrack,
+    rank: int,
+    places: list[tuple[int, int]],
+    again: Sequence[range],
+    fits: dict[str, Any],
 ) -> bytes:
     needed = {t for frame, step in places for t in (*session._place(track, frame, step)[1], frame - step)}
+    needed |= {t for frame, step in places[1:] for t in session._place(track, frame, step, again)[1]}
     tracked = [(frame, session._spool.get(track.object_id, frame, _CPU, torch.float32)) for frame in sorted(needed)]
     blobs = [pack(record) for record in track.prompted.values()]
     blobs += [pack(record, half=True) for _, record in tracked if record is not None]
