@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from masklet.jobs.driver import open_queue
 from masklet.jobs.job import JobResult, VideoJob
-from masklet.jobs.local import open_queue
 from masklet.runtime import usable_cores
 
 _MASKLET = [sys.executable, "-m", "masklet"]

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from masklet.jobs.driver import open_queue
 from masklet.jobs.job import VideoJob
-from masklet.jobs.local import open_queue
 from masklet.jobs.work import project_path, run_job
 from masklet.project import Project
 from masklet.runtime import threads

@@ -18,8 +18,8 @@ from masklet.cli.options import AsJson, Looks, Network, PolicyOptions, Zoom, gro
 from masklet.errors import InputError, MediaError
 
 if TYPE_CHECKING:
+    from masklet.jobs.driver import BatchProgress
     from masklet.jobs.job import JobExport, VideoJob
-    from masklet.jobs.local import BatchProgress
     from masklet.jobs.queue import Queue
 
 
@@ -93,7 +93,8 @@ def run(
     Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was.
     """
     from masklet.jobs.batch import finish_batch
-    from masklet.jobs.local import open_queue, run_batch
+    from masklet.jobs.driver import open_queue
+    from masklet.jobs.local import run_batch
     from masklet.jobs.table import read_jobs
 
     if split not in (None, "shots"):
@@ -156,7 +157,7 @@ def init(
 @app.command()
 def status(folder: Folder, as_json: AsJson = False) -> None:
     """Show how far a batch is, also while it runs. Example: `masklet batch status out/`"""
-    from masklet.jobs.local import open_queue
+    from masklet.jobs.driver import open_queue
 
     with open_queue(folder, make=False) as queue:
         if as_json:

@@ -6,20 +6,33 @@ that are complete are not written again.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from masklet.errors import CancelledError
+from masklet.errors import BatchError, CancelledError, MaskletError, ProjectInUseError
 from masklet.export import write
 from masklet.jobs.detectors import track_detected
 from masklet.jobs.job import JobResult, VideoJob
+from masklet.jobs.queue import JobRow
 from masklet.naming import sanitize
 from masklet.project import Project
 from masklet.results import stretches
 from masklet.runs import actions
 from masklet.runs.engine import Progress, Stopped
+from masklet.runs.request import TrackProgress
+
+_BEAT = 1.0  # seconds between signs of life
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job in the hands of a worker: its result, or why it failed. Neither: it was stopped."""
+
+    result: JobResult | None = None
+    reason: str | None = None
 
 
 def project_path(folder: Path, job: VideoJob) -> Path:
@@ -100,3 +113,78 @@ def _result(project: Project, seconds: float, notes: list[str]) -> JobResult:
         lost={name: stretches([row["frame"] for row in rows if row["lost"]]) for name, rows in scores.items()},
         notes=list(dict.fromkeys(notes)),
     )
+
+
+def attempt(
+    row: JobRow,
+    folder: Path,
+    beats: Beats,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    stopped: Stopped = lambda: False,
+    wrote: Callable[[str], None] = lambda export: None,
+    tell: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Outcome:
+    """`run_job` for a job of the queue. A broken video fails alone, and so does a bug of ours or of a library.
+
+    Args:
+        beats: gets how far the job is, and says when it is somebody else's.
+        tell: gets the job's name, and how far it is, after every frame.
+
+    Raises ProjectInUseError alone: another process has the project.
+    """
+
+    def show(state: TrackProgress) -> None:
+        total = row.total or state.total
+        beats.at = total - state.total + state.done, total
+        tell(row.job.name, *beats.at)
+
+    try:
+        result = run_job(
+            row.job,
+            folder,
+            defaults=defaults,
+            anew=row.anew,
+            written=row.written,
+            progress=show,
+            stopped=lambda: stopped() or beats.over,
+            wrote=wrote,
+        )
+        return Outcome(result)
+    except ProjectInUseError:
+        raise
+    except MaskletError as problem:
+        return Outcome(reason=str(problem))
+    except Exception as problem:
+        return Outcome(reason=f"{type(problem).__name__}: {problem}")
+
+
+class Beats:
+    """Says that a worker is alive, and how far it is, once a second from a thread of its own.
+
+    Attributes:
+        at: frames done and in all.
+        over: the job is somebody else's now.
+    """
+
+    def __init__(self, beat: Callable[[int, int], bool], done: int, total: int) -> None:
+        """`beat` takes frames done and in all, and returns whether the job is still the worker's."""
+        self.at = done, total
+        self.over = False
+        self._beat = beat
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="masklet-beats", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _go(self) -> None:
+        while not self._ended.wait(_BEAT):
+            try:
+                self.over = not self._beat(*self.at)
+            except BatchError:  # busy, or the disk is full: a lease is long enough to try again
+                continue
