@@ -5,21 +5,32 @@ A team is who does the work: processes of this machine (`local`), or tasks of a 
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import platformdirs
 from filelock import FileLock, Timeout
 
+from masklet.atomic import atomic_path
 from masklet.errors import BatchError
+from masklet.jobs.places import Place
 from masklet.jobs.queue import JobRow, Queue, State
 from masklet.jobs.work import Outcome
+from masklet.naming import sanitize
+from masklet.project.database import copy_database
 
 QUEUE_FILE = "batch.sqlite"
 _LOCK_FILE = ".batch.lock"
+_DRIVER_FILE = "driver"
+_KEPT, _SHARE = 5.0, 10  # seconds between two copies of a queue, and how much more than it takes
 _TURN = 0.4  # seconds between two looks at the team
 
 
@@ -59,6 +70,60 @@ class Team(Protocol):
         """Ends everybody at once; what they were at waits again."""
 
 
+class QueueHome:
+    """Where the queue of a batch lies: in the batch's folder. If that is an address, in a folder of this user's, and a
+    copy of it in the batch's place, from which another machine can go on. Whoever begins last drives.
+
+    Attributes:
+        place: of the batch.
+        folder: in which the queue's file lies.
+    """
+
+    def __init__(self, place: Place) -> None:
+        """Raises BatchError: the place can't be reached, or nothing can be written here."""
+        self.place = place
+        self._due = 0.0
+        if place.folder is not None:
+            self.folder = place.folder
+            return
+        name = f"{sanitize(place.address)[-40:]}-{hashlib.sha256(place.address.encode()).hexdigest()[:12]}"
+        home = os.environ.get("MASKLET_HOME", "").strip()
+        base = Path(home).expanduser() if home else platformdirs.user_state_path("masklet", appauthor=False)
+        self.folder = base.absolute() / "batches" / name
+        self._own = self.folder / _DRIVER_FILE
+        if not self._drives():  # another machine drove it since, or this one never did
+            place.fetch(QUEUE_FILE, self.folder / QUEUE_FILE)
+            for suffix in ("-wal", "-shm"):
+                (self.folder / f"{QUEUE_FILE}{suffix}").unlink(missing_ok=True)
+        with atomic_path(self._own, error=BatchError) as new:
+            new.write_text(secrets.token_hex(16))
+        place.send(self._own, _DRIVER_FILE)
+
+    def keep(self, *, now: bool = False) -> None:
+        """Copies the queue to the batch's place every few seconds, or now.
+
+        Raises BatchError: another machine drives this batch by now, or the place can't be reached.
+        """
+        began = time.monotonic()
+        if self.place.folder is not None or (began < self._due and not now):
+            return
+        if not self._drives():
+            raise BatchError(f"Another machine drives the batch in {self.place.address} now, so this one has stopped.")
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch, QUEUE_FILE)
+            copy_database(self.folder / QUEUE_FILE, copy)
+            self.place.send(copy, QUEUE_FILE)
+        self._due = time.monotonic() + max(_KEPT, (time.monotonic() - began) * _SHARE)
+
+    def _drives(self) -> bool:
+        """Whether this machine was the last that began."""
+        with tempfile.TemporaryDirectory() as scratch:
+            there = Path(scratch, _DRIVER_FILE)
+            if not self._own.is_file() or not self.place.fetch(_DRIVER_FILE, there):
+                return False
+            return there.read_text() == self._own.read_text()
+
+
 def open_queue(folder: str | os.PathLike[str], *, make: bool = True) -> Queue:
     """The queue of the batch in a folder. Raises BatchError."""
     folder = Path(folder)
@@ -70,14 +135,23 @@ def open_queue(folder: str | os.PathLike[str], *, make: bool = True) -> Queue:
     return Queue(folder / QUEUE_FILE, make=make)
 
 
+@contextmanager
+def look_at_queue(place: Place) -> Iterator[Queue]:
+    """The queue of a batch that another process may drive: that of a folder, or the copy at an address."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if place.folder is None and not place.fetch(QUEUE_FILE, Path(scratch, QUEUE_FILE)):
+            raise BatchError(f"There is no batch in {place.address}.")
+        with open_queue(place.folder or scratch, make=False) as queue:
+            yield queue
+
+
 def drive(
-    folder: Path,
+    home: QueueHome,
     team: Team,
     progress: Callable[[BatchProgress], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> dict[State, int]:
-    """Lets a team work on the queue in a folder until nothing waits any more, and returns how many jobs are in every
-    state.
+    """Lets a team work on a batch until nothing waits any more, and returns how many jobs are in every state.
 
     Args:
         progress: told about twice a second.
@@ -85,7 +159,7 @@ def drive(
 
     Raises BatchError: another process works on this batch, or its queue can't be used.
     """
-    with _alone(folder), open_queue(folder, make=False) as queue:
+    with _alone(home.folder), open_queue(home.folder, make=False) as queue:
         # Nobody else is there, so whatever runs was left by workers that are gone.
         for row in list(queue.rows("running")):
             queue.release(row.number, str(row.worker))
@@ -97,6 +171,7 @@ def drive(
                     progress(BatchProgress(queue.counts(), queue.frames(), team.working))
                 if not team.busy and (stopping or not queue.counts()["waiting"]):
                     return queue.counts()
+                home.keep()
                 team.wait(_TURN)
         finally:
             team.disband(queue)

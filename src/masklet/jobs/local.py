@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from masklet.errors import ProjectInUseError
-from masklet.jobs.driver import BatchProgress, drive, open_queue, settle
+from masklet.jobs.driver import BatchProgress, QueueHome, drive, open_queue, settle
+from masklet.jobs.places import Place
 from masklet.jobs.queue import JobRow, Queue, State
 from masklet.jobs.work import Beats, Outcome, attempt
 from masklet.runtime import threads, usable_cores
@@ -58,7 +59,7 @@ def run_batch(
 
     Raises BatchError: another process works on this batch, or its queue can't be used.
     """
-    return drive(Path(folder).absolute(), Processes(folder, workers, defaults), progress, stopped)
+    return drive(QueueHome(Place(folder)), Processes(folder, workers, defaults), progress, stopped)
 
 
 class Processes:

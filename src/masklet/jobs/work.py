@@ -16,6 +16,7 @@ from masklet.errors import BatchError, CancelledError, MaskletError, ProjectInUs
 from masklet.export import write
 from masklet.jobs.detectors import track_detected
 from masklet.jobs.job import JobResult, VideoJob
+from masklet.jobs.places import fetch_source
 from masklet.jobs.queue import JobRow
 from masklet.naming import sanitize
 from masklet.project import Project
@@ -23,8 +24,6 @@ from masklet.results import stretches
 from masklet.runs import actions
 from masklet.runs.engine import Progress, Stopped
 from masklet.runs.request import TrackProgress
-
-_BEAT = 1.0  # seconds between signs of life
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ def run_job(
     job: VideoJob,
     folder: Path,
     *,
+    exports: Path | None = None,
     defaults: Mapping[str, Any] | None = None,
     anew: bool = False,
     written: Collection[str] = (),
@@ -60,6 +60,7 @@ def run_job(
 
     Args:
         folder: of the batch.
+        exports: the folder for exports, where that is another one.
         defaults: settings for those that the job leaves open.
         anew: a project that is there already is of something else, and gets replaced.
         written: exports that are complete already.
@@ -71,7 +72,8 @@ def run_job(
     """
     path = project_path(folder, job)
     path.parent.mkdir(parents=True, exist_ok=True)
-    request = job.request(defaults)
+    source = fetch_source(job.source, folder / "sources" / sanitize(job.name))
+    request = replace(job.request(defaults), source=source)
     seconds, notes = 0.0, []
     if job.detector is not None:
         there = path.exists() and not anew
@@ -84,6 +86,8 @@ def run_job(
         report = actions.begin(path, replace(request, overwrite=anew), progress=progress, stopped=stopped)
         seconds, notes = report.seconds, report.notes
     with Project.open(path) as project:
+        if source != job.source:
+            project.open_source(source)
         if project.run is not None and not stopped():
             report = actions.resume(project, request.device, progress=progress, stopped=stopped)
             seconds, notes = seconds + report.seconds, [*notes, *report.notes]
@@ -95,7 +99,7 @@ def run_job(
         for export in job.exports:
             if export.format in written:
                 continue
-            place = export_path(folder, job, export.format)
+            place = export_path(exports or folder, job, export.format)
             try:
                 write(project, export.format, place, overwrite=True, notes=notes, cancel=stopped, **export.options)
             except CancelledError:
@@ -120,16 +124,16 @@ def attempt(
     folder: Path,
     beats: Beats,
     *,
-    defaults: Mapping[str, Any] | None = None,
     stopped: Stopped = lambda: False,
-    wrote: Callable[[str], None] = lambda export: None,
     tell: Callable[[str, int, int], None] = lambda name, done, total: None,
+    **how: Any,
 ) -> Outcome:
     """`run_job` for a job of the queue. A broken video fails alone, and so does a bug of ours or of a library.
 
     Args:
         beats: gets how far the job is, and says when it is somebody else's.
         tell: gets the job's name, and how far it is, after every frame.
+        how: more arguments of `run_job`.
 
     Raises ProjectInUseError alone: another process has the project.
     """
@@ -143,12 +147,11 @@ def attempt(
         result = run_job(
             row.job,
             folder,
-            defaults=defaults,
             anew=row.anew,
             written=row.written,
             progress=show,
             stopped=lambda: stopped() or beats.over,
-            wrote=wrote,
+            **how,
         )
         return Outcome(result)
     except ProjectInUseError:
@@ -160,18 +163,18 @@ def attempt(
 
 
 class Beats:
-    """Says that a worker is alive, and how far it is, once a second from a thread of its own.
+    """Says that a worker is alive, and how far it is, about once a second from a thread of its own.
 
     Attributes:
         at: frames done and in all.
         over: the job is somebody else's now.
     """
 
-    def __init__(self, beat: Callable[[int, int], bool], done: int, total: int) -> None:
-        """`beat` takes frames done and in all, and returns whether the job is still the worker's."""
+    def __init__(self, beat: Callable[[int, int], bool], done: int, total: int, every: float = 1.0) -> None:
+        """`beat` takes frames done and in all, and says whether the job is still the worker's; `every` is seconds."""
         self.at = done, total
         self.over = False
-        self._beat = beat
+        self._beat, self._every = beat, every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._go, name="masklet-beats", daemon=True)
 
@@ -183,7 +186,7 @@ class Beats:
         self._thread.join()
 
     def _go(self) -> None:
-        while not self._ended.wait(_BEAT):
+        while not self._ended.wait(self._every):
             try:
                 self.over = not self._beat(*self.at)
             except BatchError:  # busy, or the disk is full: a lease is long enough to try again
