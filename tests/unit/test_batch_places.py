@@ -1,9 +1,10 @@
-"""Places of a batch: the same for a folder and for an object store, and nobody sees half a file in either."""
+"""Places of a batch, the same for a folder and an object store; and what goes from driver to workers."""
 
 from __future__ import annotations
 
 import json
 import secrets
+import sys
 from pathlib import Path
 
 import fsspec
@@ -14,11 +15,13 @@ from PIL import Image
 from masklet.errors import BatchError
 from masklet.jobs.batch import finish_batch
 from masklet.jobs.driver import QueueHome, look_at_queue, open_queue
-from masklet.jobs.job import VideoJob
+from masklet.jobs.job import JobSettings, VideoJob
 from masklet.jobs.places import Place, fetch_source, local_path
+from masklet.jobs.ray_cluster import WORKER_BYTES, Desk, Needs, RayTasks, portable
 from masklet.jobs.report import summary_path, write_summary
 from masklet.jobs.table import read_jobs
-from masklet.jobs.work import export_path, project_path, run_job
+from masklet.jobs.work import Outcome, export_path, project_path, run_job
+from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project
 from masklet.project.file import copy_project
@@ -172,3 +175,54 @@ def test_the_machine_that_began_last_drives(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("MASKLET_HOME", str(tmp_path / "home"))
     with open_queue(QueueHome(place).folder) as queue:
         assert queue.counts()["waiting"] == 3
+
+
+def test_no_ray_and_no_cluster_are_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="batches on a cluster need the extra masklet[ray]")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where `auto` looks
+    with pytest.raises(BatchError, match=r"no Ray cluster at auto.*`ray start --head` begins one"):
+        RayTasks(Place(tmp_path))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BatchError, match=r"pip install 'masklet\[ray\]'"):
+        RayTasks(Place(tmp_path))
+
+
+def test_what_is_shipped_needs_nothing_of_the_driver(tmp_path: Path) -> None:
+    mask = np.zeros((6, 8), bool)
+    mask[2:4, 3:7] = True
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    job = VideoJob(name="a", source="a.mp4", prompts=({"mask": tmp_path / "mask.png"}, {"points": [(1, 2)]}))
+    shipped = portable(job, {"device": "cuda:1"})
+    assert shipped.prompts[0].mask is None and rle.decode(shipped.prompts[0].rle).tolist() == mask.tolist()
+    assert shipped.prompts[1] == job.prompts[1]
+    assert shipped.settings.device == "cuda" and Needs(gpus=0.5).of(shipped)["num_gpus"] == 0.5
+    alone = portable(job.model_copy(update={"settings": JobSettings(device="cpu")}), {"device": "cuda"})
+    assert alone.settings.device == "cpu" and Needs(cpus=2).of(alone) == {
+        "num_cpus": 2,
+        "num_gpus": 0,
+        "memory": WORKER_BYTES,
+    }
+
+
+def test_the_desk_knows_who_has_a_job(tmp_path: Path) -> None:
+    with open_queue(tmp_path) as queue:
+        queue.add([VideoJob(name="a", source="a.mp4")])
+        row = queue.claim("driver")
+    desk = Desk()
+    first, _ = desk.begin(row)
+    assert desk.tell(row.number, first, 3, 9)
+    desk.saved(row.number, first, 3)
+    desk.wrote(row.number, first, "csv")
+    second, known = desk.begin(row)  # its node died
+    assert (known.done, known.total, known.written) == (3, 9, ("csv",))
+    assert (
+        not desk.holds(row.number, first) and not desk.tell(row.number, first, 5, 9) and desk.holds(row.number, second)
+    )
+    desk.saved(row.number, first, 8)  # whom nobody believes any more
+    assert desk.news()[row.number] == ((3, 9), 3, ("csv",))
+    desk.begin(row)
+    gave_up = desk.begin(row)  # three died since something was saved
+    assert isinstance(gave_up, Outcome) and "3 workers died" in gave_up.reason
+    desk.stop()
+    assert not desk.tell(row.number, 3, 4, 9) and desk.holds(row.number, 3)
+    assert desk.begin(row) == Outcome()

@@ -107,12 +107,19 @@ class QueueHome:
         began = time.monotonic()
         if self.place.folder is not None or (began < self._due and not now):
             return
-        if not self._drives():
+        try:
+            drives = self._drives()
+            if drives:
+                with tempfile.TemporaryDirectory() as scratch:
+                    copy = Path(scratch, QUEUE_FILE)
+                    copy_database(self.folder / QUEUE_FILE, copy)
+                    self.place.send(copy, QUEUE_FILE)
+        except BatchError:
+            if now:
+                raise
+            drives = True  # as far as is known; the next time may get there
+        if not drives:
             raise BatchError(f"Another machine drives the batch in {self.place.address} now, so this one has stopped.")
-        with tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch, QUEUE_FILE)
-            copy_database(self.folder / QUEUE_FILE, copy)
-            self.place.send(copy, QUEUE_FILE)
         self._due = time.monotonic() + max(_KEPT, (time.monotonic() - began) * _SHARE)
 
     def _drives(self) -> bool:

@@ -37,14 +37,14 @@ class Place:
     """Files by their names below a folder or an address. Every method raises BatchError where that can't be reached.
 
     Attributes:
-        address: of the place.
+        address: of the place; for a folder, its absolute path.
         folder: the same as a path; None where it isn't one.
     """
 
     def __init__(self, address: str | os.PathLike[str]) -> None:
-        self.address = os.fspath(address).rstrip("/")
-        path = local_path(self.address)
+        path = local_path(os.fspath(address))
         self.folder = None if path is None else path.absolute()
+        self.address = os.fspath(address).rstrip("/") if self.folder is None else str(self.folder)
         if self.folder is None:
             self._fs, self._root = _file_system(self.address)
 

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from masklet import __version__
 from masklet.errors import BatchError, MaskletError
-from masklet.jobs.driver import settle
+from masklet.jobs.driver import QUEUE_FILE, settle
 from masklet.jobs.job import JobPrompt, VideoJob
 from masklet.jobs.places import Place, local_path
 from masklet.jobs.queue import MOST_DEATHS, JobRow, Queue
@@ -101,10 +101,12 @@ class RayTasks:
                 raise BatchError(
                     f"There is no Ray cluster at {address}: {problem}. `ray start --head` begins one on this machine."
                 ) from problem
+        # On this machine: no node that dies may take it along.
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True
+            ray.get_runtime_context().get_node_id(), soft=False
         )
-        self._desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
+        desk = ray.remote(Desk).options(num_cpus=0, max_task_retries=3, scheduling_strategy=here)
+        self._desk: Any = desk.remote()
         self._name = f"ray:{platform.node()}:{os.getpid()}"
         self._given: dict[Any, _Given] = {}  # by what Ray calls them
         self._room, self._counted = 1, -math.inf
@@ -334,14 +336,17 @@ def work(
     """One job, on whichever machine Ray has chosen; what became of it, and frames done and in all."""
     import ray
 
+    place, node = Place(address), platform.node()
     if version != __version__:
-        reason = f"The driver has masklet {version}, and {platform.node()} has {__version__}: install the same one."
+        reason = f"The driver has masklet {version}, and {node} has {__version__}: install the same one."
+        return Outcome(reason=reason), row.done, row.total
+    if place.folder is not None and not (place.folder / QUEUE_FILE).exists():
+        reason = f"{node} doesn't see the folder {place.folder}: share it with all nodes, or use an address (s3://…)."
         return Outcome(reason=reason), row.done, row.total
     began = ray.get(desk.begin.remote(row))
     if isinstance(began, Outcome):
         return began, row.done, row.total
     holder, row = began
-    place = Place(address)
 
     def asked(question: Any, *more: object) -> bool:
         try:
@@ -371,19 +376,17 @@ def work(
         try:
             parcel.unpack()
             with beats:
-                how: dict[str, Any] = {
-                    "exports": place.folder,
-                    "defaults": defaults,
-                    "wrote": wrote,
-                    "tell": parcel.touch,
-                }
-                outcome = attempt(row, scratch, beats, **how)
+                outcome = attempt(
+                    row, scratch, beats, tell=parcel.touch, exports=place.folder, defaults=defaults, wrote=wrote
+                )
             if outcome.result is None:
                 keep(beats.at[0])
             elif asked(desk.holds):
                 parcel.deliver()
         except MaskletError as problem:
             outcome = Outcome(reason=str(problem))
+            with suppress(MaskletError):
+                keep(beats.at[0])
         return outcome, *beats.at
 
 
