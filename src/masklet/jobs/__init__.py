@@ -8,6 +8,8 @@
 | `work` | one video from beginning to end: its project, then its exports |
 | `driver` | gives a team of workers what the queue has |
 | `local` | a team of worker processes on this machine |
+| `ray_cluster` | a team of tasks on a Ray cluster |
+| `places` | where files of a batch lie: folders, and addresses of fsspec |
 | `batch` | what is made of all of them in the end |
 | `merge`, `report` | one data set of all videos; a page that shows which deserve a look |
 | `boxes` | boxes of other tools as prompts |

@@ -273,15 +273,14 @@ def put_in_place(file: Path, path: Path) -> None:
 
 
 def copy_database(path: Path, target: Path) -> None:
-    """Writes what a database held at its last commit to a new file, also while somebody writes to it. The new file
-    gets no files beside it as long as it is only read.
+    """Writes what a database held at its last commit to a new file, also while somebody writes to it. Room that the old
+    file doesn't need any more isn't copied, and the new one gets no files beside it as long as it is only read.
 
     Raises ProjectError.
     """
     try:
-        with closing(_open(path, "ro")) as connection, closing(sqlite3.connect(target)) as copy:
-            connection.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
+        with closing(_open(path, "ro")) as connection:
+            connection.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as problem:
         raise explain(problem, path) from problem
 
