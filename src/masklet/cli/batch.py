@@ -126,7 +126,7 @@ def run(
       masklet batch footage/batch.csv -o out/ --format prores4444 --format coco
     See how far it is, from another terminal:
       masklet batch status out/
-    Let all machines of a Ray cluster work on it (pip install 'masklet[ray]'; docs/batch.md):
+    Let all machines of a Ray cluster work on it (pip install 'masklet[ray]'; docs/cluster.md):
       masklet batch footage/batch.csv -o s3://bucket/out --ray auto
 
     Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was.
@@ -134,22 +134,10 @@ def run(
     from masklet.jobs.batch import finish_batch
     from masklet.jobs.driver import QueueHome, drive, open_queue
     from masklet.jobs.places import Place
-    from masklet.jobs.table import read_jobs
 
-    if split not in (None, "shots"):
-        raise InputError("--split takes the word shots")
     defaults = {**vars(network), "zoom": zoom, **vars(policy), **vars(looks)}
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
-    with progress_bar(MofNCompleteColumn()) as bar:
-        task = bar.add_task("checking", total=None)
-        listed = read_jobs(
-            jobs,
-            exports=[_format(text) for text in formats or ()],
-            defaults=defaults,
-            checked=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if split:
-        listed = list(_shots(listed))
+    listed = _checked(jobs, formats or (), defaults, split)
     place = Place(output)
     team = cluster.team(place, workers, defaults)
     home = QueueHome(place)
@@ -233,6 +221,23 @@ def status(
             table.add_row(row.job.name, row.state, frames, lost, row.reason or "")
         Console(highlight=False).print(table)
         _outcome(queue)
+
+
+def _checked(place: Path, formats: Iterable[str], defaults: Mapping[str, Any], split: str | None) -> list[VideoJob]:
+    """The jobs of a table or folder, with a bar while they are checked. Raises InputError."""
+    from masklet.jobs.table import read_jobs
+
+    if split not in (None, "shots"):
+        raise InputError("--split takes the word shots")
+    with progress_bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("checking", total=None)
+        found = read_jobs(
+            place,
+            exports=[_format(text) for text in formats],
+            defaults=defaults,
+            checked=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    return list(_shots(found)) if split else found
 
 
 def _shots(jobs: Iterable[VideoJob]) -> Iterator[VideoJob]:
