@@ -99,7 +99,8 @@ class RayTasks:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             except Exception as problem:  # Ray has many
                 raise BatchError(
-                    f"There is no Ray cluster at {address}: {problem}. `ray start --head` begins one on this machine."
+                    f"There is no Ray cluster at {address}: {str(problem).rstrip('.')}. "
+                    "`ray start --head` begins one on this machine."
                 ) from problem
         # On this machine: no node that dies may take it along.
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
@@ -121,16 +122,16 @@ class RayTasks:
 
     def turn(self, queue: Queue, stopping: bool) -> None:
         ended = [task for task in self._given if self._ray.wait([task], timeout=0)[0]]
-        news = self._news()  # later than their last words
+        news = self._asked(self._desk.news) or {}  # later than their last words
         for given in self._given.values():
             if (told := news.get(given.row.number)) is not None:
                 given.hear(told, queue, self._name)
         for task in ended:
             given = self._given.pop(task)
             settle(queue, given.row, self._name, self._outcome(task, given), *given.at)
-            self._desk.forget.remote(given.row.number)
+            self._asked(self._desk.forget, given.row.number)
         if stopping:
-            self._desk.stop.remote()
+            self._asked(self._desk.stop)
             for task, given in self._given.items():
                 if not given.begun:
                     self._ray.cancel(task)
@@ -190,12 +191,14 @@ class RayTasks:
             self._room, self._counted = sum(map(int, room)), time.monotonic()
         return self._room + max(1, self._room // 4)
 
-    def _news(self) -> dict[int, Told]:
+    def _asked(self, question: Any, *more: object) -> Any:
+        """What the desk answers; None where it can't be reached for a while. Raises BatchError: it is gone."""
+        errors = self._ray.exceptions
         try:
-            return self._ray.get(self._desk.news.remote(), timeout=60)
-        except (self._ray.exceptions.ActorUnavailableError, self._ray.exceptions.GetTimeoutError):  # the network
-            return {}
-        except self._ray.exceptions.RayError as problem:
+            return self._ray.get(question.remote(*more), timeout=60)
+        except (errors.ActorUnavailableError, errors.GetTimeoutError):
+            return None
+        except errors.RayError as problem:
             raise BatchError(
                 f"The Ray cluster is gone ({problem}). Nothing is lost: once it is back, the same command goes on."
             ) from problem
