@@ -90,11 +90,13 @@ def run(
     See how far it is, from another terminal:
       masklet batch status out/
 
-    Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was.
+    Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was. It also writes
+    the files of videos again that you corrected meanwhile (`masklet studio out/`).
     """
     from masklet.jobs.batch import finish_batch
     from masklet.jobs.local import open_queue, run_batch
     from masklet.jobs.table import read_jobs
+    from masklet.jobs.work import export_corrected
 
     if split not in (None, "shots"):
         raise InputError("--split takes the word shots")
@@ -114,6 +116,8 @@ def run(
         queue.add(listed, again=overwrite)
         if retry:
             queue.retry()
+        if corrected := export_corrected(output, queue):
+            typer.echo(f"Files are written again of videos that were corrected meanwhile: {corrected}.")
     with _BatchDisplay() as display:
         counts = run_batch(output, workers=workers, defaults=defaults, progress=display.show, stopped=display.asked)
     if display.stopped:
