@@ -197,10 +197,11 @@ def stretches(
         expected = sum(float(errors[i]) for i in range(group[0], group[-1] + 1))
         sentence = ", ".join(words[reason] for reason in told)
         found.append(Stretch(object_id, first, last, facts[worst].frame, round(expected, 2), told, sentence))
-    return sorted(found, key=_rank)
+    return sorted(found, key=rank)
 
 
-def _rank(stretch: Stretch) -> tuple[bool, float, int, int]:
+def rank(stretch: Stretch) -> tuple[bool, float, int, int]:
+    """What stretches are sorted by, so that the worst comes first."""
     return "rejected" not in stretch.reasons, -stretch.expected, stretch.first, stretch.object_id
 
 
@@ -352,7 +353,7 @@ def queue(reviews: Iterable[ObjectReview]) -> list[Stretch]:
     found = [
         stretch for seen in reviews for stretch in stretches(seen.object_id, seen.facts, seen.reasons, seen.errors)
     ]
-    return sorted(found, key=_rank)
+    return sorted(found, key=rank)
 
 
 def next_click(project: Project, reviews: Iterable[ObjectReview]) -> NextClick | None:

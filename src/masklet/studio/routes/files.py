@@ -41,6 +41,7 @@ def get_studio(studio: StudioOf) -> schemas.StudioInfo:
         ],
         mask_settings_schema=MaskSettings.model_json_schema(),
         open_at_start=studio.open_at_start,
+        batch_at_start=studio.batch_at_start,
     )
 
 
@@ -79,8 +80,7 @@ async def upload(
 @router.get("/api/recent")
 def list_recent(studio: StudioOf) -> list[schemas.RecentProject]:
     """The projects that were opened last, the latest first."""
-    open_ids = {opened.project.path: opened.id for opened in studio.workspace.all()}
-    return studio.recent.projects(studio.root, open_ids)
+    return studio.recent.projects(studio.root, studio.workspace.open_ids())
 
 
 @router.get("/api/recent/thumbnail.jpg", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
