@@ -45,8 +45,8 @@ export function startReview() {
   });
 }
 
-/** @param {Stretch} stretch */
-function look(stretch) {
+/** Shows a stretch, its worst frame first. @param {Stretch} stretch */
+export function look(stretch) {
   batch(() => {
     chosen.value = keyOf(stretch);
     state.currentObject.value = stretch.object_id;
