@@ -164,7 +164,7 @@ class Batch:
             done=row.done,
             total=row.total,
             seconds=None if row.result is None else row.result.seconds,
-            reason=row.reason,
+            reason=None if row.reason is None else row.reason.replace(row.job.source, Path(row.job.source).name),
             formats=[export.format for export in row.job.exports],
             project=relative if row.ended and path.is_file() else None,
             open_id=open_ids.get(path),

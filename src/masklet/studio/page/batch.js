@@ -1,7 +1,7 @@
 /** A batch: its videos and how they are, and the way from one doubtful video to the next. */
 import * as actions from "./actions.js";
 import * as api from "./api.js";
-import { duration, plural } from "./format.js";
+import { plural } from "./format.js";
 import { announce, attempt, notify } from "./notices.js";
 import { look } from "./review.js";
 import * as state from "./state.js";
@@ -14,7 +14,7 @@ const PART = 200; // videos that are listed at a time
 // How long until the list is asked for again, in ms: while projects are looked into, while workers work, otherwise.
 const SOON = 700;
 const WORKING = 2000;
-const RESTING = 10_000;
+const RESTING = 4000;
 
 /** @type {{state: keyof Counts | "", label: string}[]} */
 const FILTERS = [
@@ -206,7 +206,7 @@ function sentence({ counts, workers, frames_done: done, frames_total: known }) {
   const left = counts.waiting + counts.running;
   const all = plural(total(counts), "video");
   if (!left) return `${all}, all of them ${counts.failed ? "done or failed" : "done"}.`;
-  const far = known ? ` ${plural(done, "frame")} are tracked.` : "";
+  const far = known ? ` ${plural(done, "frame")} tracked so far.` : "";
   if (workers) return `${all}, ${left.toLocaleString("en")} to go, ${workers} at a time.${far}`;
   return `${all}, ${left.toLocaleString("en")} to go. Nothing is being tracked now: the command masklet batch goes on with it.`;
 }
@@ -271,7 +271,10 @@ function Row({ video }) {
       class="button"
       title=${`It was corrected after its files were written (${video.formats.join(", ")}). The command masklet batch writes them again, too.`}
       disabled=${going}
-      onClick=${() => exportAgain(video)}
+      onClick=${() => {
+        button.current?.focus(); // this button goes once it is done
+        void exportAgain(video);
+      }}
     >
       ${going ? html`<span class="spinner"></span>` : html`<${Icon} name="export" />`} Export again
     </button>`}
@@ -306,7 +309,7 @@ function stateOf(video) {
 
 /** What else there is to say of it. @param {Video} video */
 function wordsOf(video) {
-  const far = video.total ? `${video.done.toLocaleString("en")} of ${plural(video.total, "frame")} are tracked` : "";
+  const far = video.total ? `${video.done.toLocaleString("en")} of ${plural(video.total, "frame")} tracked` : "";
   switch (kindOf(video)) {
     case "failed":
       return video.reason;
@@ -314,10 +317,12 @@ function wordsOf(video) {
       return `${video.review?.object}, ${frames(/** @type {any} */ (video.review?.worst))}: ${video.review?.worst?.words}`;
     case "done":
       if (!video.review) return video.project ? "" : "Its project is gone";
-      return `${plural(video.done, "frame")} in ${duration(video.seconds)}, nothing deserves a look`;
+      return `${plural(video.done, "frame")}, nothing deserves a look`;
     case "stopped":
       return `Nobody works on it now. ${far}`;
+    case "waiting": // those that somebody stopped, or that are tried again
+      return [video.reason, far].filter(Boolean).join(" ");
     default:
-      return far;
+      return "";
   }
 }
