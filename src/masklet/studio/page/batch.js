@@ -15,6 +15,7 @@ const PART = 200; // videos that are listed at a time
 const SOON = 700;
 const WORKING = 2000;
 const RESTING = 4000;
+const SEARCHING = "Looking for the next doubtful video";
 
 /** @type {{state: keyof Counts | "", label: string}[]} */
 const FILTERS = [
@@ -90,10 +91,11 @@ async function openVideo(video) {
 
 /** Goes to the worst stretch of the next video, down the list, of which something deserves a look. */
 export async function nextDoubtful() {
-  const place = state.project.peek()?.batch ?? state.batch.peek();
-  if (!place) return;
-  const answer = await attempt(() => actions.busy("Looking for the next doubtful video", () => find(place.id)));
-  if (!answer) return;
+  const [project, place] = [state.project.peek()?.id, state.project.peek()?.batch ?? state.batch.peek()];
+  if (!place || state.working.peek().includes(SEARCHING)) return;
+  const answer = await attempt(() => actions.busy(SEARCHING, () => find(place.id)));
+  // Who went elsewhere meanwhile is not called back.
+  if (!answer || state.project.peek()?.id !== project || (!project && state.batch.peek()?.id !== place.id)) return;
   if (answer.video) await openVideo(answer.video);
   else if (!last.peek()) notify("No video of this batch has anything that deserves a look.");
   else {
