@@ -88,6 +88,7 @@ def test_a_batch_is_gone_through_and_corrected(studio: Studio, folder: Path, con
     assert "waiting" in page.locator(".video:has-text('still to come')").inner_text()
     assert page.locator("[aria-pressed=true]:has-text('All 5')").is_visible()
     picture(page, "batch")
+    nothing_overflows(page)
 
     # The next doubtful one, from the list and then from within: each time the worst frame of another video.
     page.keyboard.press("Shift+V")
@@ -99,6 +100,7 @@ def test_a_batch_is_gone_through_and_corrected(studio: Studio, folder: Path, con
     page.keyboard.press("Shift+V")
     page.wait_for_selector(".topbar .name:has-text('curtain again')")
     wait_for_frame(page, worst["curtain again"]["worst"])
+    nothing_overflows(page)
     page.keyboard.press("?")
     page.wait_for_selector("dialog >> text=Next doubtful video")
     page.keyboard.press("Escape")
@@ -140,6 +142,17 @@ def test_a_batch_is_gone_through_and_corrected(studio: Studio, folder: Path, con
     page.click("[aria-label='Back to the files']")
     page.wait_for_selector("text=masklet studio")
     assert watched.problems == []
+
+
+def nothing_overflows(page) -> None:
+    """In the smallest window that the page is made for."""
+    page.set_viewport_size({"width": 800, "height": 600})
+    outside = page.evaluate(
+        "() => [...document.querySelectorAll('button, input, b')].filter(e => e.offsetParent &&"
+        " (e.getBoundingClientRect().right > innerWidth || e.getBoundingClientRect().left < 0)).map(e => e.textContent)"
+    )
+    assert outside == [] and page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 1280, "height": 720})
 
 
 def reviews(studio: Studio, batch: str) -> dict[str, dict]:
