@@ -46,7 +46,7 @@ lint: setup-dev
 	$(BIN)/mypy
 
 test: lint $(VENV)/.system-packages
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks

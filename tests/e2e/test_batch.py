@@ -156,12 +156,10 @@ def test_killed_at_any_moment_it_gives_the_same_masks(footage: Path, tmp_path: P
         json.dumps([{"video": job.source, "formats": ["csv"], "object": "fox", "box": [8, 12, 75, 60]} for job in jobs])
     )
     out, chance = tmp_path / "out", random.Random(3)
-    # One worker with one thread, for bits depend on how many add them up.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "masklet", "batch", str(tmp_path / "t.json"), "-o", str(out)]
     command += ["--resolution", "128", "--dtype", "float32", "--workers", "2"]
     for turn in range(6):
-        driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if turn < 4:
             wait_for_frames(out, driver, 5 * turn)
             time.sleep(chance.random() * 0.2)

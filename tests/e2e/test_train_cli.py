@@ -23,9 +23,7 @@ SMALL = ["--workers", "0", "--threads", "1"]
 
 
 def _masklet(*words: object) -> tuple[int, str]:
-    threads = torch.get_num_threads()
     result = CliRunner().invoke(masklet.cli.app, [str(word) for word in words])
-    torch.set_num_threads(threads)
     return result.exit_code, result.output
 
 

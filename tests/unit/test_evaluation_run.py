@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -23,10 +22,7 @@ FRAMES = 5
 
 @pytest.fixture(scope="module")
 def nano():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield load_model("nano", device="cpu", dtype="float32")
-    torch.set_num_threads(threads)
+    return load_model("nano", device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks import rle
@@ -35,12 +34,10 @@ SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stabl
 SHARP = SETTINGS.model_copy(update={"resolution": 256})
 FRAMES = 24
 
-# Tracks a project with one thread, which gives the same bits as the test's own process.
 _TRACKER = """
-import sys, torch
+import sys
 from masklet.runs.actions import resume, track
 from masklet.project import Project
-torch.set_num_threads(1)
 project = Project.open(sys.argv[1])
 def progress(state):
     print(state.done, flush=True)
@@ -51,15 +48,6 @@ if project.run is None:
 else:
     resume(project, device="cpu", progress=progress)
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +96,6 @@ def masks_of(project: Project) -> list[ObjectMask]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[ObjectMask]:
     """What a run that nobody interrupts gives."""
-    torch.set_num_threads(1)
     with new_project(tmp_path_factory.mktemp("whole") / "whole.masklet", ball_clip) as project:
         report = track(project, direction="both", start=2, device="cpu")
         assert report.complete and project.run is None and project.tracker_state == {}

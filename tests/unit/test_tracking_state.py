@@ -21,15 +21,6 @@ from masklet.tracking.state import export_state, import_state
 FRAMES = 10
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def open_session(video: np.ndarray, **settings: Any) -> Session:
     return Session(video, "nano", device="cpu", dtype="float32", resolution=128, **settings)
 

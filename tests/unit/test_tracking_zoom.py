@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,6 @@ BOX = (28, 78, 120, 208)
 #: Where the real clip lies in the canvas of `small_clip`.
 AT = (500, 300)
 SMALL_BOX = (AT[0] + BOX[0], AT[1] + BOX[1], AT[0] + BOX[2], AT[1] + BOX[3])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

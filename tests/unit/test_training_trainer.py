@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +30,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def _speck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _speck(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPECS, "speck", SPECK)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _train(
