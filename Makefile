@@ -10,8 +10,11 @@ BIN := $(VENV)/bin
 DEMO := out/demo
 CLIP := src/masklet/data/bunny.mp4
 
-.PHONY: help demo test lint bench training-sources setup setup-dev clean
+.PHONY: help demo test lint pytest bench training-sources setup setup-dev clean
 .DEFAULT_GOAL := help
+
+# Style and types are judged beside the tests, and Python's packages are installed beside the system's.
+MAKEFLAGS += --jobs=2
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,7 +48,9 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint $(VENV)/.system-packages
+test: lint pytest
+
+pytest: setup-dev $(VENV)/.system-packages
 	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 bench: setup-dev
