@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from masklet.cli import app as main_app
 from masklet.errors import InputError, SourceError
 from masklet.evaluation import open_layout, score_results
-from masklet.evaluation.run import EvaluationRun, deepest_point, evaluate_run, track_masks
+from masklet.evaluation.run import EvaluationRun, evaluate_run, track_masks
+from masklet.masks.distance import deepest_point
 from masklet.training.synthesis import Clip, ClipGenerator, ClipSettings
 from masklet.weights.loading import load_model
 

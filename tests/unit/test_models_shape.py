@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from masklet import ImagePredictor, Session, VideoTracker, load_model, open_media
 from masklet.cli import app
 from masklet.errors import InputError
-from masklet.evaluation.run import deepest_point
 from masklet.masks.boxes import mask_to_box
+from masklet.masks.distance import deepest_point
 from masklet.media import read_mask, write_image
 from masklet.models.pixels import frame_to_input, image_to_input
 from masklet.models.prompt_encoder import input_points

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masklet.errors import InputError
+from masklet.masks.boxes import box_overlap
 from masklet.models import get_spec
 from masklet.models.specs import ModelSpec
 from masklet.results import Scores
 from masklet.tracking import Policy, Recency, Samurai, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.motion import Box, BoxFilter, box_overlap
+from masklet.tracking.motion import Box, BoxFilter
 from masklet.tracking.policies import Choice, Moment, Offer, Selection
 from masklet.tracking.policies.samurai import Motion
 

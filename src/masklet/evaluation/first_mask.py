@@ -12,8 +12,9 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.evaluation.layouts.base import MaskDataset
 from masklet.evaluation.region import region_similarity
-from masklet.evaluation.run import deepest_point, prompt_of
+from masklet.evaluation.run import prompt_of
 from masklet.masks.boxes import mask_to_box
+from masklet.masks.distance import deepest_point
 from masklet.media.images import read_image
 from masklet.models.shape import Shape
 
