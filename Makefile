@@ -7,6 +7,8 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+# Python compiles a module when it is first used; most of what is installed never is.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO := out/demo
 CLIP := src/masklet/data/bunny.mp4
 
@@ -24,11 +26,11 @@ $(BIN)/python:
 	@python=$$(PYTHON="$(PYTHON)" sh scripts/find-python.sh) && echo "Setting up $(VENV) with $$python" && "$$python" -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[studio]'
+	@$(INSTALL) -e '.[studio]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.system-packages: scripts/system-packages.sh | $(BIN)/python

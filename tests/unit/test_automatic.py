@@ -293,7 +293,7 @@ def test_thresholds_are_those_of_the_network(model: SAM2, photo: np.ndarray) -> 
     assert (published.pred_iou_thresh, published.stability_score_thresh) == (0.8, 0.95)
     own = AutomaticMaskGenerator(released, pred_iou_thresh=0.5, stability_score_thresh=0.7)
     assert (own.pred_iou_thresh, own.stability_score_thresh) == (0.5, 0.7)
-    search = AutomaticMaskGenerator(model, points_per_side=16)
+    search = AutomaticMaskGenerator(model, points_per_side=8)
     assert search.pred_iou_thresh < 0.8
     assert search.generate(photo)
 
