@@ -13,8 +13,10 @@ import torch
 import masklet
 from masklet.media import open_media, read_mask
 from masklet.models import SAM2, Memories
-from masklet.results import found_again
-from masklet.tracking import POLICIES, ObjectMask, Session, VideoTracker
+from masklet.results import ObjectMask, found_again
+from masklet.tracking.policies import POLICIES
+from masklet.tracking.session import Session
+from masklet.tracking.tracker import VideoTracker
 from masklet.weights.loading import load_model
 
 BOX, POINT = (28, 78, 120, 208), (110, 130)

@@ -14,7 +14,8 @@ import torch
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2
 from masklet.prompts import Prompt, prompts_after
-from masklet.tracking import FrameMasks, ObjectMask, Scores, Session
+from masklet.results import FrameMasks, ObjectMask, Scores
+from masklet.tracking.session import Session
 from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)
@@ -543,7 +544,7 @@ def test_an_abandoned_propagation_leaves_a_usable_session(make_session: Any) -> 
 _FRESH = """
 import sys, numpy as np
 from masklet.weights.loading import load_model
-from masklet.tracking import Session
+from masklet.tracking.session import Session
 session = Session(np.load(sys.argv[1]), load_model("nano", device="cpu", dtype="float32"), resolution=128)
 session.add_prompt(0, 1, points=[(110, 130)])
 np.save(sys.argv[2], np.stack([m[1].low_res_logits_hw.numpy() for m in session.propagate()]))

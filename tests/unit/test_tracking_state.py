@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from masklet.errors import InputError
-from masklet.tracking import Scores, Session
+from masklet.results import Scores
+from masklet.tracking.session import Session
 from masklet.tracking.state import export_state, import_state
 
 FRAMES = 10

@@ -17,7 +17,8 @@ from masklet.errors import InputError
 from masklet.models import SAM2
 from masklet.project import Project
 from masklet.results import Window
-from masklet.tracking import POLICIES, Session
+from masklet.tracking.policies import POLICIES
+from masklet.tracking.session import Session
 from masklet.tracking.state import export_state, import_state
 from masklet.tracking.track import FrameSize
 from masklet.tracking.zoom import CERTAIN, SMALLEST, Extent, moved, next_window

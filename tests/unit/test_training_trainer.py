@@ -16,7 +16,7 @@ from tests.unit.training_speck import SPECK, painted, painted_clips, settings_of
 
 from masklet.errors import CheckpointError, InputError
 from masklet.models import SPECS
-from masklet.tracking import VideoTracker
+from masklet.tracking.tracker import VideoTracker
 from masklet.training.batches import ClipSource
 from masklet.training.optimisation import part_of
 from masklet.training.run_folder import RunFolder

@@ -29,7 +29,8 @@ from masklet.models.shape import Shape, known_shape
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from masklet.evaluation import BoxDataset, Evaluation, MaskDataset
+    from masklet.evaluation.layouts.base import BoxDataset, MaskDataset
+    from masklet.evaluation.score import Evaluation
     from masklet.models import SAM2
 
 
@@ -121,7 +122,7 @@ def evaluate(
 
     `masklet evaluate --data LaSOT --layout lasot --results raw_results/ -o scores/`
     """
-    from masklet.evaluation import MaskDataset
+    from masklet.evaluation.layouts.base import MaskDataset
     from masklet.evaluation.report import table
 
     if (plots or resume) and output is None:
@@ -262,8 +263,8 @@ def _first_masks(
     output: Path | None,
     console: Console,
 ) -> None:
-    from masklet.evaluation import MaskDataset
     from masklet.evaluation.first_mask import first_masks
+    from masklet.evaluation.layouts.base import MaskDataset
     from masklet.evaluation.report import Row, first_mask_rows, table_of, write_csv
 
     if not isinstance(dataset, MaskDataset):

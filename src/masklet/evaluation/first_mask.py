@@ -20,7 +20,7 @@ from masklet.models.shape import Shape
 
 if TYPE_CHECKING:
     from masklet.models import SAM2
-    from masklet.tracking import VideoTracker
+    from masklet.tracking.tracker import VideoTracker
 
 #: Frames that are prompted, each on its own.
 FRAMES = (0, 20, 40)
@@ -62,7 +62,7 @@ def first_masks(
     Raises:
         InputError: no frame shows an object. MediaError: a picture can't be read.
     """
-    from masklet.tracking import VideoTracker
+    from masklet.tracking.tracker import VideoTracker
 
     scored = []
     tracker = partial(VideoTracker, model, resolution=resolution, shape=shape)

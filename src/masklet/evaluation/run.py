@@ -29,7 +29,7 @@ from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from masklet.models import SAM2
-    from masklet.tracking import FrameMasks
+    from masklet.results import FrameMasks
 
 PROMPTS = ("mask", "box", "click")
 
@@ -186,7 +186,7 @@ def _separate(result: FrameMasks) -> dict[int, np.ndarray]:
 
 
 def _session(images: list[Path], run: EvaluationRun) -> Any:
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
     how = {"resolution": run.resolution, "shape": run.shape, "zoom": run.zoom, **run.policy_settings}
     return Session(images, model=run.model, policy=run.policy, **how)

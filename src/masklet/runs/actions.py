@@ -31,11 +31,11 @@ from masklet.runs.request import (
     TrackRequest,
 )
 from masklet.runs.sessions import add_prompts, lead_in, open_session, prompt_steps, restore
-from masklet.tracking import make_policy
+from masklet.tracking.policies import make_policy
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from masklet.tracking.state import export_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import FrameMasks, Session
+    from masklet.results import FrameMasks
+    from masklet.tracking.session import Session
 
 P = ParamSpec("P")
 Progress = Callable[[TrackProgress], None]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from masklet.errors import InputError, ProjectError
 from masklet.results import Box, Explanation, ObjectMask, Scores
-from masklet.tracking.policies import PastFrame, Policy, make_policy
+from masklet.tracking.policies import Policy, make_policy
+from masklet.tracking.policies.base import PastFrame
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec

@@ -14,7 +14,7 @@ from masklet.tracking.state import import_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
 #: Frames that are tracked again so that what comes after them finds memories: as many as a frame reads.
 LEAD_IN = 16
@@ -28,7 +28,7 @@ def open_session(
     **how: Any,
 ) -> Session:
     """A session about the project's source, by its settings or by others; `how` are more arguments of `Session`."""
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
     settings = settings or project.track_settings
     how |= settings.policy_options

@@ -25,7 +25,7 @@ from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRoo
 from masklet.studio.recent import Recent
 
 if TYPE_CHECKING:
-    from masklet.project import ProjectObject, PromptRecord
+    from masklet.project.records import ProjectObject, PromptRecord
     from masklet.results import ObjectMask
     from masklet.runs.prompting import Prompter
     from masklet.studio.sockets import Hub
@@ -342,7 +342,7 @@ def check_settings(settings: TrackSettings, device: str | None) -> None:
     from masklet.models import get_spec
     from masklet.models.shape import check_shape
     from masklet.runtime import pick_device, pick_dtype
-    from masklet.tracking import make_policy
+    from masklet.tracking.policies import make_policy
 
     spec = get_spec(settings.model)
     make_policy(settings.policy, spec, **settings.policy_options)

@@ -23,7 +23,8 @@ from masklet.prompts import Prompt, asked
 from masklet.results import Box, Explanation, Scores
 from masklet.runtime import threads_beside
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies import Choice, Moment, Offer, Policy, Selection
+from masklet.tracking.policies import Policy
+from masklet.tracking.policies.base import Choice, Moment, Offer, Selection
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from masklet.results import FrameMasks, ObjectMask, Window
 from masklet.runtime import threads
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies import DEFAULT_POLICY, Policy, State, make_policy
+from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
+from masklet.tracking.policies.base import State
 from masklet.tracking.spool import Spool
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 from masklet.tracking.zoom import Zoom
