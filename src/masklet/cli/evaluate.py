@@ -175,14 +175,11 @@ def _show(
         console.print(table(evaluations, details=True))
     if output is not None:
         paths = write_reports(output, evaluations, differences)
-        paths += _draw(output / "plots", evaluations) if plots else []
+        if plots:
+            from masklet.evaluation.plots import write_plots
+
+            paths += write_plots(output / "plots", evaluations)
         console.print(f"{len(paths)} files written to {output}", markup=False, soft_wrap=True)
-
-
-def _draw(folder: Path, evaluations: list[Evaluation]) -> list[Path]:
-    from masklet.evaluation.plots import write_plots
-
-    return write_plots(folder, evaluations)
 
 
 def _words(text: str) -> list[str]:

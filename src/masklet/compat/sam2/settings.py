@@ -30,7 +30,7 @@ class Settings:
         policy_settings: settings of a policy given by name.
         image_size: side of the network's input, the longer one; None for the model's own.
         shape: ``square``, as the official package has it, or ``fit`` for the pictures' own proportions.
-        stability_fallback, binarize_prompts: see :class:`masklet.tracking.Engine`.
+        stability_fallback, binarize_prompts: see :class:`masklet.tracking.engine.Engine`.
         non_overlap_masks: of several objects, a pixel belongs to the one of the highest logit.
     """
 
