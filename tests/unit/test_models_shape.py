@@ -20,12 +20,12 @@ from masklet.masks.distance import deepest_point
 from masklet.media import read_mask, write_image
 from masklet.models.pixels import frame_to_input, image_to_input
 from masklet.models.prompt_encoder import input_points
-from masklet.models.shape import LOW_RES, SHAPES, InputShape, input_shape
+from masklet.models.shape import LOW_RES, InputShape, input_shape
 from masklet.models.specs import get_spec
 from masklet.predictors.automatic import AutomaticMaskGenerator
 from masklet.project import Project
 from masklet.prompts import Prompt
-from masklet.settings import RESOLUTION_STEP
+from masklet.settings import RESOLUTION_STEP, SHAPES
 
 sides = st.integers(2, 30).map(lambda steps: steps * RESOLUTION_STEP)
 lengths = st.integers(1, 5000)

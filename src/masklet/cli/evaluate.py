@@ -25,7 +25,7 @@ from masklet.cli.options import (
     read_settings,
 )
 from masklet.errors import InputError
-from masklet.models.shape import Shape, known_shape
+from masklet.settings import Shape, known_shape
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from masklet.evaluation.run import prompt_of
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.distance import deepest_point
 from masklet.media.images import read_image
-from masklet.models.shape import Shape
+from masklet.settings import Shape
 
 if TYPE_CHECKING:
     from masklet.models import SAM2

@@ -23,7 +23,7 @@ from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box, to_xywh
 from masklet.masks.distance import deepest_point
 from masklet.masks.palette import davis_palette_bytes
-from masklet.models.shape import Shape
+from masklet.settings import Shape
 from masklet.sources import Sources, refuse_source
 from masklet.tracking.policies import DEFAULT_POLICY
 

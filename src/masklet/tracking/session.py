@@ -13,10 +13,10 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.models import SAM2, ImageFeatures
-from masklet.models.shape import Shape, check_shape
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks, ObjectMask, Window
 from masklet.runtime import threads
+from masklet.settings import Shape, check_shape
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy

@@ -11,7 +11,7 @@ from typing import Any
 
 from masklet.errors import InputError, MaskletWarning
 from masklet.models import get_spec
-from masklet.models.shape import Shape, known_shape
+from masklet.settings import Shape, known_shape
 from masklet.tracking.policies import Samurai
 
 #: The model of a call that names none.
