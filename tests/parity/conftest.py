@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.weights.loading import load_model
 
 # The parity kit's tolerances for videos: the reference keeps memories in bfloat16, which amplifies the rounding of

@@ -27,7 +27,8 @@ import pytest
 import torch
 from PIL import Image
 
-from masklet.models import SAM2, get_spec
+from masklet.models.sam2 import SAM2
+from masklet.models.specs import get_spec
 from masklet.results import FrameMasks
 from masklet.tracking.policies.samurai import Motion
 from masklet.tracking.session import Session

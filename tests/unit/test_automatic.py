@@ -17,8 +17,8 @@ from pycocotools import mask as coco
 from masklet import AutomaticMaskGenerator, ImagePredictor, load_model, open_media
 from masklet.errors import CancelledError, InputError
 from masklet.masks.boxes import mask_to_box
-from masklet.models import SAM2, get_spec
-from masklet.models.sam2 import upsample
+from masklet.models.sam2 import SAM2, upsample
+from masklet.models.specs import get_spec
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.windows import Upsampler
 

@@ -17,7 +17,7 @@ from PIL import Image
 from masklet import ImagePredictor, load_model, open_media
 from masklet.batching import in_batches
 from masklet.errors import DeviceMemoryError, InputError, MediaError, PromptError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.predictors import ImageMasks
 from masklet.predictors.pictures import as_rgb
 

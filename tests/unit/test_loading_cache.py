@@ -16,7 +16,7 @@ import torch
 
 import masklet
 from masklet.errors import CheckpointError, DeviceError, InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.weights.loading import find_weights, free_models, load_model
 from masklet.weights.registry import packaged_weights
 

@@ -157,7 +157,7 @@ def test_everything_is_searched_in_the_pictures_shape(bunny_clip: Path, nano) ->
 
 @pytest.mark.parametrize("name", ["nano", "sam2.1-tiny"])
 def test_a_square_picture_gives_the_same_in_both_shapes(name: str) -> None:
-    from masklet.models import SAM2
+    from masklet.models.sam2 import SAM2
 
     torch.manual_seed(0)
     model = SAM2(get_spec(name)).eval()

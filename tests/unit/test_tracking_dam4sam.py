@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.models import get_spec
+from masklet.models.specs import get_spec
 from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import DAM4SAM, make_policy

@@ -12,7 +12,7 @@ import torch
 
 import masklet
 from masklet.media import open_media, read_mask
-from masklet.models import SAM2, Memories
+from masklet.models.sam2 import SAM2, Memories
 from masklet.results import ObjectMask, found_again
 from masklet.tracking.policies import POLICIES
 from masklet.tracking.session import Session

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from masklet.errors import InputError
 from masklet.masks.boxes import box_overlap
-from masklet.models import get_spec
-from masklet.models.specs import ModelSpec
+from masklet.models.specs import ModelSpec, get_spec
 from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.motion import Box, BoxFilter

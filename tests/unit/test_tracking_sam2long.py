@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.models import get_spec
+from masklet.models.specs import get_spec
 from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import SAM2Long, make_policy

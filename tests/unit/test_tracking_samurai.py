@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.results import FrameMasks, ObjectMask
 from masklet.tracking.policies import Samurai
 from masklet.tracking.policies.samurai import Motion

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.prompts import Prompt, prompts_after
 from masklet.results import FrameMasks, ObjectMask, Scores
 from masklet.tracking.session import Session

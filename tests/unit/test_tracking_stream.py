@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.results import FrameMasks
 from masklet.tracking.session import Session
 from masklet.tracking.tracker import VideoTracker

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from masklet.cli import app
 from masklet.errors import InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.project import Project
 from masklet.results import Window
 from masklet.tracking.policies import POLICIES

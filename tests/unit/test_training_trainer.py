@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.unit.training_speck import SPECK, painted, painted_clips, settings_of
 
 from masklet.errors import CheckpointError, InputError
-from masklet.models import SPECS
+from masklet.models.specs import SPECS
 from masklet.tracking.tracker import VideoTracker
 from masklet.training.batches import ClipSource
 from masklet.training.optimisation import part_of

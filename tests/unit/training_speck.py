@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from masklet.models import SPECS, HieraSpec, ModelSpec
+from masklet.models.specs import SPECS, HieraSpec, ModelSpec
 from masklet.training.batches import ClipSource
 from masklet.training.settings import Stage, TrainSettings
 from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe

@@ -31,7 +31,7 @@ from masklet.tracking.policies import DEFAULT_POLICY
 if TYPE_CHECKING:
     from masklet.evaluation.layouts.base import BoxDataset, MaskDataset
     from masklet.evaluation.score import Evaluation
-    from masklet.models import SAM2
+    from masklet.models.sam2 import SAM2
 
 
 @dataclass(frozen=True)

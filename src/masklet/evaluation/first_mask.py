@@ -19,7 +19,7 @@ from masklet.media.images import read_image
 from masklet.settings import Shape
 
 if TYPE_CHECKING:
-    from masklet.models import SAM2
+    from masklet.models.sam2 import SAM2
     from masklet.tracking.tracker import VideoTracker
 
 #: Frames that are prompted, each on its own.

@@ -28,7 +28,7 @@ from masklet.sources import Sources, refuse_source
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from masklet.models import SAM2
+    from masklet.models.sam2 import SAM2
     from masklet.results import FrameMasks
 
 PROMPTS = ("mask", "box", "click")

@@ -15,8 +15,8 @@ from masklet.errors import InputError
 from masklet.masks import rle as run_lengths
 from masklet.masks.boxes import mask_to_box, to_xywh
 from masklet.masks.clean import fill_holes, remove_specks
-from masklet.models import SAM2
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, POSITIVE
+from masklet.models.sam2 import SAM2
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.image import ImagePredictor
 from masklet.predictors.pictures import ImageArray, as_rgb

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masklet.errors import InputError, ProjectError
 from masklet.masks.settings import MaskSettings
 from masklet.media import MediaReader, open_media, parse_position
-from masklet.models import get_spec
+from masklet.models.specs import get_spec
 from masklet.project.records import TrackSettings
 from masklet.project.run import Asked, Leg, RunPlace, TrackingRun
 from masklet.runs.engine import Action, Progress, Runner, RunStep, RunSteps, Stopped, carry_out

@@ -86,7 +86,7 @@ def explain(project: Project, frame: int, object_id: int) -> Why:
 
 
 def _explain(project: Project, mask: ObjectMask, kept: Explanation) -> Why:
-    from masklet.models import get_spec
+    from masklet.models.specs import get_spec
 
     settings = project.track_settings
     spec = get_spec(settings.model)

@@ -10,7 +10,6 @@ from masklet.project.run import TrackingRun
 from masklet.prompts import Prompt
 from masklet.results import ObjectMask
 from masklet.runs.engine import RunStep
-from masklet.tracking.state import import_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
@@ -51,6 +50,8 @@ def open_session(
 
 def restore(session: Session, project: Project, run: TrackingRun) -> TrackingRun:
     """Brings a session to where the run stands; to its beginning where no state is kept. Returns the run there."""
+    from masklet.tracking.state import import_state
+
     if state := project.tracker_state:
         import_state(session, state.values())
         return run

@@ -339,7 +339,7 @@ class Workspace:
 
 def check_settings(settings: TrackSettings, device: str | None) -> None:
     """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
-    from masklet.models import get_spec
+    from masklet.models.specs import get_spec
     from masklet.runtime import pick_device, pick_dtype
     from masklet.settings import check_shape
     from masklet.tracking.policies import make_policy

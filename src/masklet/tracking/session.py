@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.models import SAM2, ImageFeatures
+from masklet.models.sam2 import SAM2, ImageFeatures
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks, ObjectMask, Window
 from masklet.runtime import threads

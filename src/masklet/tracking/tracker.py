@@ -11,7 +11,7 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks._arrays import as_image
-from masklet.models import SAM2, ImageFeatures
+from masklet.models.sam2 import SAM2, ImageFeatures
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks
 from masklet.settings import Shape

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masklet.models import SAM2, Candidates, ImageFeatures, Memories
+from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import normalise
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, resize, upsample
+from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, SAM2, ImageFeatures, Memories, resize, upsample
 from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess

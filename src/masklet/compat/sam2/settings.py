@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from masklet.errors import InputError, MaskletWarning
-from masklet.models import get_spec
+from masklet.models.specs import get_spec
 from masklet.settings import Shape, known_shape
 from masklet.tracking.policies import Samurai
 

@@ -10,7 +10,7 @@ import torch
 
 from masklet.compat.sam2.settings import Settings
 from masklet.errors import CheckpointError, InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.predictors import ImagePredictor
 from masklet.runtime import pick_device
 from masklet.tracking.policies import make_policy
