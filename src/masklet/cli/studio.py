@@ -161,9 +161,9 @@ def _settings(
     dtype: str | None,
 ) -> TrackSettings:
     """How new projects are tracked. Raises MaskletError for what can't be."""
-    from masklet.models import get_spec
-    from masklet.models.shape import known_shape
+    from masklet.models.specs import get_spec
     from masklet.project import TrackSettings
+    from masklet.settings import known_shape
     from masklet.studio.workspace import check_settings
 
     usual = TrackSettings()

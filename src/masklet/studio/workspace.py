@@ -24,7 +24,7 @@ from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRoo
 from masklet.studio.recent import Recent
 
 if TYPE_CHECKING:
-    from masklet.project import ProjectObject, PromptRecord
+    from masklet.project.records import ProjectObject, PromptRecord
     from masklet.results import ObjectMask
     from masklet.runs.prompting import Prompter
     from masklet.studio.batches import Batches
@@ -358,10 +358,10 @@ class Workspace:
 
 def check_settings(settings: TrackSettings, device: str | None) -> None:
     """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
-    from masklet.models import get_spec
-    from masklet.models.shape import check_shape
+    from masklet.models.specs import get_spec
     from masklet.runtime import pick_device, pick_dtype
-    from masklet.tracking import make_policy
+    from masklet.settings import check_shape
+    from masklet.tracking.policies import make_policy
 
     spec = get_spec(settings.model)
     make_policy(settings.policy, spec, **settings.policy_options)

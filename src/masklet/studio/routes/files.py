@@ -20,7 +20,7 @@ router = APIRouter(responses=PROBLEMS, tags=["studio and files"])
 def get_studio(studio: StudioOf) -> schemas.StudioInfo:
     """What this studio is, and what its projects can be set to."""
     from masklet.runtime import pick_device, pick_dtype
-    from masklet.tracking import POLICIES
+    from masklet.tracking.policies import POLICIES
 
     device = pick_device(studio.options.device)
     dtypes = ["float32", "bfloat16"] + ["float16"] * (device.type != "cpu")
