@@ -153,7 +153,7 @@ export function Review() {
       ${heat.value && html`<p class="teach">The brighter a place, the more likely its mask is wrong. One click near the cross is expected to help most.</p>`}
     </div>
     <div class="row review-steps">
-      <h3 class="grow">${found.queue.length ? plural(found.queue.length, "stretch", "stretches") : "Nothing deserves a look"}</h3>
+      <h2 class="grow">${found.queue.length ? plural(found.queue.length, "stretch", "stretches") : "Nothing deserves a look"}</h2>
       <${IconButton} icon="chevron-left" label="Previous stretch" keys="Shift+F" disabled=${!found.queue.length} onClick=${() => lookAtNext(-1)} />
       <${IconButton} icon="chevron-right" label="Next stretch" keys="F" disabled=${!found.queue.length} onClick=${() => lookAtNext(1)} />
       <${IconButton} icon="check" label="Accept: these masks are right" keys="Shift+A" disabled=${at < 0} onClick=${() => judge("accepted")} />
