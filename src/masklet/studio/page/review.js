@@ -5,7 +5,6 @@ import { plural } from "./format.js";
 import { attempt, notify } from "./notices.js";
 import { showTabOnly } from "./panel.js";
 import * as state from "./state.js";
-import { refreshProject } from "./sync.js";
 import { Icon, IconButton, batch, classes, effect, html, signal } from "./ui.js";
 
 /** @typedef {import("./api-types.js").ReviewState} ReviewState */
@@ -74,7 +73,6 @@ async function judge(verdict) {
   const next = queue[(at + 1) % queue.length];
   if (queue.length > 1) look(next);
   else chosen.value = "";
-  await refreshProject();
 }
 
 /** Goes where one click is expected to help most, and shows why as a heat map over the picture. */
