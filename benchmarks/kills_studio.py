@@ -93,7 +93,7 @@ class KilledStudio:
                     listener.start()
                     up.set()
                     try:
-                        while True:
+                        while process.poll() is None:
                             self._act(client, tally)
                     finally:
                         killer.join()
