@@ -17,7 +17,7 @@ from masklet.masks import rle
 from masklet.project import Project, TrackSettings
 from masklet.project.review import judge, reviewed
 from masklet.results import ObjectMask
-from masklet.runs.actions import track
+from masklet.runs.actions import resume, track
 from masklet.runs.agreement import AGREEING_FRAMES
 from masklet.runs.corrections import correct, retrack
 from masklet.runs.prompting import Prompter
@@ -171,6 +171,16 @@ def test_tracking_again_goes_on_while_the_new_masks_differ_and_is_taken_back_as_
         assert project.undo() == f"Re-track bunny from frame {CORRECTED}"
         assert by_frame(project) == corrected
         assert project.undo() == "Paint" and by_frame(project) == before
+        # What is changed while it stands still makes no difference to where it ends.
+        project.redo()
+        done: list[int] = []
+        stop = {
+            "progress": lambda told: done.append(told.done),
+            "stopped": lambda: done[-1] == CORRECTED - FIRST + SECOND,
+        }
+        assert not retrack(project, CORRECTED, 1, device="cpu", **stop).complete
+        project.update_object(1, name="fox")
+        assert resume(project, device="cpu").complete and by_frame(project) == after
 
 
 def test_accepted_frames_are_never_tracked_again(long: Path, tmp_path: Path) -> None:

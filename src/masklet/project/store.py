@@ -449,11 +449,10 @@ class Project(ProjectFile):
     def begin_run(self, run: TrackingRun, state: Mapping[int, bytes], step: int | None = None) -> TrackingRun:
         """Keeps a run that begins or goes on, in place of any other, and returns it as it is kept.
 
-        Its masks belong to `step`, a step of undo, unless another edit came after that: then to a new one.
+        `step` is the step of undo that it began with, if it goes on: what it replaces is what was there before that.
         """
         with self._mutex, self._database.writing():
-            if step is None or step != self._history.newest():
-                step = self._history.begin(run.label)
+            step = step or self._history.begin(run.label)
             run = run.model_copy(update={"undo_step": step})
             self._write_run(run, state)
             return run

@@ -6,7 +6,7 @@ import { entryOf, forgetMasks, forgetObject, maskOf, putMasks } from "./masks.js
 import { announce, attempt, complain, notify } from "./notices.js";
 import { encode, pack } from "./rle.js";
 import * as state from "./state.js";
-import { refreshLanes, refreshProject, takeProject } from "./sync.js";
+import { refreshProject, takeProject } from "./sync.js";
 import { batch } from "./ui.js";
 
 /** @typedef {import("./api-types.js").NewPrompt} NewPrompt */
@@ -223,7 +223,6 @@ export async function removeObject(id) {
     if (state.currentObject.value === id) state.currentObject.value = null;
     if (state.solo.value === id) state.solo.value = null;
   });
-  await refreshProject();
   notify(`${object.name} was removed.`, { action: { label: "Undo", run: () => void undo() } });
 }
 
@@ -358,10 +357,7 @@ export function clearFrame() {
       return;
     }
     const answer = await attempt(() => api.clearPrompts(projectId(), index, object.id));
-    if (answer) {
-      takeAnswer(answer);
-      await refreshProject();
-    }
+    if (answer) takeAnswer(answer);
   });
 }
 
@@ -493,6 +489,5 @@ function step(which) {
     const done = which === "undo" ? "Undone" : "Done again";
     const text = answer.label === null ? `There is nothing to ${which}.` : `${done}: ${answer.label}`;
     notify(text, { seconds: 2.5 });
-    await Promise.all([refreshProject(), refreshLanes()]);
   });
 }

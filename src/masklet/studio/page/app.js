@@ -68,15 +68,15 @@ function TopBar() {
   const batch = project?.batch;
   return html`<header class="topbar">
     ${batch
-      ? html`<button type="button" class="icon-button brand" title=${`Back to the batch ${batch.name} (Shift+U)`} aria-label="Back to the batch" onClick=${leaveProject}>
+      ? html`<button type="button" class="icon-button brand" title=${`Back to the batch ${batch.name} (Shift+U)`} aria-label=${`${batch.name}: back to the batch`} onClick=${leaveProject}>
             <${Icon} name="batch" /><span class="ellipsis">${batch.name}</span>
           </button>
           <${IconButton} icon="doubt-next" class="next-video" label="Next doubtful video of the batch" text="Next doubtful" keys="Shift+V" onClick=${nextDoubtful} />`
-      : html`<button type="button" class="icon-button brand" title="Back to the projects" aria-label="Back to the projects" onClick=${leaveProject}>
+      : html`<button type="button" class="icon-button brand" title="Back to the projects" aria-label="masklet: back to the projects" onClick=${leaveProject}>
           <${Icon} name="logo" /><span>masklet</span>
         </button>`}
     <span class="divider hide-small"></span>
-    <span class="name ellipsis hide-small" title=${media ? `${project?.path}: ${media.width} × ${media.height}, ${media.rate} fps` : ""}>${project?.name}</span>
+    <h1 class="name ellipsis" title=${media ? `${project?.path}: ${media.width} × ${media.height}, ${media.rate} fps` : ""}>${project?.name}</h1>
     <span class="saved hide-small" title="Every change is in the project file at once"><${Icon} name="check" /><span>saved</span></span>
     <${IconButton} icon="undo" label=${history?.undo ? `Undo: ${history.undo}` : "Undo"} keys="Ctrl+Z" disabled=${!history?.undo} onClick=${undo} />
     <${IconButton} icon="redo" label=${history?.redo ? `Redo: ${history.redo}` : "Redo"} keys="Ctrl+Shift+Z" disabled=${!history?.redo} onClick=${actions.redo} />
@@ -129,7 +129,7 @@ export function startTheme() {
 }
 
 function Tools() {
-  return html`<nav class="tools" role="toolbar" aria-label="Tools" aria-orientation="vertical">
+  return html`<nav class="tools" aria-label="Tools">
     ${state.TOOLS.map(
       (entry) => html`<${IconButton}
         key=${entry.name}

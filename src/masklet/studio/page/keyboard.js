@@ -205,7 +205,7 @@ const shownKey = (key) =>
 export function KeySheet() {
   const groups = [...new Set(BINDINGS.map((binding) => binding.group))];
   return html`<${Dialog} title="Keyboard">
-    <div class="keys">
+    <div class="keys" tabindex="0" role="region" aria-label="All keys">
       ${groups.map(
         (group) => html`<section>
           <h3>${group}</h3>

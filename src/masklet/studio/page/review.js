@@ -5,7 +5,6 @@ import { plural } from "./format.js";
 import { attempt, notify } from "./notices.js";
 import { showTabOnly } from "./panel.js";
 import * as state from "./state.js";
-import { refreshProject } from "./sync.js";
 import { Icon, IconButton, batch, classes, effect, html, signal } from "./ui.js";
 
 /** @typedef {import("./api-types.js").ReviewState} ReviewState */
@@ -76,7 +75,6 @@ async function judge(verdict) {
   const next = queue[(at + 1) % queue.length];
   if (queue.length > 1) look(next);
   else chosen.value = "";
-  await refreshProject();
 }
 
 /** Goes where one click is expected to help most, and shows why as a heat map over the picture. */
@@ -155,7 +153,7 @@ export function Review() {
       ${heat.value && html`<p class="teach">The brighter a place, the more likely its mask is wrong. One click near the cross is expected to help most.</p>`}
     </div>
     <div class="row review-steps">
-      <h3 class="grow">${found.queue.length ? plural(found.queue.length, "stretch", "stretches") : "Nothing deserves a look"}</h3>
+      <h2 class="grow">${found.queue.length ? plural(found.queue.length, "stretch", "stretches") : "Nothing deserves a look"}</h2>
       <${IconButton} icon="chevron-left" label="Previous stretch" keys="Shift+F" disabled=${!found.queue.length} onClick=${() => lookAtNext(-1)} />
       <${IconButton} icon="chevron-right" label="Next stretch" keys="F" disabled=${!found.queue.length} onClick=${() => lookAtNext(1)} />
       <${IconButton} icon="check" label="Accept: these masks are right" keys="Shift+A" disabled=${at < 0} onClick=${() => judge("accepted")} />

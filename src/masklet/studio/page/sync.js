@@ -75,7 +75,7 @@ export const refreshProject = onceAtATime(async () => {
   if (answer && state.project.peek()?.id === id) takeBrief(answer);
 });
 
-export const refreshLanes = onceAtATime(async () => {
+const refreshLanes = onceAtATime(async () => {
   const now = state.project.peek();
   if (!now) return;
   /** @type {number} */
@@ -224,10 +224,7 @@ function takeJob(job) {
       // Back at the corrected frame, from where the new masks can be looked at.
       if (state.following.value && retracked?.job === job.id) state.frame.value = retracked.frame;
       state.following.value = false;
-      staleMasks(null);
     });
-    void refreshProject();
-    void refreshLanes();
     if (job.state === "done") announce("Tracking is done");
   }
   if (job.kind === "export" && job.state === "done") {
