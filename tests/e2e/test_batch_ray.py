@@ -24,7 +24,7 @@ from masklet.jobs.driver import BatchProgress, QueueHome, drive, open_queue
 from masklet.jobs.job import VideoJob
 from masklet.jobs.places import Place
 from masklet.jobs.ray_cluster import Needs, RayTasks
-from masklet.jobs.work import project_path, run_job
+from masklet.jobs.work import export_corrected, project_path, run_job
 from masklet.project import Project
 from masklet.runtime import threads
 
@@ -162,7 +162,8 @@ def test_the_driver_is_killed(cluster: Any, job: VideoJob, alone: list, tmp_path
     before = (out / "projects" / "short.masklet").stat().st_mtime_ns
     again = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200)
     assert again.returncode == 2 and "2 done, 1 failed" in again.stdout, again.stdout + again.stderr
-    with open_queue(out) as queue:  # what was over is not begun again
+    with open_queue(out) as queue:  # what was over is not begun again, and exports show what was sent
+        assert not export_corrected(out, queue)
         assert [row.attempts for row in queue.rows()] == [1, 1, 2]
     assert (out / "projects" / "short.masklet").stat().st_mtime_ns == before
     is_whole(out, job, alone)

@@ -212,14 +212,14 @@ def test_the_desk_knows_who_has_a_job(tmp_path: Path) -> None:
     first, _ = desk.begin(row)
     assert desk.tell(row.number, first, 3, 9)
     desk.saved(row.number, first, 3)
-    desk.wrote(row.number, first, "csv")
+    desk.wrote(row.number, first, "csv", "d1")
     second, known = desk.begin(row)  # its node died
-    assert (known.done, known.total, known.written) == (3, 9, ("csv",))
+    assert (known.done, known.total, known.written) == (3, 9, {"csv": "d1"})
     assert (
         not desk.holds(row.number, first) and not desk.tell(row.number, first, 5, 9) and desk.holds(row.number, second)
     )
     desk.saved(row.number, first, 8)  # whom nobody believes any more
-    assert desk.news()[row.number] == ((3, 9), 3, ("csv",))
+    assert desk.news()[row.number] == ((3, 9), 3, {"csv": "d1"})
     desk.begin(row)
     gave_up = desk.begin(row)  # three died since something was saved
     assert isinstance(gave_up, Outcome) and "3 workers died" in gave_up.reason

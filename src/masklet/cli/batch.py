@@ -129,7 +129,8 @@ def run(
     Let all machines of a Ray cluster work on it (pip install 'masklet[ray]'; docs/cluster.md):
       masklet batch footage/batch.csv -o s3://bucket/out --ray auto
 
-    Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was.
+    Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was. It also writes
+    the files of videos again that you corrected meanwhile (`masklet studio out/`).
     """
     from masklet.jobs.batch import finish_batch
     from masklet.jobs.driver import QueueHome, drive, open_queue
@@ -145,6 +146,7 @@ def run(
         queue.add(listed, again=overwrite)
         if retry:
             queue.retry()
+        _mind_corrections(place, queue)
     with _BatchDisplay() as display:
         counts = drive(home, team, display.show, display.asked)
     if not display.stopped:
@@ -254,6 +256,14 @@ def _shots(jobs: Iterable[VideoJob]) -> Iterator[VideoJob]:
         for shot in found.unprompted:
             typer.echo(f"{job.name}: the shot of frames {shot[0]} to {shot[-1]} has no prompt, and isn't tracked.")
         yield from found.jobs
+
+
+def _mind_corrections(place: Place, queue: Queue) -> None:
+    """Lets files be written again of videos that were corrected since."""
+    from masklet.jobs.work import export_corrected
+
+    if place.folder is not None and (corrected := export_corrected(place.folder, queue)):
+        typer.echo(f"Files are written again of videos that were corrected meanwhile: {corrected}.")
 
 
 def _outcome(queue: Queue) -> None:

@@ -22,12 +22,11 @@ from filelock import FileLock, Timeout
 from masklet.atomic import atomic_path
 from masklet.errors import BatchError
 from masklet.jobs.places import Place
-from masklet.jobs.queue import JobRow, Queue, State
+from masklet.jobs.queue import QUEUE_FILE, JobRow, Queue, State
 from masklet.jobs.work import Outcome
 from masklet.naming import sanitize
 from masklet.project.database import copy_database
 
-QUEUE_FILE = "batch.sqlite"
 _LOCK_FILE = ".batch.lock"
 _DRIVER_FILE = "driver"
 _KEPT, _SHARE = 5.0, 10  # seconds between two copies of a queue, and how much more than it takes
@@ -148,7 +147,7 @@ def look_at_queue(place: Place) -> Iterator[Queue]:
     with tempfile.TemporaryDirectory() as scratch:
         if place.folder is None and not place.fetch(QUEUE_FILE, Path(scratch, QUEUE_FILE)):
             raise BatchError(f"There is no batch in {place.address}.")
-        with open_queue(place.folder or scratch, make=False) as queue:
+        with Queue(Path(place.folder or scratch, QUEUE_FILE), read_only=True) as queue:
             yield queue
 
 

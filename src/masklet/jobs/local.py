@@ -203,7 +203,7 @@ def work_on(
                     beats,
                     defaults=defaults,
                     stopped=stopped,
-                    wrote=lambda export: queue.wrote(row.number, worker, export),
+                    wrote=lambda export, digest: queue.wrote(row.number, worker, export, digest),
                     tell=tell,
                 )
                 break

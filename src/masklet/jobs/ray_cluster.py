@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +25,12 @@ from filelock import FileLock, Timeout
 
 from masklet import __version__
 from masklet.errors import BatchError, MaskletError
-from masklet.jobs.driver import QUEUE_FILE, settle
+from masklet.jobs.driver import settle
 from masklet.jobs.job import JobPrompt, VideoJob
 from masklet.jobs.places import Place, local_path
-from masklet.jobs.queue import MOST_DEATHS, JobRow, Queue
+from masklet.jobs.queue import MOST_DEATHS, QUEUE_FILE, JobRow, Queue
 from masklet.jobs.report import summary_path, write_summary
-from masklet.jobs.work import Beats, Outcome, attempt, project_path
+from masklet.jobs.work import Beats, Outcome, attempt, project_path, stamp_of
 from masklet.masks import rle
 from masklet.media import read_mask
 from masklet.project.database import copy_database
@@ -213,7 +213,7 @@ class _Given:
     begun: bool = False
     at: tuple[int, int] = (0, 0)
     safe: int = 0
-    written: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> tuple[str, int, int]:
@@ -225,18 +225,18 @@ class _Given:
         if told.safe > self.safe:
             self.safe = told.safe
             queue.beat(self.row.number, worker, told.safe, told.at[1], lease=math.inf)
-        for export in told.written:
-            if export not in self.written:
-                queue.wrote(self.row.number, worker, export)
+        for export, digest in told.written.items():
+            if self.written.get(export) != digest:
+                queue.wrote(self.row.number, worker, export, digest)
         self.written = told.written
 
 
 class Told(NamedTuple):
-    """News of a job: frames done and in all, how many are in the batch's place, and the exports that are."""
+    """News of a job: frames done and in all, how many are in the batch's place, and exports by their digests."""
 
     at: tuple[int, int]
     safe: int
-    written: tuple[str, ...]
+    written: Mapping[str, str]
 
 
 @dataclass
@@ -294,11 +294,11 @@ class Desk:
             entry.safe, entry.deaths = done, 1
             entry.row = replace(entry.row, anew=False, done=done)
 
-    def wrote(self, number: int, holder: int, export: str) -> None:
-        """An export is complete."""
+    def wrote(self, number: int, holder: int, export: str, digest: str) -> None:
+        """An export is complete, and shows what has this digest."""
         entry = self._entries.get(number)
         if entry is not None and entry.begun == holder:
-            entry.row = replace(entry.row, written=tuple(sorted({*entry.row.written, export})))
+            entry.row = replace(entry.row, written={**entry.row.written, export: digest})
 
     def holds(self, number: int, holder: int) -> bool:
         """Whether a worker still has a job, so that it may send what it has made."""
@@ -371,9 +371,9 @@ def work(
                     keep(done)
             return mine
 
-        def wrote(export: str) -> None:
+        def wrote(export: str, digest: str) -> None:
             parcel.send_export(export)
-            asked(desk.wrote, export)
+            asked(desk.wrote, export, digest)
 
         beats = Beats(beat, row.done, row.total, min(1.0, needs.snapshots))
         try:
@@ -385,7 +385,7 @@ def work(
             if outcome.result is None:
                 keep(beats.at[0])
             elif asked(desk.holds):
-                parcel.deliver()
+                outcome = Outcome(outcome.result.model_copy(update={"stamp": parcel.deliver()}))
         except MaskletError as problem:
             outcome = Outcome(reason=str(problem))
             with suppress(MaskletError):
@@ -418,10 +418,10 @@ class _Parcel:
         self._changed = True
 
     def unpack(self) -> None:
-        """Fetches the project that somebody began, if it is of this job."""
+        """Fetches the project that somebody began, if it is of this job; once it was tracked, the one that is there."""
         if self._row.anew:
             return
-        for name in (self._unfinished, self._finished):
+        for name in [self._finished] if self._row.result is not None else [self._unfinished, self._finished]:
             if self._fetch(name):
                 self._changed = name == self._unfinished
                 return
@@ -438,8 +438,11 @@ class _Parcel:
         if self._place.folder is None:
             self._place.send_all(self._scratch / "exports" / export, f"exports/{export}")
 
-    def deliver(self) -> None:
-        """Sends the finished project. Raises ProjectInUseError: somebody has the one open that is there."""
+    def deliver(self) -> str:
+        """Sends the finished project, and returns the stamp of the one that is there now; none at an address.
+
+        Raises ProjectInUseError: somebody has the one open that is there.
+        """
         folder, job = self._place.folder, self._row.job
         if self._changed and folder is None:
             self._send(self._finished)
@@ -459,6 +462,7 @@ class _Parcel:
             write_summary(self._project, summary)
             self._place.send(summary, summary.relative_to(self._scratch).as_posix())
         self._place.remove(self._unfinished)
+        return "" if folder is None else stamp_of(folder / self._finished)
 
     def _fetch(self, name: str) -> bool:
         self._project.parent.mkdir(parents=True, exist_ok=True)

@@ -20,13 +20,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from masklet.atomic import atomic_path
 from masklet.errors import BatchError, MaskletError
 from masklet.jobs.job import VideoJob
+from masklet.jobs.overview import ObjectSummary, summarise_objects
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
-from masklet.masks.render import RGB
 from masklet.naming import sanitize
 from masklet.project import Project
-from masklet.project.review import Stretch, queue, review_object
+from masklet.project.review import Stretch
 
 #: Frames of a strip, and their height in pixels.
 _FRAMES, _HEIGHT = 8, 108
@@ -49,17 +49,6 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1
 th { color: var(--dim); } a { color: inherit; } .failed h2::after { content: " failed"; color: var(--bad); }
 .error { color: var(--bad); } .dim { color: var(--dim); }
 """
-
-
-@dataclass(frozen=True)
-class ObjectSummary:
-    """One object of a video: `iou` is its mean predicted IoU where it was seen, None where nothing is known."""
-
-    name: str
-    color: RGB
-    iou: float | None
-    lost: int
-    doubtful: list[Stretch]
 
 
 #: What is seen in a project: its objects, and pictures of it: (frame, is it doubtful, JPEG).
@@ -102,14 +91,7 @@ def summarise(folder: Path, row: JobRow) -> VideoSummary:
 
 def _look(path: Path) -> Seen:
     with Project.open(path, read_only=True) as project:
-        found = []
-        for known in project.objects():
-            scores = project.scores(known.id)
-            seen = [line["predicted_iou"] for line in scores if not line["lost"] and line["predicted_iou"] is not None]
-            lost = sum(line["lost"] for line in scores)
-            iou = float(np.mean(seen)) if seen else None
-            doubtful = queue([review_object(project, known.id)])
-            found.append(ObjectSummary(known.name, known.color, iou, lost, doubtful))
+        found = summarise_objects(project)
         return found, _strip(project, [stretch for known in found for stretch in known.doubtful])
 
 
@@ -179,7 +161,7 @@ def _overview(videos: Sequence[tuple[str, str]]) -> str:
 def _overview_line(video: VideoSummary, number: int) -> str:
     row = video.row
     name = f"<a href='#v{number}'>{html.escape(row.job.name)}</a>"
-    if row.result is None:
+    if row.state != "done" or row.result is None:
         kind = "error" if row.state == "failed" else "dim"
         return f"<tr><td>{name}<td colspan='3' class='{kind}'>{row.state}</tr>"
     lost = sum(known.lost for known in video.objects)
@@ -208,7 +190,7 @@ def _lines(video: VideoSummary) -> list[list[str]]:
 def _section(video: VideoSummary, number: int) -> str:
     row, out = video.row, io.StringIO()
     out.write(f"<section id='v{number}' class='{row.state}'><h2>{html.escape(row.job.name)}</h2>")
-    if row.result is not None:
+    if row.state == "done" and row.result is not None:
         speed = f", {row.result.frames / row.result.seconds:.1f} frames/s" if row.result.seconds else ""
         words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}"
         out.write(f"<div class='dim'>{html.escape(words)}</div>")
