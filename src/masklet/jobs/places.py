@@ -10,7 +10,8 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,15 +111,15 @@ class Place:
             return bool(found)
 
     def remove(self, name: str) -> None:
-        """Removes a file, if there is one."""
+        """Removes a file, if there is one, and what was left in a folder by whoever was killed while sending it."""
         with self._explained(name):
-            try:
-                if self.folder is not None:
-                    (self.folder / name).unlink()
-                else:
-                    self._fs.rm_file(self._path(name))
-            except FileNotFoundError:
-                pass
+            if self.folder is not None:
+                path = self.folder / name
+                for left in [path, *path.parent.glob(f".{escape(path.name)}.*.part")]:
+                    left.unlink(missing_ok=True)
+                return
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(self._path(name))
 
     @property
     def _whole(self) -> bool:
