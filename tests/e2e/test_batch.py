@@ -179,6 +179,37 @@ def test_killed_at_any_moment_it_gives_the_same_masks(footage: Path, tmp_path: P
     assert np.mean([mask.area for mask in masks_of(project_path(out, jobs[0]))]) > 100
 
 
+def test_a_video_that_ends_everything_comes_last_and_fails_alone(footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text(
+        "import os, signal\n"
+        "def find(image_hwc):\n"
+        "    for process in (os.getppid(), os.getpid()):\n"
+        "        os.kill(process, signal.SIGKILL)\n"
+    )
+    jobs = [
+        {"video": str(footage / f"clip{number}.mkv"), "box": [8, 12, 75, 60], "end": 3, "resolution": 128}
+        for number in range(2)
+    ]
+    jobs[0] |= {"detector": "deadly:find"}
+    (tmp_path / "t.json").write_text(json.dumps(jobs))
+    command = [sys.executable, "-m", "masklet", "batch", str(tmp_path / "t.json"), "-o", str(tmp_path / "out")]
+    ends = []
+    while len(ends) < 6 and (not ends or ends[-1] == -signal.SIGKILL):
+        ends.append(
+            subprocess.run(
+                [*command, "--workers", "1"],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+                stdout=subprocess.DEVNULL,
+                check=False,
+            ).returncode
+        )
+    assert ends == [-signal.SIGKILL] * 4 + [2]  # the first time there was a new frame
+    with open_queue(tmp_path / "out") as queue:
+        deadly, good = queue.rows()
+    assert (deadly.state, deadly.attempts) == ("failed", 4) and "died 3 times" in deadly.reason
+    assert (good.state, good.attempts) == ("done", 1)
+
+
 def children(process: int) -> list[int]:
     """Processes that a process began."""
     listed = Path(f"/proc/{process}/task/{process}/children").read_text()

@@ -165,7 +165,8 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
                     "name": row.job.name,
                     "source": row.job.source,
                     "state": row.state,
-                    "attempts": row.attempts,
+                    "tries": row.attempts,
+                    "retried": row.retried,
                     "done": row.done,
                     "total": row.total,
                     "reason": row.reason,
@@ -176,12 +177,13 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
             typer.echo(json.dumps({"counts": queue.counts(), "videos": rows}, indent=2))
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("video", "state", "frames", "lost", "why"):
+        for heading in ("video", "state", "tries", "frames", "lost", "why"):
             table.add_column(heading, overflow="fold")
         for row in queue.rows():
             lost = ", ".join(name for name, stretches in (row.result.lost if row.result else {}).items() if stretches)
             frames = f"{row.done}/{row.total}" if row.total else ""
-            table.add_row(row.job.name, row.state, frames, lost, row.reason or "")
+            state = "waiting (retried)" if row.retried and row.state == "waiting" else row.state
+            table.add_row(row.job.name, state, str(row.attempts or ""), frames, lost, row.reason or "")
         Console(highlight=False).print(table)
         _outcome(queue)
 

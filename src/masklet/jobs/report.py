@@ -28,7 +28,7 @@ from masklet.project.review import Stretch, queue, review_object
 #: Frames of a strip, and their height in pixels.
 _FRAMES, _HEIGHT = 8, 108
 _COLUMNS = (
-    *("video", "state", "frames", "seconds", "object"),
+    *("video", "state", "tries", "frames", "seconds", "object"),
     *("mean predicted IoU", "lost", "doubtful", "expected wrong", "error"),
 )
 _STYLE = """
@@ -168,7 +168,8 @@ def _overview_line(video: VideoSummary, number: int) -> str:
 
 def _lines(video: VideoSummary) -> list[list[str]]:
     row, result = video.row, video.row.result
-    head = [row.job.name, row.state, *([str(result.frames), f"{result.seconds:.1f}"] if result else ["", ""])]
+    head = [row.job.name, row.state, str(row.attempts)]
+    head += [str(result.frames), f"{result.seconds:.1f}"] if result else ["", ""]
     lines = [
         [
             *head,
@@ -187,12 +188,13 @@ def _lines(video: VideoSummary) -> list[list[str]]:
 def _section(video: VideoSummary, number: int) -> str:
     row, out = video.row, io.StringIO()
     out.write(f"<section id='v{number}' class='{row.state}'><h2>{html.escape(row.job.name)}</h2>")
+    tried = f", tried {row.attempts} times" if row.retried else ""
     if row.result is not None:
         speed = f", {row.result.frames / row.result.seconds:.1f} frames/s" if row.result.seconds else ""
-        words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}"
+        words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}{tried}"
         out.write(f"<div class='dim'>{html.escape(words)}</div>")
-    elif row.state != "failed":
-        out.write(f"<div class='dim'>{row.state}</div>")
+    elif row.state != "failed" or tried:
+        out.write(f"<div class='dim'>{row.state}{tried}</div>")
     if video.trouble:
         out.write(f"<div class='error'>{html.escape(video.trouble)}</div>")
     out.write("<div class='strip'>")
