@@ -210,6 +210,50 @@ def test_a_video_that_ends_everything_comes_last_and_fails_alone(footage: Path, 
     assert (good.state, good.attempts) == ("done", 1)
 
 
+def test_every_shot_with_a_prompt_is_tracked_and_the_report_tells_the_others(
+    footage: Path, tmp_path: Path, session_video_maker
+) -> None:
+    with av.open(str(footage / "clip0.mkv")) as container:
+        rabbit = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    shots = [rabbit[:9], [255 - image[::-1] // 2 for image in rabbit[:6]], [image[:, ::-1] for image in rabbit[9:19]]]
+    pictures = [np.ascontiguousarray(image) for shot in shots for image in shot]
+    film = session_video_maker.make("film.mkv", "ffv1", count=len(pictures), size=(128, 72), pictures=pictures)
+    prompts = [
+        {"object": "fox", "box": [8, 12, 75, 60]},
+        {"object": "fox", "frame": 15, "box": [128 - 75, 12, 128 - 8, 60]},
+    ]
+    (tmp_path / "t.json").write_text(json.dumps([{"video": str(film), "prompts": prompts}]))
+    out = tmp_path / "out"
+    command = (tmp_path / "t.json", "-o", out, "--resolution", "128", "--split", "shots", "-f", "davis")
+    process = batch(*command)
+    text = said(process)
+    assert process.returncode == 0 and "film_shot02, frames 9 to 14, has no prompt" in text, text
+    for name, frames in (("film_shot01", range(9)), ("film_shot03", range(15, 25))):
+        masks = masks_of(out / "projects" / f"{name}.masklet")
+        assert [mask.frame for mask in masks] == list(frames)
+        assert np.mean([mask.area for mask in masks]) > 100
+    overview = (out / "report.html").read_text().split("<section ")[0]
+    assert "2 videos: 2 done. 1 shot has no prompt." in overview
+    assert "<td>film_shot02<td colspan='3' class='dim'>no prompt on frames 9 to 14" in overview
+    with (out / "report.csv").open(newline="") as file:
+        assert {row["video"]: row["state"] for row in csv.DictReader(file)} == {
+            "film_shot01": "done",
+            "film_shot02": "no prompt",
+            "film_shot03": "done",
+        }
+    # A prompt for the shot that had none is more to do, and nothing is done again.
+    prompts.append({"object": "rock", "frame": 9, "points": [[20, 20]]})
+    (tmp_path / "t.json").write_text(json.dumps([{"video": str(film), "prompts": prompts}]))
+    process = batch(*command)
+    assert "no prompt" not in said(process) and process.returncode == 0
+    with open_queue(out) as queue:
+        assert {row.job.name: row.attempts for row in queue.rows()} == {
+            "film_shot01": 1,
+            "film_shot02": 1,
+            "film_shot03": 1,
+        }
+
+
 def children(process: int) -> list[int]:
     """Processes that a process began."""
     listed = Path(f"/proc/{process}/task/{process}/children").read_text()

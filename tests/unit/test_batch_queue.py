@@ -78,6 +78,14 @@ def test_another_format_is_written_without_tracking_again(queue: Queue) -> None:
     assert done.result.seconds == RESULT.seconds  # tracking took what it took
 
 
+def test_which_shots_have_no_prompt_may_change(queue: Queue) -> None:
+    queue.add([job("a")])
+    queue.finish(queue.claim("one").number, "one", RESULT)
+    told = job("a").model_copy(update={"unprompted": {"a_shot02": (5, 9)}})
+    assert queue.add([told]) == 0
+    assert [(row.job, row.state) for row in queue.rows()] == [(told, "done")]
+
+
 def test_a_job_of_a_silent_worker_is_taken_over_and_the_old_one_told(queue: Queue) -> None:
     queue.add([job("a")])
     row = queue.claim("gone", lease=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,14 +102,16 @@ def run(
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
     with progress_bar(MofNCompleteColumn()) as bar:
         task = bar.add_task("checking", total=None)
-        listed = read_jobs(
-            jobs,
-            exports=[_format(text) for text in formats or ()],
-            defaults=defaults,
-            checked=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if split:
-        listed = list(_shots(listed))
+
+        def seen(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        listed = read_jobs(jobs, exports=[_format(text) for text in formats or ()], defaults=defaults, checked=seen)
+        if split:
+            bar.update(task, description="looking for cuts", completed=0)
+            listed = list(_shots(listed, seen))
+    for name, (first, last) in (shot for job in listed for shot in job.unprompted.items()):
+        typer.echo(f"{name}, frames {first} to {last}, has no prompt and isn't tracked.")
     with open_queue(output) as queue:
         queue.add(listed, again=overwrite)
         if retry:
@@ -188,20 +190,20 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
         _outcome(queue)
 
 
-def _shots(jobs: Iterable[VideoJob]) -> Iterator[VideoJob]:
-    """Jobs for the shots of every video; says which shots have no prompt. A video that can't be read stays as it is."""
+def _shots(jobs: Sequence[VideoJob], seen: Callable[[int, int], None]) -> Iterator[VideoJob]:
+    """Jobs for the shots of every video. A video that can't be read stays as it is."""
     from masklet.jobs.shots import find_shots, split_job
 
-    for job in jobs:
+    for number, job in enumerate(jobs, 1):
         try:
             shots = find_shots(job.source, rate=job.settings.rate)
         except MediaError:  # it fails alone when its turn comes
-            yield job
-            continue
-        found = split_job(job, shots)
-        for shot in found.unprompted:
-            typer.echo(f"{job.name}: the shot of frames {shot[0]} to {shot[-1]} has no prompt, and isn't tracked.")
-        yield from found.jobs
+            shots = []
+        try:
+            yield from split_job(job, shots)
+        except InputError as problem:
+            raise InputError(f"{job.name}: {problem}") from problem
+        seen(number, len(jobs))
 
 
 def _outcome(queue: Queue) -> None:

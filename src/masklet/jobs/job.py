@@ -124,6 +124,8 @@ class VideoJob(BaseModel):
         settings: how.
         detector: what looks for objects while tracking goes on (`masklet.jobs.detectors`).
         exports: formats that are written once it is tracked.
+        unprompted: shots of the same video that nothing is prompted in, by name: first and last frame. They are told in
+            the report.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -135,6 +137,7 @@ class VideoJob(BaseModel):
     settings: JobSettings = JobSettings()
     detector: DetectorSettings | None = None
     exports: tuple[JobExport, ...] = ()
+    unprompted: dict[str, tuple[int, int]] = {}
 
     def request(self, defaults: Mapping[str, Any] | None = None) -> TrackRequest:
         """What the run engine is asked for; `defaults` are settings for those that this video leaves open."""

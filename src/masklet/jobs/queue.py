@@ -138,25 +138,28 @@ class Queue:
         with self._writing():
             for job in jobs:
                 asked = job.model_dump_json(exclude_defaults=True)
-                there = self._execute("SELECT asked, state FROM job WHERE name = ?", job.name).fetchone()
+                there = self._execute("SELECT * FROM job WHERE name = ?", job.name).fetchone()
                 if there is None:
                     self._execute("INSERT INTO job (name, asked) VALUES (?, ?)", job.name, asked)
-                elif there["asked"] == asked:
+                    new += 1
                     continue
-                elif there["state"] == "running":
+                # Which shots have no prompt is nothing to track.
+                before = self._row(there).job.model_copy(update={"unprompted": job.unprompted})
+                if before == job:
+                    again_from = ""
+                elif there["state"] == "running" and there["lease"] > time.time():
                     raise BatchError(f"{job.name} is being tracked with other prompts, settings or formats right now.")
-                elif VideoJob.model_validate_json(there["asked"]).model_copy(update={"exports": job.exports}) == job:
-                    more = f"asked = ?, written = '[]', {_ANEW}"
-                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                elif before.model_copy(update={"exports": job.exports}) == job:
+                    again_from = f", written = '[]', {_ANEW}"
                 elif again:
-                    more = f"asked = ?, written = '[]', anew = 1, done = 0, total = 0, {_ANEW}"
-                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                    again_from = f", written = '[]', anew = 1, done = 0, total = 0, {_ANEW}"
                 else:
                     raise BatchError(
                         f"{job.name} is in this batch already with other prompts or settings. Give it another name, "
                         "choose another folder for the batch, or use --overwrite to track it anew."
                     )
-                new += 1
+                self._execute(f"UPDATE job SET asked = ?{again_from} WHERE name = ?", asked, job.name)
+                new += bool(again_from)
         return new
 
     def claim(self, worker: str, *, lease: float = LEASE) -> JobRow | None:
