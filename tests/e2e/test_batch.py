@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from masklet.jobs.job import VideoJob
@@ -252,6 +253,94 @@ def test_every_shot_with_a_prompt_is_tracked_and_the_report_tells_the_others(
             "film_shot02": 1,
             "film_shot03": 1,
         }
+
+
+BROKEN = {
+    "empty.mp4": "is empty (0 bytes)",
+    "text.mp4": "holds text",
+    "page.webm": "holds text",
+    "zeros.mp4": "can't be read",
+    "header.mp4": "contains no frame",
+    "cut.mp4": "cut short",
+    "noise.mkv": "can't be read",
+    "chunks.avi": "can't be read",
+    "moving.gif": "can't be read",
+    "database.mp4": "can't be read",
+    "playlist.mp4": "can't be read",
+    "sound.mp4": "sound only",
+    "folder.mp4": "holds no pictures",
+    "nothing": "holds no pictures",
+    "sizes": "must be of one size",
+    "pictures": "None of the 3 pictures can be read",
+    "pipe.mp4": "is a pipe",
+}
+
+
+@pytest.fixture(scope="module")
+def broken_batch(
+    footage: Path, tmp_path_factory: pytest.TempPathFactory, session_video_maker, bunny_clip: Path
+) -> tuple[Path, subprocess.Popen[str], str]:
+    """A batch of every kind of broken video, with one that is well and one that has a picture missing."""
+    folder, clip = tmp_path_factory.mktemp("broken"), bunny_clip.read_bytes()
+    contents = {
+        "empty.mp4": b"",
+        "text.mp4": b"This is no video.\n" * 20,
+        "page.webm": b"<html><body>404 not found</body></html>",
+        "zeros.mp4": bytes(4096),
+        "header.mp4": clip[:2000],
+        "cut.mp4": clip[:24] + clip[-2000:],
+        "noise.mkv": b"\x1aE\xdf\xa3" + random.Random(1).randbytes(3000),
+        "chunks.avi": b"RIFF\xe8\x03\0\0AVI " + bytes(500),
+        "moving.gif": b"GIF89a" + bytes(20),
+        "database.mp4": b"SQLite format 3\0" + bytes(500),
+        "playlist.mp4": b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    session_video_maker.make("tone.mp4", count=2, sound="aac")
+    with (
+        av.open(str(session_video_maker.folder / "tone.mp4")) as tone,
+        av.open(str(folder / "sound.mp4"), "w") as sound,
+    ):
+        stream = sound.add_stream_from_template(tone.streams.audio[0])
+        for packet in tone.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                sound.mux(packet)
+    os.mkfifo(folder / "pipe.mp4")
+    for name in ("folder.mp4", "nothing", "sizes", "pictures", "hole"):
+        (folder / name).mkdir()
+    (folder / "folder.mp4" / "notes.txt").write_text("not yet")
+    for number in range(3):
+        Image.new("RGB", (96 + 2 * number, 64)).save(folder / "sizes" / f"{number}.png")
+        (folder / "pictures" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+        Image.new("RGB", (96, 64), (90, 60, 9 * number)).save(folder / "hole" / f"{number}.png")
+    (folder / "hole" / "1.png").write_bytes((folder / "hole" / "1.png").read_bytes()[:60])
+    videos = [
+        *({"video": name, "points": "20,20", "name": name.partition(".")[0]} for name in BROKEN),
+        {"video": "hole", "points": "20,20", "end": 2},
+        {"video": str(footage / "clip0.mkv"), "name": "good.v2", "box": "8,12,75,60", "end": 2},
+    ]
+    (folder / "t.json").write_text(json.dumps(videos))
+    process = batch(folder / "t.json", "-o", folder / "out", "--resolution", "128", "-f", "csv")
+    return folder / "out", process, said(process)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_video_fails_alone_with_its_reason(broken_batch, name: str) -> None:
+    out, process, text = broken_batch
+    assert process.returncode == 2 and "Traceback" not in text, text
+    with (out / "report.csv").open(newline="") as file:
+        [row] = [row for row in csv.DictReader(file) if row["video"] == name.partition(".")[0]]
+    assert row["state"] == "failed" and BROKEN[name] in row["error"]
+    assert len(row["error"]) > 20 and "Error" not in row["error"]
+
+
+def test_the_others_are_tracked(broken_batch) -> None:
+    out, _, text = broken_batch
+    assert f"2 done, {len(BROKEN)} failed" in text
+    assert "1 frames could not be decoded and were replaced" in (out / "report.html").read_text()
+    assert (out / "exports" / "csv" / "good.v2.csv").stat().st_size > 100
 
 
 def children(process: int) -> list[int]:

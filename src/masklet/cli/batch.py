@@ -186,7 +186,7 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
             frames = f"{row.done}/{row.total}" if row.total else ""
             state = "waiting (retried)" if row.retried and row.state == "waiting" else row.state
             table.add_row(row.job.name, state, str(row.attempts or ""), frames, lost, row.reason or "")
-        Console(highlight=False).print(table)
+        Console(highlight=False, markup=False).print(table)
         _outcome(queue)
 
 

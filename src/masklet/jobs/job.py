@@ -27,7 +27,7 @@ class JobPrompt(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    object: str | None = None
+    object: str | None = Field(default=None, min_length=1, max_length=200)
     frame: str | None = None
     points: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
