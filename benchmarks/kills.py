@@ -22,6 +22,7 @@ from masklet.project import Project
 
 #: The longest time from a start to a kill, as a share of what an undisturbed batch takes, and in seconds.
 _MOST_SHARE, _MOST_SECONDS = 0.6, 10.0
+_COUNTED = ("batches", "frames", "lost", "different", "exports that differ", "files too many", "failed")
 VICTIMS = ("everything", "driver", "worker")
 
 
@@ -32,7 +33,7 @@ def measure_kills(
 
     In turn and by chance, everything is killed at once, the driver alone or one worker alone; then the batch goes on.
     Counts frames whose masks, scores or flags differ from the undisturbed run (`different`), frames that have none
-    (`lost`), exports that differ, and videos that failed.
+    (`lost`), exports that differ, files that should not be there, and videos that failed.
     """
     chance, found = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as kept:
@@ -42,7 +43,7 @@ def measure_kills(
         _start(table, folder / "whole").wait()
         most = min(_MOST_SHARE * (time.monotonic() - began), _MOST_SECONDS)
         wanted = _masks(table, folder / "whole")
-        tables = _tables(folder / "whole")
+        tables, files = _tables(folder / "whole"), _files(folder / "whole")
         while found["kills"] < kills:
             out = folder / f"batch{found['batches']}"
             while True:
@@ -62,11 +63,12 @@ def measure_kills(
             found["lost"] += len(wanted.keys() - got.keys())
             found["different"] += sum(got[key] != mask for key, mask in wanted.items() if key in got)
             found["exports that differ"] += sum(_tables(out).get(name) != text for name, text in tables.items())
+            found["files too many"] += len(_files(out) - files)
             with open_queue(out) as queue:
                 found["failed"] += queue.counts()["failed"]
             say(f"batch {found['batches']}: {dict(found)}")
     return {name: found[name] for name in ("kills", *(f"kills of {victim}" for victim in VICTIMS))} | {
-        name: found[name] for name in ("batches", "frames", "lost", "different", "exports that differ", "failed")
+        name: found[name] for name in _COUNTED
     }
 
 
@@ -118,7 +120,12 @@ def _masks(table: Path, out: Path) -> Mapping[tuple[str, int, int], object]:
 
 
 def _tables(out: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in (out / "exports" / "csv").iterdir()}
+    return {path.name: path.read_text() for path in (out / "exports" / "csv").glob("*.csv") if path.is_file()}
+
+
+def _files(out: Path) -> set[Path]:
+    """All but what SQLite keeps beside its files while they are open."""
+    return {path.relative_to(out) for path in out.rglob("*") if not path.name.endswith(("-wal", "-shm"))}
 
 
 def _frames(out: Path) -> int:

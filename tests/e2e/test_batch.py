@@ -157,6 +157,7 @@ def test_killed_at_any_moment_it_gives_the_same_masks(footage: Path, tmp_path: P
         json.dumps([{"video": job.source, "formats": ["csv"], "object": "fox", "box": [8, 12, 75, 60]} for job in jobs])
     )
     out, chance = tmp_path / "out", random.Random(3)
+    (out / "exports" / "csv" / ".clip1.csv.0123abcd.part").mkdir(parents=True)  # as a killed export leaves it
     # One worker with one thread, for bits depend on how many add them up.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "masklet", "batch", str(tmp_path / "t.json"), "-o", str(out)]
@@ -178,6 +179,7 @@ def test_killed_at_any_moment_it_gives_the_same_masks(footage: Path, tmp_path: P
         [table] = (out / "exports" / "csv").glob(f"{job.name}*")
         assert table.stat().st_size > 500
     assert np.mean([mask.area for mask in masks_of(project_path(out, jobs[0]))]) > 100
+    assert not list(out.rglob("*.part"))
 
 
 def test_a_video_that_ends_everything_comes_last_and_fails_alone(footage: Path, tmp_path: Path) -> None:
