@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -47,9 +48,9 @@ def footage(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path, session_
     return folder
 
 
-def batch(*words: str | Path) -> subprocess.Popen[str]:
+def batch(*words: str | Path, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "masklet", "batch", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def said(process: subprocess.Popen[str]) -> str:
@@ -213,6 +214,26 @@ def test_a_video_that_ends_everything_comes_last_and_fails_alone(footage: Path, 
     assert (good.state, good.attempts) == ("done", 1)
 
 
+def test_a_detector_finds_an_animal_by_itself(bunny_clip: Path, tmp_path: Path) -> None:
+    """The example of docs/detectors.md, whose camera moves a little, against a box that was drawn by hand."""
+    docs = (Path(__file__).parents[2] / "docs" / "detectors.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?class Moving.*?)```", docs, re.DOTALL)
+    (tmp_path / "moving.py").write_text(code)
+    clip = {"video": str(bunny_clip), "end": 16, "resolution": 256}
+    detector = {"detector": "moving:Moving", "every": "8", "max_objects": 1}
+    videos = [{"name": "found", "detector": detector} | clip, {"name": "drawn", "box": "153,219,571,558"} | clip]
+    (tmp_path / "t.json").write_text(json.dumps(videos))
+    out, path = tmp_path / "out", os.pathsep.join([str(tmp_path), *sys.path])
+    process = batch(tmp_path / "t.json", "-o", out, "-f", "coco", environment={**os.environ, "PYTHONPATH": path})
+    text = said(process)
+    assert process.returncode == 0, text
+    found, drawn = (masks_of(out / "projects" / f"{name}.masklet") for name in ("found", "drawn"))
+    assert [mask.frame for mask in found] == list(range(8, 17))  # on the first frame nothing has moved yet
+    assert np.mean([iou(a.mask, b.mask) for a, b in zip(found, drawn[8:], strict=True)]) > 0.8
+    coco = json.loads((out / "merged" / "coco" / "annotations.json").read_text())
+    assert "moving" in [category["name"] for category in coco["categories"]]
+
+
 def test_every_shot_with_a_prompt_is_tracked_and_the_report_tells_the_others(
     footage: Path, tmp_path: Path, session_video_maker
 ) -> None:
@@ -343,6 +364,10 @@ def test_the_others_are_tracked(broken_batch) -> None:
     assert f"2 done, {len(BROKEN)} failed" in text
     assert "1 frames could not be decoded and were replaced" in (out / "report.html").read_text()
     assert (out / "exports" / "csv" / "good.v2.csv").stat().st_size > 100
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return np.count_nonzero(a & b) / np.count_nonzero(a | b)
 
 
 def children(process: int) -> list[int]:

@@ -51,7 +51,8 @@ class Detection:
 def load_detector(name: str) -> Detector:
     """The detector of that name: `text:a red car`, an entry point of `masklet.detectors`, or `package.module:function`.
 
-    Raises InputError that says what there is.
+    A class is called for every video, so that what a detector has learned in one stays there. Raises InputError that
+    says what there is.
     """
     if name.startswith("text:"):
         from masklet.jobs.text_detector import TextDetector
@@ -71,6 +72,11 @@ def load_detector(name: str) -> Detector:
             raise InputError(f"there is no detector {name!r}: write package.module:function or text:WORDS.{known}")
     except (ImportError, AttributeError) as problem:
         raise InputError(f"the detector {name} can't be loaded: {problem}") from problem
+    if isinstance(found, type):
+        try:
+            found = found()
+        except Exception as problem:  # it is somebody else's code
+            raise InputError(f"the detector {name} can't be made: {type(problem).__name__}: {problem}") from problem
     if not callable(found):
         raise InputError(f"the detector {name} is no function")
     return found
