@@ -146,11 +146,14 @@ def init(
     from masklet.jobs.blank import write_blank
 
     table = output or folder / "batch.csv"
-    written = write_blank(folder, table, overwrite=overwrite)
-    for path in written:
+    blank = write_blank(folder, table, overwrite=overwrite)
+    for path in blank.written:
         typer.echo(f"  {path}")
+    for reason in blank.left_out:
+        typer.echo(f"Left out: {reason}")
     typer.echo(
-        "Move the mouse over a picture to read its pixels. Fill in points or a box for every video, then:\n"
+        f"Click or drag on a picture of {blank.written[1].name} to read a point or a box. Fill in one for every video, "
+        "then:\n"
         f"  {program()} batch {table} -o out/"
     )
 

@@ -37,7 +37,7 @@ COLUMNS = ("video", "name", "object", "class", "frame", "points", "negative", "b
 _SETTINGS = tuple(JobSettings.model_fields)
 _PROMPT = ("object", "frame", "points", "labels", "negative", "box", "box_xyxy", "mask", "rle", "origin")
 #: What may lie beside a video and isn't one.
-_NO_VIDEO = (".json", ".csv", ".txt", ".xml", ".yaml", ".masklet", ".wav", ".mp3", ".srt", ".html", ".md")
+NO_VIDEO = (".json", ".csv", ".txt", ".xml", ".yaml", ".masklet", ".wav", ".mp3", ".srt", ".html", ".md")
 _ONE_OF = {"prompts": "prompt", "points": "point", "labels": "label", "exports": "format", "settings": "setting"}
 _SPACES = re.compile(r"[\s;|]+")
 
@@ -139,8 +139,10 @@ def _job(asked: _Asked, exports: Iterable[JobExport], defaults: Mapping[str, Any
         if job.detector is not None:
             load_detector(job.detector.detector)
             scheduled(reader, range(1), job.detector.every)
-        if job.prompts or job.detector is None:
+        if job.prompts:
             make_plan(request, reader)
+        elif job.detector is None:
+            raise InputError("nothing says what to track: fill in points, box or mask (or boxes, or detector)")
     return job
 
 
@@ -257,7 +259,7 @@ def _beside(file: Path, mistakes: list[str]) -> Iterator[tuple[str, dict[str, An
     """The entry of `clip.prompts.json`, for the video of that name beside it."""
     stem = file.name.removesuffix(PROMPTS_SUFFIX)
     there = [path for path in sorted(file.parent.glob(f"{glob.escape(stem)}*")) if stem in (path.stem, path.name)]
-    videos = [path for path in there if path.is_dir() or (path.suffix.lower() not in _NO_VIDEO)]
+    videos = [path for path in there if path.is_dir() or (path.suffix.lower() not in NO_VIDEO)]
     if len(videos) != 1:
         what = "there is no video" if not videos else f"{' and '.join(path.name for path in videos)} could be meant"
         mistakes.append(f"{file.name}: {what} beside it; it is for the video {stem} with any suffix")
