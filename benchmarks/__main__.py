@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, batch, kills, network, report, review, roofline, studio, video
+from benchmarks import agreement, batch, network, report, review, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
 PARTS = (
@@ -26,7 +26,6 @@ PARTS = (
     "review",
     "studio",
     "batch",
-    "kills",
 )
 
 
@@ -35,13 +34,12 @@ def main(
     clips: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review, batch and kills (instead "
-            "of it). May be repeated."
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review and batch. May be repeated."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
-    rounds: Annotated[int, typer.Option(help="Timed runs of each candidate, or kills.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Timed runs of each candidate.")] = 5,
     against: Annotated[
         Path | None, typer.Option(help="Another checkout, whose studio is measured in turn with this one's.")
     ] = None,
@@ -64,8 +62,6 @@ def main(
         python -m benchmarks agreement --clips DAVIS
 
         python -m benchmarks review --clips DAVIS
-
-        python -m benchmarks kills --rounds 30
 
         python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
@@ -105,7 +101,6 @@ def main(
             ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
         ),
         "batch": lambda: batch.measure_batch(clips or (), min(3, rounds)),
-        "kills": lambda: kills.measure_kills(clips or (), rounds, 24, console.print),
     }
     for part in PARTS:
         if part in wanted:

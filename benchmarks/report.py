@@ -104,8 +104,6 @@ def show(results: dict[str, Any], console: Console) -> None:
         )
         (first, before), *_, (last, after) = part["memory"]
         console.print(f"its driver: {before:.1f} MB after job {first}, {after:.1f} MB after job {last}")
-    if "kills" in results:
-        console.print("kills: " + ", ".join(f"{name} {count}" for name, count in results["kills"].items()))
     if "agreement" in results:
         table = Table(title="nano: IoU of bfloat16 masks with float32 masks")
         for column in ("clip", "frames", "mean", "worst", "same memories, mean", "same memories, worst"):
