@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, batch, network, report, review, roofline, studio, video
+from benchmarks import agreement, batch, kills, network, report, review, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
 PARTS = (
@@ -26,6 +26,7 @@ PARTS = (
     "review",
     "studio",
     "batch",
+    "kills",
 )
 
 
@@ -34,7 +35,8 @@ def main(
     clips: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review and batch. May be repeated."
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review, batch and kills (instead "
+            "of it). May be repeated."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
@@ -47,6 +49,9 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON to write.")] = Path(
         "benchmarks/results/latest.json"
     ),
+    of: Annotated[str, typer.Option(help=f"What is killed: {', '.join(kills.VICTIMS)}.")] = "studio",
+    times: Annotated[int, typer.Option(help="How often it is killed.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the moments when it is killed.")] = 0,
     picture: Annotated[Path | None, typer.Option(help="Plot to write (PNG).")] = None,
 ) -> None:
     """Measure masklet on this machine. Run it on a quiet one: nothing else should compete for the cores.
@@ -62,6 +67,8 @@ def main(
         python -m benchmarks agreement --clips DAVIS
 
         python -m benchmarks review --clips DAVIS
+
+        python -m benchmarks kills --of studio --times 200
 
         python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
@@ -101,6 +108,7 @@ def main(
             ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
         ),
         "batch": lambda: batch.measure_batch(clips or (), min(3, rounds)),
+        "kills": lambda: kills.measure_kills(of, times, seed, clips or ()),
     }
     for part in PARTS:
         if part in wanted:

@@ -1,75 +1,80 @@
-"""A batch that is killed at random moments ends with the masks of one that nobody disturbed, and loses no frame."""
+"""A batch that is killed at random moments: it ends with the masks of one that nobody disturbed, and loses no frame."""
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from benchmarks.batch import MASKLET, write_table
-from masklet.jobs.local import open_queue
+from benchmarks.kills import Tally
+from masklet.jobs.queue import QUEUE_FILE, Queue
 from masklet.jobs.table import read_jobs
 from masklet.jobs.work import project_path
 from masklet.project import Project
 
+_FRAMES = 24
+WHO = {"everything": "all of it", "driver": "its command", "worker": "a worker of it"}
 #: The longest time from a start to a kill, as a share of what an undisturbed batch takes, and in seconds.
 _MOST_SHARE, _MOST_SECONDS = 0.6, 10.0
-_COUNTED = ("batches", "frames", "lost", "different", "exports that differ", "files too many", "failed")
-VICTIMS = ("everything", "driver", "worker")
 
 
-def measure_kills(
-    places: Sequence[Path], kills: int, frames: int, say: Callable[[str], None], seed: int = 0
-) -> dict[str, Any]:
-    """Kills batches of two workers `kills` times in all (`kill -9`), and begins a new one whenever one is through.
+class KilledBatch:
+    """Batches of two workers, one after the other. By chance, everything is killed at once, the driver or a worker."""
 
-    In turn and by chance, everything is killed at once, the driver alone or one worker alone; then the batch goes on.
-    Counts frames whose masks, scores or flags differ from the undisturbed run (`different`), frames that have none
-    (`lost`), exports that differ, files that should not be there, and videos that failed.
-    """
-    chance, found = random.Random(seed), Counter[str]()
-    with tempfile.TemporaryDirectory() as kept:
-        folder = Path(kept)
-        table = write_table(places, frames, folder / "clips.json")
+    def __init__(self, folder: Path, chance: random.Random, clips: Sequence[Path] = ()) -> None:
+        self._chance, self._folder = chance, folder
+        self._table = write_table(clips, _FRAMES, folder / "clips.json")
+        self._out, whole = folder / "batch", folder / "whole"
         began = time.monotonic()
-        _start(table, folder / "whole").wait()
-        most = min(_MOST_SHARE * (time.monotonic() - began), _MOST_SECONDS)
-        wanted = _masks(table, folder / "whole")
-        tables, files = _tables(folder / "whole"), _files(folder / "whole")
-        while found["kills"] < kills:
-            out = folder / f"batch{found['batches']}"
-            while True:
-                driver = _start(table, out)
-                while found["kills"] < kills and _lives(driver, chance.uniform(0, most)):
-                    victim = chance.choice(VICTIMS)
-                    if _kill(driver, victim, chance):
-                        found.update(["kills", f"kills of {victim}"])
-                        say(f"kill {found['kills']} ({victim}), {_frames(out)} frames so far")
-                    if victim != "worker":
-                        break
-                if driver.wait() != -signal.SIGKILL:
-                    break
-            got = _masks(table, out)
-            found["batches"] += 1
-            found["frames"] += len(wanted)
-            found["lost"] += len(wanted.keys() - got.keys())
-            found["different"] += sum(got[key] != mask for key, mask in wanted.items() if key in got)
-            found["exports that differ"] += sum(_tables(out).get(name) != text for name, text in tables.items())
-            found["files too many"] += len(_files(out) - files)
-            with open_queue(out) as queue:
-                found["failed"] += queue.counts()["failed"]
-            say(f"batch {found['batches']}: {dict(found)}")
-    return {name: found[name] for name in ("kills", *(f"kills of {victim}" for victim in VICTIMS))} | {
-        name: found[name] for name in _COUNTED
-    }
+        _start(self._table, whole).wait()
+        self._most = min(_MOST_SHARE * (time.monotonic() - began), _MOST_SECONDS)
+        self._wanted = self._masks(whole), _tables(whole), _files(whole)
+
+    def live(self, tally: Tally) -> None:
+        driver = _start(self._table, self._out)
+        while _lives(driver, self._chance.uniform(0, self._most)):
+            victim = self._chance.choice(list(WHO))
+            if _kill(driver, victim, self._chance):
+                tally.kills[f"a batch went on, {WHO[victim]}"] += 1
+            if victim != "worker":
+                driver.wait()
+                return
+        self._check(tally)
+
+    def end(self, tally: Tally) -> None:
+        _start(self._table, self._out).wait()
+        self._check(tally)
+
+    def _check(self, tally: Tally) -> None:
+        """Compares a batch that came to its end with the undisturbed one, and makes room for the next."""
+        masks, tables, files = self._wanted
+        found = self._masks(self._out)
+        tally.runs += len(read_jobs(self._table))
+        tally.said["frame"] += len(masks)
+        tally.wrong += [f"{key} is lost" for key in masks.keys() - found.keys()]
+        tally.wrong += [f"{key} is different" for key, mask in masks.items() if found.get(key, mask) != mask]
+        tally.wrong += [f"{name} is different" for name, text in tables.items() if _tables(self._out).get(name) != text]
+        tally.wrong += [f"{path} was left over" for path in _files(self._out) - files]
+        with Queue(self._out / QUEUE_FILE, read_only=True) as queue:
+            tally.wrong += [f"{row.job.name} failed: {row.reason}" for row in queue.rows("failed")]
+        shutil.rmtree(self._out)
+
+    def _masks(self, out: Path) -> dict[tuple[str, int, int], object]:
+        """Whatever is known of every mask, by video, frame and object."""
+        found: dict[tuple[str, int, int], object] = {}
+        for job in read_jobs(self._table):
+            path = project_path(out, job)
+            if path.is_file():
+                with Project.open(path, read_only=True) as project:
+                    found |= {(job.name, mask.frame, mask.object_id): mask for mask in project.masks()}
+        return found
 
 
 def _start(table: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -108,17 +113,6 @@ def _workers(driver: int) -> list[int]:
     return found
 
 
-def _masks(table: Path, out: Path) -> Mapping[tuple[str, int, int], object]:
-    """Whatever is known of every mask, by video, frame and object."""
-    found: dict[tuple[str, int, int], object] = {}
-    for job in read_jobs(table):
-        path = project_path(out, job)
-        if path.is_file():
-            with Project.open(path, read_only=True) as project:
-                found |= {(job.name, mask.frame, mask.object_id): mask for mask in project.masks()}
-    return found
-
-
 def _tables(out: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (out / "exports" / "csv").glob("*.csv") if path.is_file()}
 
@@ -126,10 +120,3 @@ def _tables(out: Path) -> dict[str, str]:
 def _files(out: Path) -> set[Path]:
     """All but what SQLite keeps beside its files while they are open."""
     return {path.relative_to(out) for path in out.rglob("*") if not path.name.endswith(("-wal", "-shm"))}
-
-
-def _frames(out: Path) -> int:
-    if not (out / "batch.sqlite").is_file():
-        return 0
-    with open_queue(out) as queue:
-        return queue.frames()[0]

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import studio
+from benchmarks import kills, studio
 from masklet.runtime import cpu_has_fast_bfloat16
 
 
@@ -117,6 +117,8 @@ def show(results: dict[str, Any], console: Console) -> None:
             console.print(f"start-up, {name}: {seconds:.2f} s")
     if "studio" in results:
         console.print(studio.table(results["studio"]), soft_wrap=True)
+    if "kills" in results:
+        console.print(kills.table(results["kills"]), soft_wrap=True)
     for part in results.get("long", []):
         console.print(
             f"{part['objects']} object(s): resident memory at frame {part['late']} against {part['early']}: "

@@ -227,7 +227,7 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     wait_for_mask(page, tracked[57], 0.9)
     assert page.get_attribute("[aria-label=Correction] button:has-text('Before')", "aria-pressed") == "true"
     picture(page, "retracked")
-    page.click("[aria-label='Take the re-track back']")
+    page.click("[aria-label='Take back the re-track']")
     page.wait_for_selector("#retrack")
     assert len(clicks(studio)) == 2
 

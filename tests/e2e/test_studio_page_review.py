@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,9 @@ BUNNY = 1
 SURE, UNSURE, GONE = Scores(6.0, 0.9), Scores(0.5, 0.4), Scores(-4.0, 0.1)
 
 
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
+@contextmanager
+def doubtful_bunny(root: Path) -> Iterator[Studio]:
     """Over a project with a bunny on frames 40 to 59: unsure on 44, lost from 50 to 53, half of it missing on 57."""
-    root = tmp_path / "footage"
     root.mkdir()
     shutil.copy(DATA / "bunny.mp4", root)
     bunny_hw = np.array(Image.open(DATA / "bunny_frame48.png").convert("L")) > 127
@@ -49,6 +49,12 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
             )
     with running(root, settings=TrackSettings(resolution=256)) as client:
         yield Studio(root, client)
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    with doubtful_bunny(tmp_path / "footage") as studio:
+        yield studio
 
 
 @pytest.fixture
@@ -167,7 +173,7 @@ def test_a_retrack_can_be_stopped_and_spares_what_was_accepted(
     assert studio.tracks()[-1]["state"] == "cancelled" and masks(studio) == clicked
 
     page.keyboard.press("r")
-    page.wait_for_selector("[aria-label='Take the re-track back']")
+    page.wait_for_selector("[aria-label='Take back the re-track']")
     after = masks(studio)
     changed = [frame for frame in before if after[frame] != clicked[frame]]
     assert changed and set(changed) <= set(range(41, 50))

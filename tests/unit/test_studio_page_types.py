@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.page import api_types
+from tests.page.packages import npm_file
 
 from masklet.masks import rle
 from masklet.project.review import FrameFacts, reasons_of, usual_iou
@@ -31,16 +32,7 @@ def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def tsc() -> Path:
-    """TypeScript's compiler, installed by npm where it isn't there yet."""
-    place = TESTS / "node_modules" / ".bin" / "tsc"
-    if not place.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("needs npm")
-        done = run(npm, "install", "--no-audit", "--no-fund", cwd=TESTS)
-        if done.returncode:
-            pytest.skip(f"npm could not install TypeScript: {done.stderr[-300:]}")
-    return place
+    return npm_file(".bin/tsc")
 
 
 @needs_node

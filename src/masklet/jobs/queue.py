@@ -25,6 +25,8 @@ from masklet.jobs.job import JobResult, VideoJob
 State = Literal["waiting", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("waiting", "running", "done", "failed")
 
+#: The file of the queue, in the folder of its batch.
+QUEUE_FILE = "batch.sqlite"
 #: Seconds after which a silent worker's job is free again.
 LEASE = 30.0
 #: Tries in a row without getting further after which a job has failed. Where tracking hadn't begun yet, or that isn't
@@ -47,7 +49,7 @@ CREATE TABLE IF NOT EXISTS job (
     done INTEGER NOT NULL DEFAULT 0,
     total INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0,
-    written TEXT NOT NULL DEFAULT '[]',
+    written TEXT NOT NULL DEFAULT '{}',
     result TEXT,
     reason TEXT,
     began REAL,
@@ -56,11 +58,12 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE INDEX IF NOT EXISTS job_state ON job (state, stuck, number);
 PRAGMA user_version = 1;
 """
-#: What a job is like that was never tried.
-_ANEW = (
-    "state = 'waiting', attempts = 0, stuck = 0, worker = NULL, lease = NULL, reason = NULL, result = NULL, "
-    "began = NULL, ended = NULL"
+#: What a job is like that waits, and was not tried since. Its result stays: what was tracked once is not tracked again.
+_LATER = (
+    "state = 'waiting', attempts = 0, stuck = 0, worker = NULL, lease = NULL, reason = NULL, began = NULL, ended = NULL"
 )
+#: What a job becomes whose exports are to be written, all of them.
+_EXPORTED_LATER = f"written = '{{}}', {_LATER}"
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,10 @@ class JobRow:
         anew: its project, if there is one, is of what was asked before, and gets replaced.
         attempts: tries so far, with the one under way; those that the user stopped don't count.
         worker: who works on it, or did last.
+        lease: until when it is the worker's, in seconds since 1970; None where nobody works on it.
         done, total: frames of its run; total is 0 until that is known.
-        written: the exports that are complete.
+        written: the exports that are complete, each with the digest of what it shows (`Project.digest`).
+        result: what became of it when it was done last, also while its exports are written anew.
         reason: why it failed, or why it is tried again.
         began, ended: seconds since 1970.
     """
@@ -84,9 +89,10 @@ class JobRow:
     anew: bool
     attempts: int
     worker: str | None
+    lease: float | None
     done: int
     total: int
-    written: tuple[str, ...]
+    written: Mapping[str, str]
     result: JobResult | None
     reason: str | None
     began: float | None
@@ -97,25 +103,37 @@ class JobRow:
         """Whether an earlier try failed, or ended with its process."""
         return self.attempts > (self.state != "waiting")
 
+    @property
+    def silent(self) -> bool:
+        """Nobody works on it any more, though it was begun: its worker is gone."""
+        return self.state == "running" and (self.lease or 0) < time.time()
+
 
 class Queue:
     """The jobs of one batch. Every method may be called from any thread or process, and is durable when it returns."""
 
-    def __init__(self, path: str | os.PathLike[str], *, make: bool = True) -> None:
-        """Opens the queue, or begins one. Raises BatchError where that isn't possible."""
+    def __init__(self, path: str | os.PathLike[str], *, make: bool = True, read_only: bool = False) -> None:
+        """Opens the queue, or begins one. `read_only` never makes anybody wait who writes to it.
+
+        Raises BatchError where that isn't possible.
+        """
         self.path = Path(path)
         self._mutex = threading.RLock()
-        if not make and not self.path.is_file():
+        if (read_only or not make) and not self.path.is_file():
             raise BatchError(f"There is no batch in {self.path.parent}: {self.path.name} isn't there.")
         with self._explained():
-            self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
+            address = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            self._connection = sqlite3.connect(
+                address, uri=True, timeout=60, check_same_thread=False, isolation_level=None
+            )
             self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            if not read_only:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
             [version] = self._connection.execute("PRAGMA user_version").fetchone()
             if version > 1:
                 raise BatchError(f"{self.path} was made by a newer masklet. Update masklet to go on with it.")
-            if not version:
+            if not version and not read_only:
                 self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -144,15 +162,16 @@ class Queue:
                     new += 1
                     continue
                 # Which shots have no prompt is nothing to track.
-                before = self._row(there).job.model_copy(update={"unprompted": job.unprompted})
+                row = self._row(there)
+                before = row.job.model_copy(update={"unprompted": job.unprompted})
                 if before == job:
                     again_from = ""
-                elif there["state"] == "running" and there["lease"] > time.time():
+                elif row.state == "running" and not row.silent:
                     raise BatchError(f"{job.name} is being tracked with other prompts, settings or formats right now.")
                 elif before.model_copy(update={"exports": job.exports}) == job:
-                    again_from = f", written = '[]', {_ANEW}"
+                    again_from = f", {_EXPORTED_LATER}"
                 elif again:
-                    again_from = f", written = '[]', anew = 1, done = 0, total = 0, {_ANEW}"
+                    again_from = f", anew = 1, done = 0, total = 0, result = NULL, {_EXPORTED_LATER}"
                 else:
                     raise BatchError(
                         f"{job.name} is in this batch already with other prompts or settings. Give it another name, "
@@ -162,15 +181,16 @@ class Queue:
                 new += bool(again_from)
         return new
 
-    def claim(self, worker: str, *, lease: float = LEASE) -> JobRow | None:
-        """Takes the next job that waits, or one whose worker has gone; None where there is nothing to do now.
+    def claim(self, worker: str, *, number: int | None = None, lease: float = LEASE) -> JobRow | None:
+        """Takes the next job that waits (or that one), or whose worker has gone; None where there is nothing to do.
 
         Jobs that got stuck come last.
         """
         now = time.time()
         with self._writing():
             self._set_back("lease < ?", now)
-            row = self._execute("SELECT * FROM job WHERE state = 'waiting' ORDER BY stuck, number LIMIT 1").fetchone()
+            waiting = "state = 'waiting' AND number = coalesce(?, number)"
+            row = self._execute(f"SELECT * FROM job WHERE {waiting} ORDER BY stuck, number LIMIT 1", number).fetchone()
             if row is None:
                 return None
             self._execute(
@@ -201,13 +221,13 @@ class Queue:
             )
             return mine.rowcount == 1
 
-    def wrote(self, number: int, worker: str, export: str) -> None:
-        """Notes that an export of a job is complete."""
+    def wrote(self, number: int, worker: str, export: str, digest: str) -> None:
+        """Notes that an export of a job is complete, and the digest of what it shows."""
         with self._writing():
             [written] = self._execute("SELECT written FROM job WHERE number = ?", number).fetchone()
-            names = json.dumps(sorted({*json.loads(written), export}))
+            now = json.dumps({**json.loads(written), export: digest})
             mine = "WHERE number = ? AND worker = ? AND state = 'running'"
-            self._execute(f"UPDATE job SET written = ? {mine}", names, number, worker)
+            self._execute(f"UPDATE job SET written = ? {mine}", now, number, worker)
 
     def finish(self, number: int, worker: str, result: JobResult) -> None:
         """Everything is tracked and written. The seconds of earlier times are added to those of the result."""
@@ -246,6 +266,12 @@ class Queue:
         with self._writing():
             self._set_back("true")
 
+    def export_again(self, number: int) -> bool:
+        """Lets a job that is done wait for its exports to be written anew. False: it isn't done."""
+        with self._writing():
+            done = f"UPDATE job SET {_EXPORTED_LATER} WHERE number = ? AND state = 'done'"
+            return self._execute(done, number).rowcount == 1
+
     def retry(self) -> int:
         """Lets jobs that failed wait again; returns how many."""
         with self._writing():
@@ -264,21 +290,26 @@ class Queue:
             done, total = self._execute("SELECT sum(done), sum(max(done, total)) FROM job").fetchone()
         return done or 0, total or 0
 
-    def rows(self, *states: State) -> Iterator[JobRow]:
-        """The jobs in these states (all by default) in their order, a few at a time."""
-        wanted, last = json.dumps(states or STATES), -1
+    def rows(self, *states: State, after: int = -1, skip: int = 0, search: str = "") -> Iterator[JobRow]:
+        """The jobs in these states (all by default) in their order, a few at a time.
+
+        Those that come after a number, without the first `skip`, and with `search` in their name.
+        """
+        wanted = json.dumps(states or STATES)
         while True:
             with self._mutex, self._explained():
                 found = self._execute(
                     "SELECT * FROM job WHERE number > ? AND state IN (SELECT value FROM json_each(?)) "
-                    "ORDER BY number LIMIT 100",
-                    last,
+                    "AND instr(lower(name), lower(?)) ORDER BY number LIMIT 100 OFFSET ?",
+                    after,
                     wanted,
+                    search,
+                    skip,
                 ).fetchall()
             if not found:
                 return
             yield from map(self._row, found)
-            last = found[-1]["number"]
+            after, skip = found[-1]["number"], 0
 
     def _end(
         self,
@@ -291,8 +322,8 @@ class Queue:
         seconds: float | None = None,
     ) -> None:
         self._execute(
-            "UPDATE job SET state = ?, reason = ?, result = ?, seconds = coalesce(?, seconds), lease = NULL, ended = ? "
-            "WHERE number = ? AND worker = ? AND state = 'running'",
+            "UPDATE job SET state = ?, reason = ?, result = coalesce(?, result), seconds = coalesce(?, seconds), "
+            "lease = NULL, ended = ? WHERE number = ? AND worker = ? AND state = 'running'",
             state,
             reason,
             result,
@@ -325,9 +356,9 @@ class Queue:
         return JobRow(
             job=job,
             result=result,
-            written=tuple(json.loads(row["written"])),
+            written=json.loads(row["written"]),
             anew=bool(row["anew"]),
-            **{name: row[name] for name in ("number", "state", "attempts", "worker", "done", "total")},
+            **{name: row[name] for name in ("number", "state", "attempts", "worker", "lease", "done", "total")},
             **{name: row[name] for name in ("reason", "began", "ended")},
         )
 

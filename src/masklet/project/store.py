@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -262,6 +263,17 @@ class Project(ProjectFile):
             for row in rows
         ]
 
+    def digest(self) -> str:
+        """Another one whenever something is different that exports show: masks, objects, prompts, how masks are
+        finished.
+        """
+        made = hashlib.blake2b(digest_size=16)
+        for kept in (self.mask_settings, *self.objects(), *self.prompts()):
+            made.update(f"{kept}\n".encode())
+        for mask in self.masks():
+            made.update(f"{mask}\n".encode())
+        return made.hexdigest()
+
     def explanation(self, frame: int, object_id: int) -> Explanation | None:
         """Why the mask of an object on a frame looks as it does, where that is known."""
         rows = self._database.query(
@@ -437,11 +449,10 @@ class Project(ProjectFile):
     def begin_run(self, run: TrackingRun, state: Mapping[int, bytes], step: int | None = None) -> TrackingRun:
         """Keeps a run that begins or goes on, in place of any other, and returns it as it is kept.
 
-        Its masks belong to `step`, a step of undo, unless another edit came after that: then to a new one.
+        `step` is the step of undo that it began with, if it goes on: what it replaces is what was there before that.
         """
         with self._mutex, self._database.writing():
-            if step is None or step != self._history.newest():
-                step = self._history.begin(run.label)
+            step = step or self._history.begin(run.label)
             run = run.model_copy(update={"undo_step": step})
             self._write_run(run, state)
             return run

@@ -182,7 +182,7 @@ export function RetrackBar() {
       <button type="button" class="icon-button" aria-pressed=${String(comparing.value !== null)} title="Show the masks from before the re-track (7)" onClick=${flipBefore}>
         <${Icon} name="eye" /><span>Before</span><kbd class="hide-small">7</kbd>
       </button>
-      <${IconButton} icon="undo" label=${job ? "Stop and take the re-track back" : "Take the re-track back"} text="Take back" keys="Ctrl+Z" onClick=${undo} />`}
+      <${IconButton} icon="undo" label=${job ? "Take back the re-track, which is stopped first" : "Take back the re-track"} text="Take back" keys="Ctrl+Z" onClick=${undo} />`}
     ${!job &&
     html`<${IconButton} icon="close" class="tiny" label=${next ? "Don't re-track" : "Keep the new masks"} onClick=${dismiss} />`}
   </div>`;

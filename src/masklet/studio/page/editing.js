@@ -2,12 +2,11 @@
 import * as actions from "./actions.js";
 import * as api from "./api.js";
 import { plural } from "./format.js";
-import { maskOf, masksChanged, staleMasks } from "./masks.js";
+import { maskOf, masksChanged } from "./masks.js";
 import { attempt, notify } from "./notices.js";
 import { does } from "./shape.js";
 import * as state from "./state.js";
-import { refreshLanes, refreshProject } from "./sync.js";
-import { Icon, batch, classes, computed, html, signal } from "./ui.js";
+import { Icon, classes, computed, html, signal } from "./ui.js";
 
 /** @typedef {import("./api-types.js").Edit} Edit */
 /** @typedef {"frame" | "on" | "marked"} Reach  this frame, from it on, or the marked range */
@@ -36,11 +35,7 @@ async function edit(given) {
   if (!project) return;
   const done = await attempt(() => api.edit(project.id, given));
   if (!done) return;
-  batch(() => {
-    state.candidates.value = null;
-    staleMasks(null);
-  });
-  await Promise.all([refreshProject(), refreshLanes()]);
+  state.candidates.value = null;
   if (done.objects.length > 1 && !("other" in given && given.other)) state.currentObject.value = done.objects[done.objects.length - 1];
   notify(`${done.label}: ${plural(done.frames, "frame")}.`, { action: { label: "Undo", run: () => void actions.undo() } });
 }

@@ -24,6 +24,17 @@ const onlyObjects = signal(/** @type {number[] | null} */ (null));
 const overwrite = signal(false);
 const problem = signal("");
 
+/** Arrow keys choose among destinations and formats, which are one stop of Tab. @param {any} event */
+function chooseByKey(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[/** @type {string} */ (event.key)];
+  if (!step) return;
+  event.preventDefault();
+  const all = [...event.currentTarget.querySelectorAll(".format")];
+  const next = all[(all.indexOf(document.activeElement) + step + all.length) % all.length];
+  next.focus();
+  next.click();
+}
+
 const GROUPS = { video: "Video", sequence: "Picture sequences", dataset: "Data sets", still: "Stills", animation: "Animations" };
 
 /** @param {number} at @param {number} choice */
@@ -76,7 +87,7 @@ export function ExportDialog() {
     `}
   >
     <div class="export">
-      <nav class="formats" aria-label="Destinations and formats">
+      <nav class="formats" aria-label="Destinations and formats" onKeyDown=${chooseByKey}>
         <h3>For</h3>
         <ul>
           ${DESTINATIONS.map(
@@ -85,6 +96,7 @@ export function ExportDialog() {
                 type="button"
                 class=${classes("format", destination.value?.at === at && "chosen")}
                 aria-current=${destination.value?.at === at ? "true" : undefined}
+                tabindex=${destination.value?.at === at ? 0 : -1}
                 onClick=${() => {
                   pick(at, 0);
                   problem.value = "";
@@ -105,6 +117,7 @@ export function ExportDialog() {
                     type="button"
                     class=${classes("format", picked(entry.name) && "chosen")}
                     aria-current=${picked(entry.name) ? "true" : undefined}
+                    tabindex=${picked(entry.name) ? 0 : -1}
                     data-format=${entry.name}
                     onClick=${() => {
                       destination.value = null;

@@ -141,8 +141,8 @@ function Candidate({ candidate, why, color }) {
   `;
   const name = `Candidate ${candidate.index + 1}${candidate.chosen ? ", chosen" : ""}`;
   return offered
-    ? html`<button type="button" class=${classes("candidate-card", candidate.chosen && "chosen")} aria-label=${`${name}. Choose`} title=${name} onClick=${() => actions.pickCandidate(candidate.index)}>
-        ${content}
+    ? html`<button type="button" class=${classes("candidate-card", candidate.chosen && "chosen")} title=${name} onClick=${() => actions.pickCandidate(candidate.index)}>
+        <span class="visually-hidden">${name}. Choose</span>${content}
       </button>`
     : html`<div class=${classes("candidate-card", candidate.chosen && "chosen")} role="group" aria-label=${name} title=${name}>${content}</div>`;
 }

@@ -71,7 +71,7 @@ function Row({ object }) {
       icon=${object.locked ? "lock" : "unlock"}
       class="tiny"
       label=${object.locked ? `Unlock ${object.name}` : `Lock ${object.name}`}
-      keys=${current ? "L" : undefined}
+      keys=${current ? "Shift+D" : undefined}
       pressed=${object.locked}
       onClick=${() => actions.changeObject(object.id, { locked: !object.locked })}
     />

@@ -5,7 +5,6 @@ import { plural } from "./format.js";
 import { attempt, notify } from "./notices.js";
 import { showTabOnly } from "./panel.js";
 import * as state from "./state.js";
-import { refreshProject } from "./sync.js";
 import { Icon, IconButton, batch, classes, effect, html, signal } from "./ui.js";
 
 /** @typedef {import("./api-types.js").ReviewState} ReviewState */
@@ -23,11 +22,13 @@ const nameOf = (/** @type {number} */ id) => state.objects.value.find((object) =
 
 /** The queue is asked for again whenever the project changed, while the panel shows it. */
 export function startReview() {
+  let shown = "";
   effect(() => {
     const project = state.project.value;
     state.lanes.value;
     heat.value = null; // what it showed may have been put right
-    if (!project) review.value = null;
+    if (project?.id !== shown) review.value = null; // a verdict must not be about another project's stretch
+    shown = project?.id ?? "";
     if (!project || state.tab.value !== "review" || !state.panelOpen.value) return undefined;
     const controller = new AbortController();
     const timer = setTimeout(async () => {
@@ -45,8 +46,8 @@ export function startReview() {
   });
 }
 
-/** @param {Stretch} stretch */
-function look(stretch) {
+/** Shows a stretch, its worst frame first. @param {Stretch} stretch */
+export function look(stretch) {
   batch(() => {
     chosen.value = keyOf(stretch);
     state.currentObject.value = stretch.object_id;
@@ -74,7 +75,6 @@ async function judge(verdict) {
   const next = queue[(at + 1) % queue.length];
   if (queue.length > 1) look(next);
   else chosen.value = "";
-  await refreshProject();
 }
 
 /** Goes where one click is expected to help most, and shows why as a heat map over the picture. */
@@ -153,7 +153,7 @@ export function Review() {
       ${heat.value && html`<p class="teach">The brighter a place, the more likely its mask is wrong. One click near the cross is expected to help most.</p>`}
     </div>
     <div class="row review-steps">
-      <h3 class="grow">${found.queue.length ? plural(found.queue.length, "stretch", "stretches") : "Nothing deserves a look"}</h3>
+      <h2 class="grow">${found.queue.length ? plural(found.queue.length, "stretch", "stretches") : "Nothing deserves a look"}</h2>
       <${IconButton} icon="chevron-left" label="Previous stretch" keys="Shift+F" disabled=${!found.queue.length} onClick=${() => lookAtNext(-1)} />
       <${IconButton} icon="chevron-right" label="Next stretch" keys="F" disabled=${!found.queue.length} onClick=${() => lookAtNext(1)} />
       <${IconButton} icon="check" label="Accept: these masks are right" keys="Shift+A" disabled=${at < 0} onClick=${() => judge("accepted")} />

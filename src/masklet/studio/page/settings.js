@@ -62,9 +62,11 @@ export function SettingsDialog() {
       ? html`<div class="section">
           <h3>Model</h3>
           <p class="dim small" style=${{ marginBottom: "0.5rem" }}>Masks that are there stay; what is tracked from now on uses the chosen model.</p>
-          <ul class="models" role="radiogroup" aria-label="Model">
-            ${models.value.map((entry) => html`<${Model} key=${entry.name} model=${entry} chosen=${entry.name === track.model} />`)}
-          </ul>
+          <div role="radiogroup" aria-label="Model">
+            <ul class="models">
+              ${models.value.map((entry) => html`<${Model} key=${entry.name} model=${entry} chosen=${entry.name === track.model} />`)}
+            </ul>
+          </div>
         </div>
         <div class="section stack">
           <h3>Tracking</h3>

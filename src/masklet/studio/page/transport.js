@@ -11,7 +11,7 @@ export function Transport() {
   if (!media) return null;
   const index = state.frame.value;
   const moves = media.frame_count > 1;
-  return html`<div class="transport" role="toolbar" aria-label="Play and track">
+  return html`<div class="transport" role="group" aria-label="Play and track">
     ${moves &&
     html`<div class="group">
       <${IconButton} icon="first" class="hide-small" label="First frame" keys="Home" onClick=${() => actions.seek(0)} />

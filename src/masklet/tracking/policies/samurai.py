@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from masklet.masks.boxes import box_overlap
 from masklet.settings import Count, Share, setting
-from masklet.tracking.motion import BoxFilter, box_overlap
+from masklet.tracking.motion import BoxFilter
 from masklet.tracking.policies.base import (
     Choice,
     Moment,
@@ -18,7 +19,7 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     State,
-    reachable_prompts,
+    always_reachable,
     select_by_rank,
 )
 
@@ -98,8 +99,7 @@ class Samurai(Policy):
             return chosen(expected, 0) if box is None else chosen(BoxFilter.start(box), 1)
         settled = motion.stable_frames >= self.stable_frames_threshold
         if settled:
-            boxes = [box_of(i) for i in range(len(ious))]
-            scores = tuple(0.0 if box is None else box_overlap(expected_box, box) for box in boxes)
+            scores = tuple(box_overlap(expected_box, box_of(i)) for i in range(len(ious)))
             weight = self.kf_score_weight
             final = tuple(weight * score + (1 - weight) * iou for score, iou in zip(scores, ious, strict=True))
             best = int(np.argmax(final))
@@ -124,7 +124,7 @@ class Samurai(Policy):
     def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
         near = {at.frame - at.step * distance for distance in range(1, max(at.max_pointers, 2))}
         good = self._good_frames(prompts, tracked, at)[: at.num_memories - 1]
-        return near | set(good) | reachable_prompts(prompts, at, self.max_prompt_frames)
+        return near | set(good) | always_reachable(prompts, tracked, at, self.max_prompt_frames)
 
     def _good_frames(self, prompts: Iterable[int], tracked: Mapping[int, Scores], at: Moment) -> list[int]:
         """Tracked frames behind that are good enough to be read, latest first.
