@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, batch, kills, network, report, review, roofline, studio, video
+from benchmarks import agreement, batch, kills_batch, kills, network, report, review, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
 PARTS = (
@@ -35,12 +35,13 @@ def main(
     clips: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review and batch. May be repeated."
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review, batch and kills (instead "
+            "of it). May be repeated."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
     size: Annotated[int, typer.Option(help="Input side for the heavy parts.")] = 1024,
-    rounds: Annotated[int, typer.Option(help="Timed runs of each candidate.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Timed runs of each candidate, or kills.")] = 5,
     against: Annotated[
         Path | None, typer.Option(help="Another checkout, whose studio is measured in turn with this one's.")
     ] = None,
@@ -48,7 +49,7 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON to write.")] = Path(
         "benchmarks/results/latest.json"
     ),
-    of: Annotated[str, typer.Option(help=f"What is killed: {', '.join(kills.VICTIMS)}.")] = "studio",
+    of: Annotated[str, typer.Option(help=f"What is killed: {', '.join((*kills.VICTIMS, 'batch'))}.")] = "studio",
     times: Annotated[int, typer.Option(help="How often it is killed.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the moments when it is killed.")] = 0,
     picture: Annotated[Path | None, typer.Option(help="Plot to write (PNG).")] = None,
@@ -68,6 +69,8 @@ def main(
         python -m benchmarks review --clips DAVIS
 
         python -m benchmarks kills --of studio --times 200
+
+        python -m benchmarks kills --of batch --times 30
 
         python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
@@ -107,7 +110,11 @@ def main(
             ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
         ),
         "batch": lambda: batch.measure_batch(clips or (), min(3, rounds)),
-        "kills": lambda: kills.measure_kills(of, times, seed),
+        "kills": lambda: (
+            kills_batch.measure_kills(clips or (), times, 24, console.print)
+            if of == "batch"
+            else kills.measure_kills(of, times, seed)
+        ),
     }
     for part in PARTS:
         if part in wanted:
