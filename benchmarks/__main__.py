@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, batch, kills_batch, kills, network, report, review, roofline, studio, video
+from benchmarks import agreement, batch, kills, kills_batch, network, report, review, roofline, studio, video
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
 PARTS = (
