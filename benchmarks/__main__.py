@@ -70,6 +70,8 @@ def main(
 
         python -m benchmarks kills --of studio --times 200
 
+        python -m benchmarks kills --of batch --times 30
+
         python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
     unknown = set(parts or ()) - set(PARTS)

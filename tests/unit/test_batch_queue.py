@@ -79,14 +79,6 @@ def test_another_format_is_written_without_tracking_again(queue: Queue) -> None:
     assert done.result.seconds == RESULT.seconds  # tracking took what it took
 
 
-def test_which_shots_have_no_prompt_may_change(queue: Queue) -> None:
-    queue.add([job("a")])
-    queue.finish(queue.claim("one").number, "one", RESULT)
-    told = job("a").model_copy(update={"unprompted": {"a_shot02": (5, 9)}})
-    assert queue.add([told]) == 0
-    assert [(row.job, row.state) for row in queue.rows()] == [(told, "done")]
-
-
 def test_exports_are_written_again_of_what_is_done(queue: Queue) -> None:
     queue.add([job("a", None, "coco"), job("b")])
     assert not queue.export_again(1)  # it isn't done yet
@@ -115,6 +107,14 @@ def test_who_looks_sees_a_part_and_never_writes(queue: Queue) -> None:
             looks.add([job("new")])
     with pytest.raises(BatchError, match="no batch"):
         Queue(queue.path.with_name("nothing.sqlite"), read_only=True)
+
+
+def test_which_shots_have_no_prompt_may_change(queue: Queue) -> None:
+    queue.add([job("a")])
+    queue.finish(queue.claim("one").number, "one", RESULT)
+    told = job("a").model_copy(update={"unprompted": {"a_shot02": (5, 9)}})
+    assert queue.add([told]) == 0
+    assert [(row.job, row.state) for row in queue.rows()] == [(told, "done")]
 
 
 def test_a_job_of_a_silent_worker_is_taken_over_and_the_old_one_told(queue: Queue) -> None:

@@ -58,12 +58,13 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE INDEX IF NOT EXISTS job_state ON job (state, stuck, number);
 PRAGMA user_version = 1;
 """
-#: What a job is like that waits, and was not tried since. Its result stays: what was tracked once is not tracked again.
-_LATER = (
-    "state = 'waiting', attempts = 0, stuck = 0, worker = NULL, lease = NULL, reason = NULL, began = NULL, ended = NULL"
+#: What a job becomes that is to be done again from the beginning, or (without `_ANEW`) whose exports are to be written.
+#: Its result stays then: what was tracked once is not tracked again.
+_EXPORTED_LATER = (
+    "state = 'waiting', written = '{}', attempts = 0, stuck = 0, worker = NULL, lease = NULL, reason = NULL, "
+    "began = NULL, ended = NULL"
 )
-#: What a job becomes whose exports are to be written, all of them.
-_EXPORTED_LATER = f"written = '{{}}', {_LATER}"
+_ANEW = f"anew = 1, done = 0, total = 0, result = NULL, {_EXPORTED_LATER}"
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,14 @@ class JobRow:
     ended: float | None
 
     @property
-    def retried(self) -> bool:
-        """Whether an earlier try failed, or ended with its process."""
-        return self.attempts > (self.state != "waiting")
-
-    @property
     def silent(self) -> bool:
         """Nobody works on it any more, though it was begun: its worker is gone."""
         return self.state == "running" and (self.lease or 0) < time.time()
+
+    @property
+    def retried(self) -> bool:
+        """Whether an earlier try failed, or ended with its process."""
+        return self.attempts > (self.state != "waiting")
 
 
 class Queue:
@@ -162,16 +163,15 @@ class Queue:
                     new += 1
                     continue
                 # Which shots have no prompt is nothing to track.
-                row = self._row(there)
-                before = row.job.model_copy(update={"unprompted": job.unprompted})
+                before = self._row(there).job.model_copy(update={"unprompted": job.unprompted})
                 if before == job:
                     again_from = ""
-                elif row.state == "running" and not row.silent:
+                elif there["state"] == "running" and there["lease"] > time.time():
                     raise BatchError(f"{job.name} is being tracked with other prompts, settings or formats right now.")
                 elif before.model_copy(update={"exports": job.exports}) == job:
                     again_from = f", {_EXPORTED_LATER}"
                 elif again:
-                    again_from = f", anew = 1, done = 0, total = 0, result = NULL, {_EXPORTED_LATER}"
+                    again_from = f", {_ANEW}"
                 else:
                     raise BatchError(
                         f"{job.name} is in this batch already with other prompts or settings. Give it another name, "
@@ -323,7 +323,8 @@ class Queue:
     ) -> None:
         self._execute(
             "UPDATE job SET state = ?, reason = ?, result = coalesce(?, result), seconds = coalesce(?, seconds), "
-            "lease = NULL, ended = ? WHERE number = ? AND worker = ? AND state = 'running'",
+            "lease = NULL, ended = ? "
+            "WHERE number = ? AND worker = ? AND state = 'running'",
             state,
             reason,
             result,
