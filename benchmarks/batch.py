@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks.agreement import find_clips
 from benchmarks.video import BUNNY
+from masklet.jobs.driver import open_queue
 from masklet.jobs.job import JobResult, VideoJob
-from masklet.jobs.local import open_queue
 from masklet.jobs.table import read_jobs
 from masklet.jobs.work import project_path
 from masklet.runs import actions

@@ -22,8 +22,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from masklet.cli import main
+from masklet.jobs.driver import open_queue
 from masklet.jobs.job import VideoJob
-from masklet.jobs.local import open_queue
 from masklet.jobs.work import project_path, run_job
 from masklet.project import Project
 from masklet.runtime import threads

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +16,13 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from masklet.cli.display import Stoppable, program, progress_bar
-from masklet.cli.options import AsJson, Looks, Network, PolicyOptions, Zoom, grouped, of_files, read_settings
+from masklet.cli.options import AsJson, Group, Looks, Network, PolicyOptions, Zoom, grouped, of_files, read_settings
 from masklet.errors import InputError, MediaError
 
 if TYPE_CHECKING:
+    from masklet.jobs.driver import BatchProgress, Team
     from masklet.jobs.job import JobExport, VideoJob
-    from masklet.jobs.local import BatchProgress
+    from masklet.jobs.places import Place
     from masklet.jobs.queue import Queue
 
 
@@ -43,7 +46,38 @@ app = typer.Typer(
     "`masklet batch status out/`. `masklet batch run --help` lists the options.",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a batch.")]
+of_cluster = partial(typer.Option, rich_help_panel="Many machines (Ray)")
+
+
+@dataclass(frozen=True)
+class Cluster(Group):
+    """Which cluster works, and what each video gets of it."""
+
+    ray: Annotated[
+        str | None,
+        of_cluster(metavar="ADDRESS|auto", help="Let a Ray cluster do the work: its head's address, or auto."),
+    ] = None
+    ray_cpus: Annotated[float, of_cluster(metavar="N", min=0.1, help="Cores for each video.")] = 1
+    ray_gpus: Annotated[
+        float, of_cluster(metavar="N", min=0.01, help="GPUs for each video with --device cuda; 0.5 lets two share one.")
+    ] = 1
+    ray_memory: Annotated[float, of_cluster(metavar="GB", min=0, help="Memory for each video.")] = 2
+    ray_save: Annotated[
+        float, of_cluster(metavar="SECONDS", min=0.1, help="How much work a node may take with it when it dies.")
+    ] = 30
+
+    def team(self, place: Place, workers: int | None, defaults: Mapping[str, Any]) -> Team:
+        """Who does the work. Raises BatchError."""
+        if self.ray is None and place.folder is not None:
+            from masklet.jobs.local import Processes
+
+            return Processes(place.folder, workers, defaults)
+        if self.ray is None:
+            raise InputError(f"only workers of a cluster write to {place.address}: add --ray auto, or choose a folder")
+        from masklet.jobs.ray_cluster import Needs, RayTasks
+
+        needs = Needs(self.ray_cpus, self.ray_gpus, int(self.ray_memory * 2**30), self.ray_save)
+        return RayTasks(place, self.ray, needs=needs, workers=workers, defaults=defaults)
 
 
 @app.command("run")
@@ -51,7 +85,9 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a bat
 def run(
     jobs: Annotated[Path, typer.Argument(metavar="JOBS", help="A table (.csv, .jsonl, .yaml), or a folder of videos.")],
     *,
-    output: Annotated[Path, of_files("--output", "-o", metavar="DIR", help="Folder for everything the batch makes.")],
+    output: Annotated[
+        str, of_files("--output", "-o", metavar="DIR", help="Folder for all that is made; s3://… with --ray.")
+    ],
     formats: Annotated[
         list[str] | None,
         of_files(
@@ -75,6 +111,7 @@ def run(
     zoom: Zoom = None,
     policy: PolicyOptions,
     looks: Looks,
+    cluster: Cluster,
 ) -> None:
     """Track all videos of a table or a folder, and write what the next tool needs.
 
@@ -89,44 +126,40 @@ def run(
       masklet batch footage/batch.csv -o out/ --format prores4444 --format coco
     See how far it is, from another terminal:
       masklet batch status out/
+    Let all machines of a Ray cluster work on it (pip install 'masklet[ray]'; docs/cluster.md):
+      masklet batch footage/batch.csv -o s3://bucket/out --ray auto
 
     Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was. It also writes
     the files of videos again that you corrected meanwhile (`masklet studio out/`).
     """
     from masklet.jobs.batch import finish_batch
-    from masklet.jobs.local import open_queue, run_batch
-    from masklet.jobs.table import read_jobs
+    from masklet.jobs.driver import QueueHome, drive, open_queue
+    from masklet.jobs.places import Place
 
-    if split not in (None, "shots"):
-        raise InputError("--split takes the word shots")
     defaults = {**vars(network), "zoom": zoom, **vars(policy), **vars(looks)}
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
-    with progress_bar(MofNCompleteColumn()) as bar:
-        task = bar.add_task("checking", total=None)
-
-        def seen(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        listed = read_jobs(jobs, exports=[_format(text) for text in formats or ()], defaults=defaults, checked=seen)
-        if split:
-            bar.update(task, description="looking for cuts", completed=0)
-            listed = list(_shots(listed, seen))
+    listed = _checked(jobs, formats or (), defaults, split)
     for name, (first, last) in (shot for job in listed for shot in job.unprompted.items()):
         typer.echo(f"{name}, frames {first} to {last}, has no prompt and isn't tracked.")
-    with open_queue(output) as queue:
+    place = Place(output)
+    team = cluster.team(place, workers, defaults)
+    home = QueueHome(place)
+    with open_queue(home.folder) as queue:
         queue.add(listed, again=overwrite)
         if retry:
             queue.retry()
-        _mind_corrections(output, queue)
+        _mind_corrections(place, queue)
     with _BatchDisplay() as display:
-        counts = run_batch(output, workers=workers, defaults=defaults, progress=display.show, stopped=display.asked)
+        counts = drive(home, team, display.show, display.asked)
+    if not display.stopped:
+        with open_queue(home.folder) as queue:
+            for written in finish_batch(place, queue):
+                typer.echo(f"  {written}")
+            _outcome(queue)
+    home.keep(now=True)
     if display.stopped:
         typer.echo(f"Stopped. {counts['waiting']} of {sum(counts.values())} videos are left; the same command goes on.")
         raise typer.Exit(130)
-    with open_queue(output) as queue:
-        for path in finish_batch(output, queue):
-            typer.echo(f"  {path}")
-        _outcome(queue)
     if counts["failed"]:
         typer.echo(f"Once they are mended: add --retry. What is wrong with them: {program()} batch status {output}")
         raise typer.Exit(2)
@@ -161,11 +194,15 @@ def init(
 
 
 @app.command()
-def status(folder: Folder, as_json: AsJson = False) -> None:
+def status(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a batch, or its address.")],
+    as_json: AsJson = False,
+) -> None:
     """Show how far a batch is, also while it runs. Example: `masklet batch status out/`"""
-    from masklet.jobs.local import open_queue
+    from masklet.jobs.driver import look_at_queue
+    from masklet.jobs.places import Place
 
-    with open_queue(folder, make=False) as queue:
+    with look_at_queue(Place(folder)) as queue:
         if as_json:
             rows = [
                 {
@@ -195,6 +232,25 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
         _outcome(queue)
 
 
+def _checked(place: Path, formats: Iterable[str], defaults: Mapping[str, Any], split: str | None) -> list[VideoJob]:
+    """The jobs of a table or folder, with a bar while they are checked. Raises InputError."""
+    from masklet.jobs.table import read_jobs
+
+    if split not in (None, "shots"):
+        raise InputError("--split takes the word shots")
+    with progress_bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("checking", total=None)
+
+        def seen(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        found = read_jobs(place, exports=[_format(text) for text in formats], defaults=defaults, checked=seen)
+        if not split:
+            return found
+        bar.update(task, description="looking for cuts", completed=0)
+        return list(_shots(found, seen))
+
+
 def _shots(jobs: Sequence[VideoJob], seen: Callable[[int, int], None]) -> Iterator[VideoJob]:
     """Jobs for the shots of every video. A video that can't be read stays as it is."""
     from masklet.jobs.shots import find_shots, split_job
@@ -211,11 +267,11 @@ def _shots(jobs: Sequence[VideoJob], seen: Callable[[int, int], None]) -> Iterat
         seen(number, len(jobs))
 
 
-def _mind_corrections(folder: Path, queue: Queue) -> None:
+def _mind_corrections(place: Place, queue: Queue) -> None:
     """Lets files be written again of videos that were corrected since."""
     from masklet.jobs.work import export_corrected
 
-    if corrected := export_corrected(folder, queue):
+    if place.folder is not None and (corrected := export_corrected(place.folder, queue)):
         typer.echo(f"Files are written again of videos that were corrected meanwhile: {corrected}.")
 
 

@@ -209,7 +209,7 @@ def _places(path: Path | None, root: Path | None) -> tuple[Path, str | None]:
 
 def _folder_of_batch(path: Path) -> Path:
     """The smallest folder that holds a batch and its videos."""
-    from masklet.jobs.local import open_queue
+    from masklet.jobs.driver import open_queue
 
     with open_queue(path, make=False) as queue:
         sources = {row.job.source for row in queue.rows()}

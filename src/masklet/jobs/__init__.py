@@ -6,7 +6,10 @@
 | `table`, `blank` | tables and folders of videos that say it, and one to fill in |
 | `queue` | which jobs there are and how far they are, in one SQLite file |
 | `work` | one video from beginning to end: its project, then its exports |
-| `local` | worker processes on this machine |
+| `driver` | gives a team of workers what the queue has |
+| `local` | a team of worker processes on this machine |
+| `ray_cluster` | a team of tasks on a Ray cluster |
+| `places` | where files of a batch lie: folders, and addresses of fsspec |
 | `batch` | what is made of all of them in the end |
 | `merge`, `report` | one data set of all videos; a page that shows which deserve a look |
 | `overview` | what became of the objects of a video |

@@ -1,4 +1,4 @@
-"""A batch on one machine: worker processes that take jobs from the queue until it is empty.
+"""A batch on one machine: a team of worker processes that take jobs from the queue until it is empty.
 
 Every worker is a process of its own, with one model in memory for all its videos. Workers end with the process that
 began them, also where that was killed.
@@ -12,55 +12,24 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from masklet.errors import BatchError, MaskletError, ProjectInUseError
-from masklet.jobs.job import JobResult
-from masklet.jobs.queue import QUEUE_FILE, JobRow, Queue, State
-from masklet.jobs.work import run_job
-from masklet.runs.request import TrackProgress
+from masklet.errors import ProjectInUseError
+from masklet.jobs.driver import BatchProgress, QueueHome, drive, open_queue, settle
+from masklet.jobs.places import Place
+from masklet.jobs.queue import JobRow, Queue, State
+from masklet.jobs.work import Beats, attempt
 from masklet.runtime import threads, usable_cores
 
-_LOCK_FILE = ".batch.lock"
 #: Memory that a worker needs for itself, in bytes: PyTorch, a model, frames that are decoded ahead.
 _WORKER_BYTES = 2 << 30
-_BEAT = 1.0  # seconds between signs of life
 _PATIENCE = 20.0  # seconds that the project of a worker that was killed may stay locked
 _SPAWN = multiprocessing.get_context("spawn")
-
-
-@dataclass(frozen=True)
-class BatchProgress:
-    """How far a batch is.
-
-    Attributes:
-        counts: jobs by state.
-        frames: tracked, and in all of the videos whose length is known.
-        working: what every worker is at: its number, the job's name, frames done and in all.
-    """
-
-    counts: Mapping[State, int]
-    frames: tuple[int, int]
-    working: Mapping[int, tuple[str, int, int]]
-
-
-def open_queue(folder: str | os.PathLike[str], *, make: bool = True) -> Queue:
-    """The queue of the batch in a folder. Raises BatchError."""
-    folder = Path(folder)
-    if make:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise BatchError(f"Can't make the folder {folder}: {problem.strerror or problem}.") from problem
-    return Queue(folder / QUEUE_FILE, make=make)
 
 
 def default_workers() -> int:
@@ -89,35 +58,48 @@ def run_batch(
 
     Raises BatchError: another process works on this batch, or its queue can't be used.
     """
-    folder = Path(folder).absolute()
-    count = workers or default_workers()
-    with _alone(folder), open_queue(folder, make=False) as queue:
-        queue.abandoned()  # nobody else is there
-        team = [
-            _Member(number, folder, dict(defaults or {}), max(1, usable_cores() // count)) for number in range(count)
-        ]
-        try:
-            while True:
-                asked_to_stop = stopped()
-                waiting = queue.counts()["waiting"]
-                for member in team:
-                    member.hear()
-                    if not member.alive:
-                        member.bury(queue)
-                        if waiting and not asked_to_stop:
-                            member.start()
-                            waiting -= 1
-                    elif asked_to_stop:
-                        member.stop()
-                if progress is not None:
-                    at = {member.number: member.at for member in team if member.alive and member.at}
-                    progress(BatchProgress(queue.counts(), queue.frames(), at))
-                if not any(member.alive for member in team) and (asked_to_stop or not queue.counts()["waiting"]):
-                    return queue.counts()
-                wait([member.process.sentinel for member in team if member.process is not None], timeout=0.4)
-        finally:
-            for member in team:
-                member.kill(queue)
+    return drive(QueueHome(Place(folder)), Processes(folder, workers, defaults), progress, stopped)
+
+
+class Processes:
+    """A team of worker processes; see `masklet.jobs.driver.Team`."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        workers: int | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        count = workers or default_workers()
+        given = Path(folder).absolute(), dict(defaults or {}), max(1, usable_cores() // count)
+        self._members = [_Member(number, *given) for number in range(count)]
+
+    @property
+    def busy(self) -> bool:
+        return any(member.alive for member in self._members)
+
+    @property
+    def working(self) -> dict[int, tuple[str, int, int]]:
+        return {member.number: member.at for member in self._members if member.alive and member.at}
+
+    def turn(self, queue: Queue, stopping: bool) -> None:
+        waiting = queue.counts()["waiting"]
+        for member in self._members:
+            member.hear()
+            if not member.alive:
+                member.bury(queue)
+                if waiting and not stopping:
+                    member.start()
+                    waiting -= 1
+            elif stopping:
+                member.stop()
+
+    def wait(self, seconds: float) -> None:
+        wait([member.process.sentinel for member in self._members if member.process is not None], timeout=seconds)
+
+    def disband(self, queue: Queue) -> None:
+        for member in self._members:
+            member.kill(queue)
 
 
 class _Member:
@@ -214,102 +196,26 @@ def work_on(
     tell: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> None:
     """Does a job that was claimed, and says in the queue what became of it. A broken video fails alone."""
-    beats = _Beats(queue, row, worker)
-
-    def show(state: TrackProgress) -> None:
-        total, begins = row.total or state.total, not beats.at[1]
-        beats.at = total - state.total + state.done, total
-        if begins:
-            beats.tell()
-        tell(row.job.name, *beats.at)
-
-    with beats:
-        try:
-            result = _patiently(
-                lambda: run_job(
-                    row.job,
-                    folder,
-                    defaults=defaults,
-                    anew=row.anew,
-                    tracked=row.result is not None,
-                    written=row.written,
-                    progress=show,
-                    stopped=lambda: stopped() or beats.over,
-                    wrote=lambda export, digest: queue.wrote(row.number, worker, export, digest),
-                )
-            )
-        except ProjectInUseError as problem:  # a worker that was left alone is at a long frame, or somebody opened it
-            queue.stuck(row.number, worker, str(problem))
-            return
-        except MaskletError as problem:
-            queue.fail(row.number, worker, str(problem))
-            return
-        except Exception as problem:  # a bug of ours or of a library: this video fails, the others go on
-            queue.fail(row.number, worker, f"{type(problem).__name__}: {problem}")
-            return
-    if result is None:
-        queue.release(row.number, worker)
-    else:
-        queue.beat(row.number, worker, *beats.at)
-        queue.finish(row.number, worker, result)
-
-
-class _Beats:
-    """Tells the queue that a worker is alive, and how far it is, from a thread of its own.
-
-    Attributes:
-        at: frames done and in all, 0 until tracking begins.
-        over: the job is somebody else's now.
-    """
-
-    def __init__(self, queue: Queue, row: JobRow, worker: str) -> None:
-        self.at = 0, 0
-        self.over = False
-        self._queue, self._number, self._worker = queue, row.number, worker
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="masklet-beats", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def tell(self) -> None:
-        with suppress(BatchError):  # busy, or the disk is full: the lease is long enough to try again
-            self.over = not self._queue.beat(self._number, self._worker, *self.at)
-
-    def _go(self) -> None:
-        while not self._ended.wait(_BEAT):
-            self.tell()
-
-
-def _patiently(work: Callable[[], JobResult | None]) -> JobResult | None:
-    """Waits a little for a project that another process has: a worker that was left alone finishes its frame."""
+    beats = Beats(lambda done, total: queue.beat(row.number, worker, done, total))
     until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return work()
-        except ProjectInUseError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Only one process drives a batch. Raises BatchError."""
-    lock = FileLock(folder / _LOCK_FILE, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BatchError(
-            f"Another process works on the batch in {folder}; `masklet batch status` shows how far it is."
-        ) from None
-    except OSError as problem:
-        raise BatchError(f"Can't write in {folder}: {problem.strerror or problem}.") from problem
-    try:
-        yield
-    finally:
-        lock.release()
+    with beats:
+        while True:
+            try:
+                outcome = attempt(
+                    row,
+                    folder,
+                    beats,
+                    defaults=defaults,
+                    stopped=stopped,
+                    wrote=lambda export, digest: queue.wrote(row.number, worker, export, digest),
+                    tell=tell,
+                )
+                break
+            except ProjectInUseError as problem:
+                # A worker that was left alone finishes its frame, or is at a long one, or somebody opened it.
+                if time.monotonic() < until:
+                    time.sleep(0.2)
+                    continue
+                queue.stuck(row.number, worker, str(problem))
+                return
+    settle(queue, row, worker, outcome, *beats.at)

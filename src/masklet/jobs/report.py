@@ -15,13 +15,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from masklet.atomic import atomic_path
 from masklet.errors import BatchError, MaskletError
+from masklet.jobs.job import VideoJob
 from masklet.jobs.overview import ObjectSummary, summarise_objects
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
+from masklet.naming import sanitize
 from masklet.project import Project
 from masklet.project.review import Stretch
 
@@ -48,6 +51,11 @@ th { color: var(--dim); } a { color: inherit; } .failed h2::after { content: " f
 """
 
 
+#: What is seen in a project: its objects, and pictures of it: (frame, is it doubtful, JPEG).
+Seen = tuple[list[ObjectSummary], list[tuple[int, bool, bytes]]]
+_SEEN: TypeAdapter[Seen] = TypeAdapter(Seen, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+
+
 @dataclass(frozen=True)
 class VideoSummary:
     """One video: what the queue knows, what its project says, and pictures of it: (frame, is it doubtful, JPEG)."""
@@ -58,18 +66,33 @@ class VideoSummary:
     trouble: str | None = None
 
 
+def summary_path(folder: Path, job: VideoJob) -> Path:
+    """Where a worker leaves what it saw of a job, if whoever writes the report can't see the project or the video."""
+    return folder / "summaries" / f"{sanitize(job.name)}.json"
+
+
+def write_summary(project: Path, to: Path) -> None:
+    """Keeps what the report says of a project. Raises MaskletError."""
+    with atomic_path(to, error=BatchError) as new:
+        new.write_bytes(_SEEN.dump_json(_look(project)))
+
+
 def summarise(folder: Path, row: JobRow) -> VideoSummary:
     """Looks into the project of a job. What can't be read is said in `trouble`."""
-    path = project_path(folder, row.job)
-    if not path.is_file():
+    path, kept = project_path(folder, row.job), summary_path(folder, row.job)
+    if not path.is_file() and not kept.is_file():
         return VideoSummary(row, [], [], row.reason)
     try:
-        with Project.open(path, read_only=True) as project:
-            found = summarise_objects(project)
-            strip = _strip(project, [stretch for known in found for stretch in known.doubtful])
-    except MaskletError as problem:
+        objects, strip = _SEEN.validate_json(kept.read_bytes()) if kept.is_file() else _look(path)
+    except (MaskletError, ValidationError) as problem:
         return VideoSummary(row, [], [], row.reason or str(problem))
-    return VideoSummary(row, found, strip, row.reason)
+    return VideoSummary(row, objects, strip, row.reason)
+
+
+def _look(path: Path) -> Seen:
+    with Project.open(path, read_only=True) as project:
+        found = summarise_objects(project)
+        return found, _strip(project, [stretch for known in found for stretch in known.doubtful])
 
 
 def _strip(project: Project, doubtful: Sequence[Stretch]) -> list[tuple[int, bool, bytes]]:

@@ -26,6 +26,7 @@ from masklet.export import get
 from masklet.jobs.boxes import read_prompts
 from masklet.jobs.detectors import load_detector, scheduled
 from masklet.jobs.job import JobExport, JobPrompt, JobSettings, VideoJob
+from masklet.jobs.places import local_path
 from masklet.media import open_media
 from masklet.naming import sanitize
 from masklet.runs.actions import make_plan
@@ -126,10 +127,12 @@ def _job(asked: _Asked, exports: Iterable[JobExport], defaults: Mapping[str, Any
     job.model_dump_json()  # as it will be kept
     for export in job.exports:
         get(export.format).parse(export.options)
+    if local_path(job.source) is None:  # it is looked at once it has been fetched
+        return job
     request = job.request(defaults)
     if request.checkpoint is not None and not Path(request.checkpoint).is_file():
         raise InputError(f"there is no checkpoint {request.checkpoint}")
-    if not any(mark in job.source for mark in "#%*?") and "://" not in job.source and not Path(job.source).exists():
+    if not any(mark in job.source for mark in "#%*?") and not Path(job.source).exists():
         raise InputError(f"there is no file {job.source}")
     try:
         reader = open_media(request.source, rate=request.rate)
@@ -285,7 +288,8 @@ def _take(entry: Mapping[str, Any], where: str, place: Path, asked: dict[str, _A
     if not isinstance(video, str) or not video.strip():
         raise InputError("`video` is missing")
     base = place if place.is_dir() else place.parent
-    source = video if "://" in video or Path(video).is_absolute() else str((base / video).absolute())
+    path = local_path(video)
+    source = video if path is None else str((base / path).absolute())
     name = (
         str(name) if name is not None else re.sub(r"[._-]?(#+|%0?\d*d|\*)$", "", Path(video).stem) or Path(video).stem
     )

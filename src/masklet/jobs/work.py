@@ -6,22 +6,33 @@ that are complete are not written again, unless what they show was changed since
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from masklet.errors import CancelledError, MaskletError
+from masklet.errors import BatchError, CancelledError, MaskletError, ProjectInUseError
 from masklet.export import get, write
 from masklet.jobs.detectors import track_detected
 from masklet.jobs.job import JobResult, VideoJob
+from masklet.jobs.places import fetch_source
 from masklet.jobs.queue import JobRow, Queue
 from masklet.naming import sanitize
 from masklet.project import Project
 from masklet.results import stretches
 from masklet.runs import actions
 from masklet.runs.engine import Progress, Stopped
-from masklet.runs.request import TrackRequest
+from masklet.runs.request import TrackProgress, TrackRequest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job in the hands of a worker: its result, or why it failed. Neither: it was stopped."""
+
+    result: JobResult | None = None
+    reason: str | None = None
 
 
 def project_path(folder: Path, job: VideoJob) -> Path:
@@ -75,6 +86,7 @@ def run_job(
     job: VideoJob,
     folder: Path,
     *,
+    exports: Path | None = None,
     defaults: Mapping[str, Any] | None = None,
     anew: bool = False,
     tracked: bool = False,
@@ -87,6 +99,7 @@ def run_job(
 
     Args:
         folder: of the batch.
+        exports: the folder for exports, where that is another one.
         defaults: settings for those that the job leaves open.
         anew: a project that is there already is of something else, and gets replaced.
         tracked: it was tracked to its end before, so that only exports are written. Its project may be open elsewhere.
@@ -98,20 +111,24 @@ def run_job(
     Raises MaskletError: the video can't be read, the prompts don't fit it, …
     """
     path = project_path(folder, job)
+    source = fetch_source(job.source, folder / "sources" / sanitize(job.name))
+    request = replace(job.request(defaults), source=source)
     seconds, notes = 0.0, list[str]()
     if not tracked:
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = _track(job, path, job.request(defaults), anew, progress, stopped)
+        done = _track(job, path, request, anew, progress, stopped)
         if done is None:
             return None
         seconds, notes = done
     stamp = stamp_of(path)
     with Project.open(path, read_only=True) as project:
+        if source != job.source:
+            project.open_source(source)
         digest = project.digest()
         for export in job.exports:
             if (written or {}).get(export.format) == digest:
                 continue
-            place = export_path(folder, job, export.format)
+            place = export_path(exports or folder, job, export.format)
             try:
                 write(project, export.format, place, overwrite=True, notes=notes, cancel=stopped, **export.options)
             except CancelledError:
@@ -136,6 +153,8 @@ def _track(
         report = actions.begin(path, replace(request, overwrite=anew), progress=progress, stopped=stopped)
         seconds, notes = report.seconds, report.notes
     with Project.open(path) as project:
+        if request.source != job.source:
+            project.open_source(request.source)
         if project.run is not None and not stopped():
             report = actions.resume(project, request.device, progress=progress, stopped=stopped)
             seconds, notes = seconds + report.seconds, [*notes, *report.notes]
@@ -158,3 +177,81 @@ def _result(project: Project, seconds: float, notes: list[str], stamp: str) -> J
         notes=list(dict.fromkeys(notes)),
         stamp=stamp,
     )
+
+
+def attempt(
+    row: JobRow,
+    folder: Path,
+    beats: Beats,
+    *,
+    stopped: Stopped = lambda: False,
+    tell: Callable[[str, int, int], None] = lambda name, done, total: None,
+    **how: Any,
+) -> Outcome:
+    """`run_job` for a job of the queue. A broken video fails alone, and so does a bug of ours or of a library.
+
+    Args:
+        beats: gets how far the job is, and says when it is somebody else's.
+        tell: gets the job's name, and how far it is, after every frame.
+        how: more arguments of `run_job`.
+
+    Raises ProjectInUseError alone: another process has the project.
+    """
+
+    def show(state: TrackProgress) -> None:
+        total, begins = row.total or state.total, not beats.at[1]
+        beats.at = total - state.total + state.done, total
+        if begins:
+            beats.tell()
+        tell(row.job.name, *beats.at)
+
+    try:
+        result = run_job(
+            row.job,
+            folder,
+            anew=row.anew,
+            tracked=row.result is not None,
+            written=row.written,
+            progress=show,
+            stopped=lambda: stopped() or beats.over,
+            **how,
+        )
+        return Outcome(result)
+    except ProjectInUseError:
+        raise
+    except MaskletError as problem:
+        return Outcome(reason=str(problem))
+    except Exception as problem:
+        return Outcome(reason=f"{type(problem).__name__}: {problem}")
+
+
+class Beats:
+    """Says that a worker is alive, and how far it is, about once a second from a thread of its own.
+
+    Attributes:
+        at: frames done and in all; 0 until tracking begins.
+        over: the job is somebody else's now.
+    """
+
+    def __init__(self, beat: Callable[[int, int], bool], every: float = 1.0) -> None:
+        """`beat` takes frames done and in all, and says whether the job is still the worker's; `every` is seconds."""
+        self.at = 0, 0
+        self.over = False
+        self._beat, self._every = beat, every
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="masklet-beats", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def tell(self) -> None:
+        with suppress(BatchError):  # busy, or the disk is full: a lease is long enough to try again
+            self.over = not self._beat(*self.at)
+
+    def _go(self) -> None:
+        while not self._ended.wait(self._every):
+            self.tell()

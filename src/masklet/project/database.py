@@ -13,7 +13,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +270,19 @@ def put_in_place(file: Path, path: Path) -> None:
         file.replace(path)
     except OSError as problem:
         raise ProjectError(f"Can't write {path}: {problem.strerror or problem}.") from problem
+
+
+def copy_database(path: Path, target: Path) -> None:
+    """Writes what a database held at its last commit to a new file, also while somebody writes to it. Room that the old
+    file doesn't need any more isn't copied, and the new one gets no files beside it as long as it is only read.
+
+    Raises ProjectError.
+    """
+    try:
+        with closing(_open(path, "ro")) as connection:
+            connection.execute("VACUUM INTO ?", (str(target),))
+    except sqlite3.Error as problem:
+        raise explain(problem, path) from problem
 
 
 def explain(problem: sqlite3.Error, path: Path) -> ProjectError:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from masklet import __version__
 from masklet.errors import InputError, ProjectError
 from masklet.project import schema
-from masklet.project.database import Database, check_file, explain, put_in_place
+from masklet.project.database import Database, check_file, copy_database, explain, put_in_place
 from masklet.project.lock import ProjectLock
 from masklet.project.records import TrackSettings
-from masklet.project.source import SourceReference, describe, find, moved_to
+from masklet.project.source import SourceReference, describe, find, moved_to, relative_to
 from masklet.sources import Sources, refuse_source
 
 if TYPE_CHECKING:
@@ -197,6 +198,26 @@ def sound(make: Callable[[Any], T], kept: Any) -> T:
         return make(kept)
     except (InputError, TypeError, ValueError, ArithmeticError, zlib.error) as problem:
         raise ProjectError(f"An entry of this project is damaged: {problem}") from problem
+
+
+def copy_project(path: Path, target: Path, *, home: Path | None = None, source: str | None = None) -> None:
+    """Writes what a project held at its last commit to a new file, also while somebody tracks into it.
+
+    Args:
+        home: where the copy will lie, if its source can be found from there by a relative path.
+        source: what the copy says it is about, if the source lies elsewhere than it seems from here.
+
+    Raises ProjectError.
+    """
+    copy_database(path, target)
+    try:
+        with closing(sqlite3.connect(target)) as connection, connection:
+            [was] = connection.execute("SELECT path FROM source").fetchone()
+            about = source or was
+            relative = None if home is None or source else relative_to(Path(about), home)
+            connection.execute("UPDATE source SET path = ?, relative_path = ?", (about, relative))
+    except sqlite3.Error as problem:
+        raise explain(problem, path) from problem
 
 
 def write_new(path: Path, source: SourceReference, settings: TrackSettings) -> None:

@@ -141,7 +141,7 @@ def describe(reader: MediaReader, project: Path) -> SourceReference:
     count = len(reader)
     return SourceReference(
         path=str(absolute),
-        relative_path=_relative(absolute, project),
+        relative_path=relative_to(absolute, project),
         kind=info.kind,
         fingerprint=reader.fingerprint(),
         width=info.width,
@@ -217,7 +217,7 @@ def _differences(source: SourceReference, reader: MediaReader) -> str:
 def moved_to(source: SourceReference, reader: MediaReader, project: Path) -> SourceReference:
     """The reference with the place where the source was found."""
     absolute = _resolved(reader.info.path)
-    return replace(source, path=str(absolute), relative_path=_relative(absolute, project))
+    return replace(source, path=str(absolute), relative_path=relative_to(absolute, project))
 
 
 def _candidates(source: SourceReference, project: Path) -> Iterator[Path]:
@@ -280,7 +280,8 @@ def _resolved(path: str) -> Path:
     return place.parent.resolve() / place.name
 
 
-def _relative(path: Path, project: Path) -> str | None:
+def relative_to(path: Path, project: Path) -> str | None:
+    """The path as seen from a project; None on another drive."""
     try:
         return Path(os.path.relpath(path, project.resolve().parent)).as_posix()
     except ValueError:  # another drive
