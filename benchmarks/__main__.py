@@ -35,7 +35,8 @@ def main(
     clips: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review and batch. May be repeated."
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review, batch and kills (instead "
+            "of it). May be repeated."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
@@ -68,6 +69,8 @@ def main(
         python -m benchmarks review --clips DAVIS
 
         python -m benchmarks kills --of studio --times 200
+
+        python -m benchmarks kills --of batch --times 30
 
         python -m benchmarks studio --against ../masklet-before --rounds 1 -o studio.json
     """
@@ -107,7 +110,7 @@ def main(
             ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
         ),
         "batch": lambda: batch.measure_batch(clips or (), min(3, rounds)),
-        "kills": lambda: kills.measure_kills(of, times, seed),
+        "kills": lambda: kills.measure_kills(of, times, seed, clips or ()),
     }
     for part in PARTS:
         if part in wanted:

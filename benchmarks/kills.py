@@ -7,7 +7,7 @@ import random
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -106,10 +106,10 @@ class Ledger:
         self._there, self._latest, self._ages = dict(there), dict(there), []
 
 
-def measure_kills(of: str, times: int, seed: int = 0) -> dict[str, Any]:
+def measure_kills(of: str, times: int, seed: int = 0, clips: Sequence[Path] = ()) -> dict[str, Any]:
     """The tally of so many kills of a victim, for JSON; what was lost as [how many, the worst in ms]."""
     with tempfile.TemporaryDirectory() as folder:
-        return summary(kill(VICTIMS[of](Path(folder), random.Random(seed)), times))
+        return summary(kill(VICTIMS[of](Path(folder), random.Random(seed), clips), times))
 
 
 def kill(victim: Victim, times: int) -> Tally:
@@ -141,10 +141,16 @@ def table(part: dict[str, Any]) -> str:
     return "\n".join([*lines, *(part["broken"] or ["Every promise was kept."])])
 
 
-def _studio(folder: Path, chance: random.Random) -> Victim:
+def _studio(folder: Path, chance: random.Random, clips: Sequence[Path]) -> Victim:
     from benchmarks.kills_studio import KilledStudio
 
     return KilledStudio(folder, chance)
 
 
-VICTIMS: dict[str, Callable[[Path, random.Random], Victim]] = {"studio": _studio}
+def _batch(folder: Path, chance: random.Random, clips: Sequence[Path]) -> Victim:
+    from benchmarks.kills_batch import KilledBatch
+
+    return KilledBatch(folder, chance, clips)
+
+
+VICTIMS: dict[str, Callable[[Path, random.Random, Sequence[Path]], Victim]] = {"studio": _studio, "batch": _batch}

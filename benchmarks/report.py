@@ -98,6 +98,10 @@ def show(results: dict[str, Any], console: Console) -> None:
         part = results["batch"]
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in part["seconds"].items())
         console.print(f"batch, nano, {part['clips']} clips of {part['frames']} frames: {spent}")
+        loop, batch = part["queue"]["loop"], part["queue"]["batch"]
+        console.print(
+            f"from the first clip to the last: {batch:.1f} s, a bare loop {loop:.1f} s ({batch / loop - 1:+.1%})"
+        )
         (first, before), *_, (last, after) = part["memory"]
         console.print(f"its driver: {before:.1f} MB after job {first}, {after:.1f} MB after job {last}")
     if "agreement" in results:

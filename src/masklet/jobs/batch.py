@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from masklet.jobs.merge import MERGERS, merge
@@ -35,4 +37,15 @@ def finish_batch(place: Place, queue: Queue) -> list[str]:
 
 
 def _finish(folder: Path, queue: Queue) -> list[Path]:
+    if not queue.counts()["running"]:
+        _sweep(folder)
     return [*merge(folder, queue.rows("done")), *write_report(folder, queue.rows())]
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what processes that were killed were writing."""
+    for left in chain(folder.glob(".*.part"), folder.glob("*/.*.part"), folder.glob("exports/*/.*.part")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)

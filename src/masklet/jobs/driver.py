@@ -166,9 +166,7 @@ def drive(
     Raises BatchError: another process works on this batch, or its queue can't be used.
     """
     with _alone(home.folder), open_queue(home.folder, make=False) as queue:
-        # Nobody else is there, so whatever runs was left by workers that are gone.
-        for row in list(queue.rows("running")):
-            queue.release(row.number, str(row.worker))
+        queue.abandoned()  # nobody else is there
         try:
             while True:
                 stopping = stopped()

@@ -23,13 +23,12 @@ from masklet.errors import ProjectInUseError
 from masklet.jobs.driver import BatchProgress, QueueHome, drive, open_queue, settle
 from masklet.jobs.places import Place
 from masklet.jobs.queue import JobRow, Queue, State
-from masklet.jobs.work import Beats, Outcome, attempt
+from masklet.jobs.work import Beats, attempt
 from masklet.runtime import threads, usable_cores
 
 #: Memory that a worker needs for itself, in bytes: PyTorch, a model, frames that are decoded ahead.
 _WORKER_BYTES = 2 << 30
 _PATIENCE = 20.0  # seconds that the project of a worker that was killed may stay locked
-_MOST_TRIES = 6  # of a project that another process has
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -100,8 +99,7 @@ class Processes:
 
     def disband(self, queue: Queue) -> None:
         for member in self._members:
-            member.kill()
-            member.bury(queue)
+            member.kill(queue)
 
 
 class _Member:
@@ -140,9 +138,15 @@ class _Member:
             if self._pipe is not None:
                 self._pipe.send("stop")
 
-    def kill(self) -> None:
+    def kill(self, queue: Queue) -> None:
+        """Ends it at once; what it worked on waits as if it had been stopped."""
         if self.alive and self.process is not None:
             self.process.kill()
+            self.process.join()
+            for row in list(queue.rows("running")):
+                if row.worker == self.name:
+                    queue.release(row.number, self.name)
+        self.bury(queue)
 
     def bury(self, queue: Queue) -> None:
         """Once it has ended: what it worked on is free again."""
@@ -192,7 +196,7 @@ def work_on(
     tell: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> None:
     """Does a job that was claimed, and says in the queue what became of it. A broken video fails alone."""
-    beats = Beats(lambda done, total: queue.beat(row.number, worker, done, total), row.done, row.total)
+    beats = Beats(lambda done, total: queue.beat(row.number, worker, done, total))
     until = time.monotonic() + _PATIENCE
     with beats:
         while True:
@@ -212,6 +216,6 @@ def work_on(
                 if time.monotonic() < until:
                     time.sleep(0.2)
                     continue
-                outcome = Outcome() if row.attempts < _MOST_TRIES else Outcome(reason=str(problem))
-                break
+                queue.stuck(row.number, worker, str(problem))
+                return
     settle(queue, row, worker, outcome, *beats.at)

@@ -28,7 +28,7 @@ from masklet.errors import BatchError, MaskletError
 from masklet.jobs.driver import settle
 from masklet.jobs.job import JobPrompt, VideoJob
 from masklet.jobs.places import Place, local_path
-from masklet.jobs.queue import MOST_DEATHS, QUEUE_FILE, JobRow, Queue
+from masklet.jobs.queue import MOST_STUCK, QUEUE_FILE, JobRow, Queue
 from masklet.jobs.report import summary_path, write_summary
 from masklet.jobs.work import Beats, Outcome, attempt, project_path, stamp_of
 from masklet.masks import rle
@@ -270,7 +270,7 @@ class Desk:
         if self._stopping:
             return Outcome()
         entry = self._entries.setdefault(row.number, _Entry(row, at=(row.done, row.total), safe=row.done))
-        if entry.deaths >= MOST_DEATHS:
+        if entry.deaths >= MOST_STUCK:
             return Outcome(
                 reason=f"{entry.deaths} workers died of it at the same place. Is there enough memory (--ray-memory)?"
             )
@@ -375,7 +375,7 @@ def work(
             parcel.send_export(export)
             asked(desk.wrote, export, digest)
 
-        beats = Beats(beat, row.done, row.total, min(1.0, needs.snapshots))
+        beats = Beats(beat, min(1.0, needs.snapshots))
         try:
             parcel.unpack()
             with beats:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from masklet.errors import BatchError, CancelledError, MaskletError, ProjectInUseError
-from masklet.export import write
+from masklet.export import get, write
 from masklet.jobs.detectors import track_detected
 from masklet.jobs.job import JobResult, VideoJob
 from masklet.jobs.places import fetch_source
@@ -40,8 +41,9 @@ def project_path(folder: Path, job: VideoJob) -> Path:
 
 
 def export_path(folder: Path, job: VideoJob, format: str) -> Path:
-    """Where an export of a job goes; the format adds its suffix."""
-    return folder / "exports" / format / sanitize(job.name)
+    """Where an export of a job goes; the format adds its suffix, unless a name such as `shot.v2` seems to have one."""
+    name, extensions = sanitize(job.name), get(format).extensions
+    return folder / "exports" / format / (name + extensions[0] if "." in name and extensions else name)
 
 
 def stamp_of(path: Path) -> str:
@@ -159,8 +161,9 @@ def _track(
         if project.run is not None or stopped():
             return None
         for known in project.objects():
-            if known.category is None and known.name in job.classes:
-                project.update_object(known.id, category=job.classes[known.name])
+            category = job.classes.get(known.name) or job.classes.get(str(known.id))
+            if known.category is None and category:
+                project.update_object(known.id, category=category)
     return seconds, notes
 
 
@@ -196,8 +199,10 @@ def attempt(
     """
 
     def show(state: TrackProgress) -> None:
-        total = row.total or state.total
+        total, begins = row.total or state.total, not beats.at[1]
         beats.at = total - state.total + state.done, total
+        if begins:
+            beats.tell()
         tell(row.job.name, *beats.at)
 
     try:
@@ -224,13 +229,13 @@ class Beats:
     """Says that a worker is alive, and how far it is, about once a second from a thread of its own.
 
     Attributes:
-        at: frames done and in all.
+        at: frames done and in all; 0 until tracking begins.
         over: the job is somebody else's now.
     """
 
-    def __init__(self, beat: Callable[[int, int], bool], done: int, total: int, every: float = 1.0) -> None:
+    def __init__(self, beat: Callable[[int, int], bool], every: float = 1.0) -> None:
         """`beat` takes frames done and in all, and says whether the job is still the worker's; `every` is seconds."""
-        self.at = done, total
+        self.at = 0, 0
         self.over = False
         self._beat, self._every = beat, every
         self._ended = threading.Event()
@@ -243,9 +248,10 @@ class Beats:
         self._ended.set()
         self._thread.join()
 
+    def tell(self) -> None:
+        with suppress(BatchError):  # busy, or the disk is full: a lease is long enough to try again
+            self.over = not self._beat(*self.at)
+
     def _go(self) -> None:
         while not self._ended.wait(self._every):
-            try:
-                self.over = not self._beat(*self.at)
-            except BatchError:  # busy, or the disk is full: a lease is long enough to try again
-                continue
+            self.tell()
