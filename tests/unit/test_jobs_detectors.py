@@ -17,7 +17,7 @@ from masklet.media import open_media
 from masklet.project import Project
 from masklet.runs.request import TrackRequest
 
-WALKERS = ((0, 6), (4, 40))  # first frame, and row, of two squares that go right
+WALKERS = ((0, 6), (4, 40))  # first frame, and row, of two squares of other colours that go right
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory, demo_images: np.ndarray, clip
     images = np.repeat(demo_images[:1] // 2, 10, axis=0)
     for first, row in WALKERS:
         for t in range(first, 10):
-            images[t, row : row + 26, 10 + 6 * (t - first) : 36 + 6 * (t - first)] = (250, 220, 60 + row)
+            images[t, row : row + 26, 10 + 6 * (t - first) : 36 + 6 * (t - first)] = (250 - 4 * row, 220, 60 + 4 * row)
     return clip_writer(tmp_path_factory.mktemp("walk") / "walk.mp4", images)
 
 

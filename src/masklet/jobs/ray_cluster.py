@@ -283,7 +283,8 @@ class Desk:
         entry = self._entries.get(number)
         if entry is None or entry.begun != holder:
             return False
-        entry.at = done, total
+        if total:  # tracking has begun
+            entry.at = done, total
         entry.row = replace(entry.row, total=max(total, entry.row.total))
         return not self._stopping
 
