@@ -7,11 +7,16 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+# Python compiles a module when it is first used; most of what is installed never is.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO := out/demo
 CLIP := src/masklet/data/bunny.mp4
 
-.PHONY: help demo test lint bench training-sources setup setup-dev clean
+.PHONY: help demo test lint pytest bench training-sources setup setup-dev clean
 .DEFAULT_GOAL := help
+
+# Style and types are judged beside the tests, and Python's packages are installed beside the system's.
+MAKEFLAGS += --jobs=2
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -21,11 +26,11 @@ $(BIN)/python:
 	@python=$$(PYTHON="$(PYTHON)" sh scripts/find-python.sh) && echo "Setting up $(VENV) with $$python" && "$$python" -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[studio]'
+	@$(INSTALL) -e '.[studio]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.system-packages: scripts/system-packages.sh | $(BIN)/python
@@ -45,8 +50,10 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint $(VENV)/.system-packages
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+test: lint pytest
+
+pytest: setup-dev $(VENV)/.system-packages
+	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks

@@ -16,10 +16,10 @@ import numpy as np
 
 from benchmarks.video import BUNNY, BUNNY_BOX
 from masklet import load_model, open_media
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.prompts import Prompt
-from masklet.tracking import make_policy
 from masklet.tracking.engine import Engine
+from masklet.tracking.policies import make_policy
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 

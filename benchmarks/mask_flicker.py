@@ -31,7 +31,7 @@ CELLS = 64
 
 def clips(data: Path, kind: str, length: int) -> Iterator[tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]]:
     """Pictures, true masks and masks of each sequence's frames 1 to `length`."""
-    from masklet.tracking import VideoTracker
+    from masklet.tracking.tracker import VideoTracker
 
     pictures, annotations = (data / folder for folder in FOLDERS)
     rng = np.random.default_rng(1)

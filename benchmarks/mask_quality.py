@@ -84,7 +84,7 @@ def made_shots(data: Path, every: int, scale: int, cells: int, blur: float) -> I
 
 def tracked_shots(data: Path, every: int, model: str, length: int) -> Iterator[Shot]:
     """Shots tracked through the first `length` frames of each sequence from the first frame's annotation."""
-    from masklet.tracking import VideoTracker
+    from masklet.tracking.tracker import VideoTracker
 
     pictures, annotations = (data / folder for folder in FOLDERS)
     for folder in sorted(path for path in annotations.iterdir() if path.is_dir()):

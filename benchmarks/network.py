@@ -10,15 +10,16 @@ import torch
 
 from benchmarks.straightforward import Straightforward
 from benchmarks.timing import take_turns
-from masklet.models import SAM2, ImageFeatures, Memories, get_spec
-from masklet.models.sam2 import ABSENT
+from masklet.models.sam2 import ABSENT, SAM2, ImageFeatures, Memories
 from masklet.models.shape import InputShape, input_shape
+from masklet.models.specs import get_spec
 from masklet.results import Scores
 from masklet.runtime import cpu_has_fast_bfloat16
-from masklet.tracking import Engine, FrameSize, SAM2Long
+from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory
+from masklet.tracking.policies import SAM2Long
 from masklet.tracking.policies.sam2long import STATE, Pathway, Step
-from masklet.tracking.track import ObjectTrack
+from masklet.tracking.track import FrameSize, ObjectTrack
 
 STAGES = ("encode_image", "attend_to_memory", "decode_masks", "encode_memory")
 

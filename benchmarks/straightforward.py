@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masklet.models import SAM2, ImageFeatures
 from masklet.models.layers import MLP
 from masklet.models.memory_attention import MemoryAttention, RotaryAttention
 from masklet.models.positions import rotary_table
 from masklet.models.products import Linear
+from masklet.models.sam2 import SAM2, ImageFeatures
 from masklet.models.shape import InputShape
 from masklet.models.trunks import Trunk
 from masklet.models.trunks.efficientnet import Convolution, EfficientNet

@@ -28,7 +28,8 @@ from masklet import Session
 from masklet.masks.palette import color, hex_color
 from masklet.masks.render import overlay
 from masklet.media import read_mask
-from masklet.tracking import POLICIES, FrameMasks
+from masklet.results import FrameMasks
+from masklet.tracking.policies import POLICIES
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "src" / "masklet" / "data" / "bunny.mp4"

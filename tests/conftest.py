@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -17,6 +18,10 @@ from PIL import Image
 # The same examples in every run: a change passes or fails by what it does, not by luck.
 settings.register_profile("masklet", derandomize=True, deadline=None)
 settings.load_profile("masklet")
+
+# One thread for each test and each process that a test begins: threads of small operations mostly wait for each other,
+# and bits depend on how many add them up. PyTorch reads this when it is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,8 +14,8 @@ _LAZY = {
     "ImagePredictor": "masklet.predictors",
     "MaskletError": "masklet.errors",
     "Prompt": "masklet.prompts",
-    "Session": "masklet.tracking",
-    "VideoTracker": "masklet.tracking",
+    "Session": "masklet.tracking.session",
+    "VideoTracker": "masklet.tracking.tracker",
     "load_model": "masklet.weights.loading",
     "open_media": "masklet.media",
 }
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from masklet.media import open_media
     from masklet.predictors import AutomaticMaskGenerator, ImagePredictor
     from masklet.prompts import Prompt
-    from masklet.tracking import Session, VideoTracker
+    from masklet.tracking.session import Session
+    from masklet.tracking.tracker import VideoTracker
     from masklet.weights.loading import load_model
 
 

@@ -6,7 +6,7 @@ The JSON schema of such a class is what the command line, the API, the studio's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: Side of the network's square input in pixels: least, most, and what it has to be a multiple of.
 RESOLUTION_MIN, RESOLUTION_MAX, RESOLUTION_STEP = 64, 4096, 32
 Resolution = Annotated[int, Field(ge=RESOLUTION_MIN, le=RESOLUTION_MAX)]
+
+#: How a picture goes into the network: stretched into a square, or in its own proportions (docs/shapes.md).
+Shape = Literal["square", "fit"]
+SHAPES: tuple[Shape, ...] = ("square", "fit")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -90,3 +94,19 @@ def in_words(schema: Mapping[str, Any]) -> str:
     if high is not None:
         return f"{kind} from {low:g} to {high:g}"
     return kind if low is None else f"{kind}, {low:g} or more"
+
+
+def check_shape(name: str, zoom: bool = False) -> Shape:
+    """The shape of this name, which goes with looking through windows or not. Raises InputError."""
+    shape = known_shape(name)
+    if zoom and shape != "square":
+        raise InputError("zoom looks through square windows, so it needs the shape square")
+    return shape
+
+
+def known_shape(name: str) -> Shape:
+    """The shape of this name. Raises InputError."""
+    for shape in SHAPES:
+        if name == shape:
+            return shape
+    raise InputError(f"there is no shape {name!r}; choose one of: {', '.join(SHAPES)}")

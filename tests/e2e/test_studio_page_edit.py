@@ -141,7 +141,7 @@ def test_masks_of_many_frames_are_edited(studio: Studio, page, bunny_hw: np.ndar
 
 def drag_around(page, x: float, y: float, radius: float, button: str = "left") -> None:
     place = Placement(page)
-    way = [place.on_page(x + radius * math.cos(a / 12), y + radius * math.sin(a / 12)) for a in range(76)]
+    way = [place.on_page(x + radius * math.cos(a / 6), y + radius * math.sin(a / 6)) for a in range(38)]
     page.mouse.move(*way[0])
     page.mouse.down(button=button)
     for at in way[1:]:

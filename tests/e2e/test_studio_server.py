@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tests.e2e.studio_client import DEMO, Client, running, until
 from websockets.exceptions import ConnectionClosed
@@ -23,14 +22,6 @@ from masklet.media import open_media, read_mask
 from masklet.project import Project
 
 BUNNY = DEMO.with_name("bunny_frame48.png")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,7 @@ _OPTIONS = ("--no-browser", "--device", "cpu", "--resolution", "128", "--dtype",
 @contextmanager
 def command(root: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Client, list[str]]]:
     """`masklet studio` in a process of its own."""
-    environment = {
-        **os.environ,
-        "MASKLET_STUDIO_TOKEN": TOKEN,
-        "MASKLET_HOME": str(root.parent / "home"),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = {**os.environ, "MASKLET_STUDIO_TOKEN": TOKEN, "MASKLET_HOME": str(root.parent / "home")}
     process = subprocess.Popen(
         [sys.executable, "-m", "masklet", "studio", *arguments, *_OPTIONS],
         cwd=root,

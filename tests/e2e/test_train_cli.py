@@ -23,9 +23,7 @@ SMALL = ["--workers", "0", "--threads", "1"]
 
 
 def _masklet(*words: object) -> tuple[int, str]:
-    threads = torch.get_num_threads()
     result = CliRunner().invoke(masklet.cli.app, [str(word) for word in words])
-    torch.set_num_threads(threads)
     return result.exit_code, result.output
 
 
@@ -136,7 +134,7 @@ def test_ctrl_c_saves_and_the_weights_track(tmp_path: Path) -> None:
     assert "Saved in" in said and "Traceback" not in said
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] >= 1
     clip = painted_clips(1)[0]
-    from masklet.tracking import VideoTracker
+    from masklet.tracking.tracker import VideoTracker
     from masklet.weights.loading import load_model
 
     tracker = VideoTracker(load_model(checkpoint=tmp_path / "run" / "model.safetensors"), resolution=64)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.weights.loading import load_model
 
 # The parity kit's tolerances for videos: the reference keeps memories in bfloat16, which amplifies the rounding of
 # float32 (a change of 1e-5 in its input moves its own logits by up to 0.007).
 _MEAN_ERROR, _MAX_ERROR, _MASK_IOU = 0.01, 0.1, 0.995
-
-
-@pytest.fixture(scope="session", autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

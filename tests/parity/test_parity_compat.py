@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from masklet.compat.sam2.build_sam import build_sam2_video_predictor
 from masklet.compat.sam2.sam2_video_predictor import SAM2VideoPredictor
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 
 BOX = np.array([60, 70, 170, 215], dtype=np.float32)
 P, Q = [110, 130], [24, 120]

@@ -22,8 +22,9 @@ import torch
 from PIL import Image
 
 from masklet import ImagePredictor
-from masklet.models import SAM2, get_spec
 from masklet.models.positions import sine_table
+from masklet.models.sam2 import SAM2
+from masklet.models.specs import get_spec
 from masklet.predictors import ImageMasks
 
 _HERE = Path(__file__).parent

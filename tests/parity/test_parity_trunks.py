@@ -17,9 +17,8 @@ import torch
 from PIL import Image
 
 from masklet.errors import CheckpointError, InputError
-from masklet.models import get_spec
 from masklet.models.pixels import normalise
-from masklet.models.specs import LITE0, LITE1, LITE2, EfficientNetSpec
+from masklet.models.specs import LITE0, LITE1, LITE2, EfficientNetSpec, get_spec
 from masklet.models.trunks import make_trunk
 from masklet.training.published_trunks import read_trunk
 from masklet.training.run_folder import RunFolder

@@ -27,9 +27,11 @@ import pytest
 import torch
 from PIL import Image
 
-from masklet.models import SAM2, get_spec
-from masklet.tracking import FrameMasks, Session
+from masklet.models.sam2 import SAM2
+from masklet.models.specs import get_spec
+from masklet.results import FrameMasks
 from masklet.tracking.policies.samurai import Motion
+from masklet.tracking.session import Session
 
 BOX = (60, 70, 170, 215)
 P, Q = (110, 130), (24, 120)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,13 @@ from pycocotools import mask as coco
 from masklet import AutomaticMaskGenerator, ImagePredictor, load_model, open_media
 from masklet.errors import CancelledError, InputError
 from masklet.masks.boxes import mask_to_box
-from masklet.models import SAM2, get_spec
-from masklet.models.sam2 import upsample
+from masklet.models.sam2 import SAM2, upsample
+from masklet.models.specs import get_spec
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.windows import Upsampler
 
 SIDE = 6
 THRESHOLDS: dict[str, Any] = {"points_per_side": SIDE, "pred_iou_thresh": 0.25, "stability_score_thresh": 0.2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost more than they bring to so small a network."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +293,7 @@ def test_thresholds_are_those_of_the_network(model: SAM2, photo: np.ndarray) -> 
     assert (published.pred_iou_thresh, published.stability_score_thresh) == (0.8, 0.95)
     own = AutomaticMaskGenerator(released, pred_iou_thresh=0.5, stability_score_thresh=0.7)
     assert (own.pred_iou_thresh, own.stability_score_thresh) == (0.5, 0.7)
-    search = AutomaticMaskGenerator(model, points_per_side=16)
+    search = AutomaticMaskGenerator(model, points_per_side=8)
     assert search.pred_iou_thresh < 0.8
     assert search.generate(photo)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 from pathlib import Path
@@ -76,6 +77,36 @@ def test_another_format_is_written_without_tracking_again(queue: Queue) -> None:
     queue.finish(row.number, "one", RESULT.model_copy(update={"seconds": 0.0}))
     [done] = queue.rows()
     assert done.result.seconds == RESULT.seconds  # tracking took what it took
+
+
+def test_exports_are_written_again_of_what_is_done(queue: Queue) -> None:
+    queue.add([job("a", None, "coco"), job("b")])
+    assert not queue.export_again(1)  # it isn't done yet
+    row = queue.claim("one")
+    queue.wrote(row.number, "one", "coco", "as it was")
+    queue.finish(row.number, "one", RESULT)
+    assert next(queue.rows("done")).written == {"coco": "as it was"}
+    assert queue.export_again(1)
+    assert queue.claim("two", number=2).job.name == "b"
+    row = queue.claim("two", number=1)
+    assert (row.job.name, row.written, row.result) == ("a", {}, RESULT)  # it knows that it was tracked
+    assert queue.claim("two", number=1) is None
+
+
+def test_who_looks_sees_a_part_and_never_writes(queue: Queue) -> None:
+    queue.add(job(f"Clip {number}") for number in range(250))
+    queue.fail(queue.claim("one").number, "one", "broken")
+    queue.claim("gone", lease=-1)
+    with Queue(queue.path, read_only=True) as looks:
+        assert [row.job.name for row in itertools.islice(looks.rows(skip=120), 2)] == ["Clip 120", "Clip 121"]
+        assert [row.job.name for row in looks.rows(skip=245)] == [f"Clip {number}" for number in range(245, 250)]
+        assert [row.job.name for row in looks.rows("failed", "running")] == ["Clip 0", "Clip 1"]
+        assert [row.job.name for row in looks.rows(search="clip 24", after=247)] == ["Clip 247", "Clip 248", "Clip 249"]
+        assert [row.silent for row in looks.rows(after=1)][:2] == [True, False]
+        with pytest.raises(BatchError, match="readonly"):
+            looks.add([job("new")])
+    with pytest.raises(BatchError, match="no batch"):
+        Queue(queue.path.with_name("nothing.sqlite"), read_only=True)
 
 
 def test_a_job_of_a_silent_worker_is_taken_over_and_the_old_one_told(queue: Queue) -> None:

@@ -230,3 +230,19 @@ def test_commands_are_short() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
                 assert node.end_lineno - node.lineno < 80, f"{path.name}: {node.name}"
+
+
+def test_what_needs_no_network_does_not_wait_for_pytorch(tmp_path: Path) -> None:
+    """Looking at projects, exports, the studio before its first click, and what was typed wrongly."""
+    rooms = (
+        "project.store",
+        "project.review",
+        "project.edits",
+        "export.registry",
+        "runs.folder",
+        "jobs.table",
+        "studio.app",
+    )
+    imports = "\n".join(f"import masklet.{room}" for room in rooms)
+    result = python(f"{imports}\nimport sys\nprint('torch' in sys.modules)")
+    assert result.stdout == "False\n", result.stderr

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from pycocotools import mask as coco
 from typer.testing import CliRunner, Result
@@ -23,15 +21,6 @@ from masklet.weights.loading import load_model
 
 # Where things are on the clip's first frame, in the half-size picture of these tests.
 BOX, BODY, GRASS, ROCKS = "76,109,286,279", "172,210", "320,215", "395,135,610,218"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost more than they bring to so small a network."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ from masklet.compat.sam2.build_sam import build_sam2_hf, build_sam2_video_predic
 from masklet.compat.sam2.modeling.sam2_base import SAM2Base
 from masklet.compat.sam2.settings import Settings, read_name, read_overrides
 from masklet.errors import CheckpointError, DeviceError, InputError, MaskletWarning
-from masklet.models import SAM2, get_spec
-from masklet.tracking import Recency, Samurai
+from masklet.models.sam2 import SAM2
+from masklet.models.specs import get_spec
+from masklet.tracking.policies import Recency, Samurai
 from masklet.weights.loading import load_model
 from masklet.weights.registry import RELEASED, packaged_weights
 

@@ -15,7 +15,8 @@ from PIL import Image
 from masklet.compat.sam2.build_sam import build_sam2_video_predictor
 from masklet.compat.sam2.sam2_video_predictor import SAM2VideoPredictor
 from masklet.errors import InputError, MaskletError, MaskletWarning, MediaError, PromptError, UnknownObjectError
-from masklet.tracking import POLICIES, Session
+from masklet.tracking.policies import POLICIES
+from masklet.tracking.session import Session
 
 BOX = np.array([60, 70, 170, 215], dtype=np.float32)
 P, Q = (110, 130), (24, 120)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.evaluation import BoxDataset, MaskDataset, open_layout, score_results
+from masklet.evaluation import open_layout, score_results
+from masklet.evaluation.layouts.base import BoxDataset, MaskDataset
 from masklet.evaluation.report import summary_rows, write_reports
 from masklet.evaluation.result_files import MaskResults, read_boxes, read_numbers
 

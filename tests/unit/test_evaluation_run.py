@@ -7,14 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from masklet.cli import app as main_app
 from masklet.errors import InputError, SourceError
 from masklet.evaluation import open_layout, score_results
-from masklet.evaluation.run import EvaluationRun, deepest_point, evaluate_run, track_masks
+from masklet.evaluation.run import EvaluationRun, evaluate_run, track_masks
+from masklet.masks.distance import deepest_point
 from masklet.training.synthesis import Clip, ClipGenerator, ClipSettings
 from masklet.weights.loading import load_model
 
@@ -23,10 +23,7 @@ FRAMES = 5
 
 @pytest.fixture(scope="module")
 def nano():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield load_model("nano", device="cpu", dtype="float32")
-    torch.set_num_threads(threads)
+    return load_model("nano", device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")

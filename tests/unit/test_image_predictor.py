@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,22 +17,13 @@ from PIL import Image
 from masklet import ImagePredictor, load_model, open_media
 from masklet.batching import in_batches
 from masklet.errors import DeviceMemoryError, InputError, MediaError, PromptError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.predictors import ImageMasks
 from masklet.predictors.pictures import as_rgb
 
 # Where the bunny is on the clip's first frame, see src/masklet/data/README.md.
 BOX = (153, 219, 571, 558)
 BODY, GRASS = (345, 420), (800, 480)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost more than they bring to so small a network."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -16,18 +16,9 @@ import torch
 
 import masklet
 from masklet.errors import CheckpointError, DeviceError, InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.weights.loading import find_weights, free_models, load_model
 from masklet.weights.registry import packaged_weights
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Copying small tensors on several threads mostly waits for the threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -128,8 +119,6 @@ def test_packaged_weights_are_found_by_name() -> None:
 
 OUT_OF_MEMORY = """
 import resource, sys
-import torch
-torch.set_num_threads(1)
 from masklet.weights.loading import load_model
 from masklet.errors import DeviceMemoryError
 model = load_model("nano", device="cpu", dtype="float32")  # everything is imported and warm

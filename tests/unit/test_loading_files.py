@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,6 @@ from masklet.weights.registry import packaged_weights
 
 PARITY = Path(__file__).parents[1] / "parity"
 State = dict[str, torch.Tensor]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Copying small tensors on several threads mostly waits for the threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

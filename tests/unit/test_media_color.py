@@ -111,7 +111,7 @@ def test_tone_mapping_keeps_order_and_greys(transfer, first, other):
     dark, bright = to_srgb(np.array([[low] * 3, [high] * 3]), transfer, "bt2020")
     assert np.all(dark <= bright + 1e-9)
     assert np.ptp(dark) < 2e-3 and np.ptp(bright) < 2e-3
-    assert np.all((bright >= 0) & (bright <= 1))
+    assert np.all((bright > -2e-3) & (bright < 1 + 2e-3))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_hdr_video_is_tone_mapped(transfer, code, white, make_video):
         for frame, (level, u, v) in zip(reader.frames(), colors, strict=True):
             luma = round(64 + 876 * level)
             signal = by_formula(luma / 4, u / 4, v / 4, "bt2020nc", False) / 255
-            expected = to_srgb(signal[None], transfer, "bt2020")[0] * 255
+            expected = to_srgb(signal[None], transfer, "bt2020")[0].clip(0, 1) * 255
             assert np.abs(frame.image_hwc[30, 40] - expected).max() <= 4, (level, u, v)
         diffuse_white = reader.read(0).image_hwc[30, 40]
         assert diffuse_white.min() > 200 and diffuse_white.max() < 245  # bright, with room for highlights

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from masklet.models import SAM2, Memories, get_spec
 from masklet.models.copying import copied, remembered
+from masklet.models.sam2 import SAM2, Memories
+from masklet.models.specs import get_spec
 from masklet.training.initialise import initialise
 
 SIDE = 16  # cells of stride 8

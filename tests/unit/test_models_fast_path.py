@@ -8,8 +8,10 @@ import pytest
 import torch
 from benchmarks.straightforward import Straightforward
 
-from masklet.models import SAM2, Memories, get_spec, products
+from masklet.models import products
 from masklet.models.attention import attend
+from masklet.models.sam2 import SAM2, Memories
+from masklet.models.specs import get_spec
 from masklet.models.trunks.levels import TokenLayout
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from masklet.models import SAM2, get_spec
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, PADDING, POSITIVE, PromptMaps
+from masklet.models.sam2 import SAM2
 from masklet.models.shape import InputShape
+from masklet.models.specs import get_spec
 
 NEAR, FAR, NEAR_NOT, FAR_NOT = 0, 2, 1, 3  # channels of the two spots, for clicks on the object and off it
 INSIDE, CENTRAL, BOXED, EARLIER, HAS_EARLIER, COPIED, HAS_COPIED = range(4, 11)

@@ -15,17 +15,17 @@ from typer.testing import CliRunner
 from masklet import ImagePredictor, Session, VideoTracker, load_model, open_media
 from masklet.cli import app
 from masklet.errors import InputError
-from masklet.evaluation.run import deepest_point
 from masklet.masks.boxes import mask_to_box
+from masklet.masks.distance import deepest_point
 from masklet.media import read_mask, write_image
 from masklet.models.pixels import frame_to_input, image_to_input
 from masklet.models.prompt_encoder import input_points
-from masklet.models.shape import LOW_RES, SHAPES, InputShape, input_shape
+from masklet.models.shape import LOW_RES, InputShape, input_shape
 from masklet.models.specs import get_spec
 from masklet.predictors.automatic import AutomaticMaskGenerator
 from masklet.project import Project
 from masklet.prompts import Prompt
-from masklet.settings import RESOLUTION_STEP
+from masklet.settings import RESOLUTION_STEP, SHAPES
 
 sides = st.integers(2, 30).map(lambda steps: steps * RESOLUTION_STEP)
 lengths = st.integers(1, 5000)
@@ -157,7 +157,7 @@ def test_everything_is_searched_in_the_pictures_shape(bunny_clip: Path, nano) ->
 
 @pytest.mark.parametrize("name", ["nano", "sam2.1-tiny"])
 def test_a_square_picture_gives_the_same_in_both_shapes(name: str) -> None:
-    from masklet.models import SAM2
+    from masklet.models.sam2 import SAM2
 
     torch.manual_seed(0)
     model = SAM2(get_spec(name)).eval()

@@ -14,8 +14,8 @@ from masklet.project import Project
 from masklet.results import Scores
 from masklet.runs import explain
 from masklet.settings import Count, setting
-from masklet.tracking import POLICIES, Recency, Samurai
-from masklet.tracking.policies import DEFAULT_POLICY, PastFrame
+from masklet.tracking.policies import DEFAULT_POLICY, POLICIES, Recency, Samurai
+from masklet.tracking.policies.base import PastFrame
 
 ROOT = Path(__file__).parents[2]
 

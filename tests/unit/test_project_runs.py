@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks import rle
@@ -35,12 +35,10 @@ SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stabl
 SHARP = SETTINGS.model_copy(update={"resolution": 256})
 FRAMES = 24
 
-# Tracks a project with one thread, which gives the same bits as the test's own process.
 _TRACKER = """
-import sys, torch
+import sys
 from masklet.runs.actions import resume, track
 from masklet.project import Project
-torch.set_num_threads(1)
 project = Project.open(sys.argv[1])
 def progress(state):
     print(state.done, flush=True)
@@ -51,15 +49,6 @@ if project.run is None:
 else:
     resume(project, device="cpu", progress=progress)
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +81,11 @@ def new_project(path: Path, clip: Path, settings: TrackSettings = SETTINGS) -> P
 def make(tmp_path: Path, ball_clip: Path) -> Iterator[Any]:
     made: list[Project] = []
 
-    def build(name: str = "ball.masklet", settings: TrackSettings = SETTINGS) -> Project:
-        made.append(new_project(tmp_path / name, ball_clip, settings))
+    def build(name: str = "ball.masklet", like: Path | None = None) -> Project:
+        if like is None:
+            made.append(new_project(tmp_path / name, ball_clip))
+        else:
+            made.append(Project.open(shutil.copy(like, tmp_path / name)))
         return made[-1]
 
     yield build
@@ -106,9 +98,39 @@ def masks_of(project: Project) -> list[ObjectMask]:
 
 
 @pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> Path:
+    """A project in which the ball is tracked."""
+    with new_project(tmp_path_factory.mktemp("followed") / "ball.masklet", ball_clip) as project:
+        track(project, objects=[1], device="cpu")
+    return project.path
+
+
+@pytest.fixture(scope="module")
+def followed_well(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> Path:
+    with new_project(tmp_path_factory.mktemp("followed") / "ball.masklet", ball_clip, SHARP) as project:
+        track(project, objects=[1], device="cpu")
+    return project.path
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> Path:
+    """A project whose run was stopped."""
+    project = new_project(tmp_path_factory.mktemp("unfinished") / "ball.masklet", ball_clip, SHARP)
+    with interrupted(project, partial(track, direction="both", start=2), "stop", 12) as project:
+        return project.path
+
+
+@pytest.fixture(scope="module")
+def put_right(tmp_path_factory: pytest.TempPathFactory, unfinished: Path) -> list[ObjectMask]:
+    """What the unfinished run gives with a correction that nobody interrupts."""
+    with Project.open(shutil.copy(unfinished, tmp_path_factory.mktemp("put_right"))) as project:
+        assert correct_it(project, device="cpu").complete and project.run is None
+        return masks_of(project)
+
+
+@pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, ball_clip: Path) -> list[ObjectMask]:
     """What a run that nobody interrupts gives."""
-    torch.set_num_threads(1)
     with new_project(tmp_path_factory.mktemp("whole") / "whole.masklet", ball_clip) as project:
         report = track(project, direction="both", start=2, device="cpu")
         assert report.complete and project.run is None and project.tracker_state == {}
@@ -129,12 +151,12 @@ def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[Obje
     kills = 0
     for _ in range(20):
         tracker = subprocess.Popen(
-            [sys.executable, "-c", _TRACKER, str(project.path), "pause" if kills < 3 else ""],
+            [sys.executable, "-c", _TRACKER, str(project.path), "pause" if kills < 2 else ""],
             stdout=subprocess.PIPE,
             text=True,
         )
         assert tracker.stdout is not None
-        if kills < 3:
+        if kills < 2:
             wanted = chance.randrange(4, 12)
             for line in tracker.stdout:
                 if int(line) >= wanted:
@@ -147,7 +169,7 @@ def test_kill_9_and_resume_give_the_same_masks_to_the_bit(make, whole: list[Obje
             if state.run is None:
                 break
     with Project.open(project.path) as done:
-        assert kills == 3 and done.run is None
+        assert kills == 2 and done.run is None
         assert masks_of(done) == whole
         assert done.undo() == "Track"
         assert masks_of(done) == []
@@ -175,6 +197,9 @@ def test_a_stopped_run_goes_on_in_another_session(make, whole: list[ObjectMask],
         assert masks_of(again) == whole
         with pytest.raises(Exception, match="nothing to go on with"):
             resume(again)
+
+
+correct_it: Callable[..., RunReport] = partial(correct, frame=10, object_id=1, points=[(56, 40)], until_agrees=False)
 
 
 class Killed(BaseException):
@@ -237,21 +262,21 @@ def test_however_often_it_ends_a_run_gives_the_same_masks(
 @pytest.mark.parametrize("ends", [[("kill", 5)], [("stop", 3), ("kill", 4)], [("stop", 15), ("kill", 3)]])
 @pytest.mark.parametrize("states", ["now and then", "seldom"])
 def test_a_correction_of_an_unfinished_run_may_end_too(
-    make, monkeypatch: pytest.MonkeyPatch, ends: list[tuple[str, int]], states: str
+    make,
+    unfinished: Path,
+    put_right: list[ObjectMask],
+    monkeypatch: pytest.MonkeyPatch,
+    ends: list[tuple[str, int]],
+    states: str,
 ) -> None:
     how_often(monkeypatch, states)
-    put_right: Callable[..., RunReport] = partial(correct, frame=10, object_id=1, points=[(56, 40)], until_agrees=False)
-    found = []
-    for name, interruptions in (("whole", []), ("broken", ends)):
-        go = put_right
-        project = interrupted(make(f"{name}.masklet", SHARP), partial(track, direction="both", start=2), "stop", 12)
-        for how, after in interruptions:
-            project = interrupted(project, go, how, after)
-            go = resume
-        with project:
-            assert go(project, device="cpu").complete and project.run is None
-            found.append(masks_of(project))
-    assert found[0] == found[1]
+    project, go = make(like=unfinished), correct_it
+    for how, after in ends:
+        project = interrupted(project, go, how, after)
+        go = resume
+    with project:
+        assert resume(project, device="cpu").complete and project.run is None
+        assert masks_of(project) == put_right
 
 
 def how_often(monkeypatch: pytest.MonkeyPatch, states: str) -> None:
@@ -307,9 +332,8 @@ def test_a_prompt_ends_the_run_that_did_not_know_of_it(make) -> None:
     assert track(project, device="cpu").complete and project.mask(15, 1).is_prompt
 
 
-def test_a_correction_decides_its_frame_and_what_follows(make) -> None:
-    project = make()
-    track(project, objects=[1], device="cpu")
+def test_a_correction_decides_its_frame_and_what_follows(make, followed: Path) -> None:
+    project = make(like=followed)
     before = masks_of(project)
     clicks = {"points": [(72, 40), (72, 20)], "labels": [1, 0]}
     report = correct(project, 14, 1, **clicks, direction="forward", device="cpu")
@@ -351,10 +375,11 @@ def overlap(project: Project) -> list[float]:
     ],
     ids=["a negative click alone", "a click", "clicks", "a box", "a mask"],
 )
-def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, correction: dict[str, Any]) -> None:
+def test_tracking_all_again_after_a_correction_keeps_following_the_object(
+    make, followed_well: Path, correction: dict[str, Any]
+) -> None:
     """What is stored is the mask that was there and the clicks, so that it says the same to a new run."""
-    project = make(settings=SHARP)
-    track(project, objects=[1], device="cpu")
+    project = make(like=followed_well)
     before = overlap(project)
     assert np.mean(before) > 0.8
     correct(project, 14, 1, **correction, direction="forward", until_agrees=False, device="cpu")
@@ -368,12 +393,11 @@ def test_tracking_all_again_after_a_correction_keeps_following_the_object(make, 
     assert np.mean(after) > np.mean(before) - 0.06
 
 
-def test_a_click_typed_ahead_that_only_takes_away_corrects_what_tracking_finds(make) -> None:
+def test_a_click_typed_ahead_that_only_takes_away_corrects_what_tracking_finds(make, followed: Path) -> None:
     """It is stored as what it came to: the mask that was found, and the click."""
-    typed, corrected = make("typed.masklet"), make("corrected.masklet")
+    typed, corrected = make("typed.masklet"), make("corrected.masklet", followed)
     typed.add_prompt(14, 1, points=[(72, 24)], labels=[0])
-    track(typed, objects=[1], device="cpu")
-    track(corrected, objects=[1], device="cpu", end=14)
+    track(typed, objects=[1], device="cpu", end=16)
     found = corrected.mask(14, 1)
     correct(corrected, 14, 1, points=[(72, 24)], labels=[0], device="cpu")
     assert [kept.prompt for kept in typed.prompts(14, 1)] == [kept.prompt for kept in corrected.prompts(14, 1)]
@@ -383,13 +407,14 @@ def test_a_click_typed_ahead_that_only_takes_away_corrects_what_tracking_finds(m
     assert typed.undo() == "Track" and len(typed.prompts(14, 1)) == 1
     assert typed.redo() == "Track" and masks_of(typed) == again
     with pytest.raises(PromptError, match="shows nothing of ball"):
-        correct(corrected, 20, 1, points=[(72, 24)], labels=[0], device="cpu")
+        correct(corrected, 5, 1, points=[(72, 24)], labels=[0], device="cpu")
 
 
-def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correction_meets_the_memories_of_the_frames_before(
+    make, followed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A negative click alone can only take away from the mask that memory gives: it must have been there."""
-    project = make()
-    track(project, objects=[1], device="cpu")
+    project = make(like=followed)
     found = project.mask(14, 1).mask
     correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
     corrected = project.mask(14, 1).mask
@@ -403,9 +428,8 @@ def test_a_correction_meets_the_memories_of_the_frames_before(make, monkeypatch:
     assert project.prompts(11, 1) == []
 
 
-def test_a_correction_ends_before_the_next_prompt_and_spares_painted_frames(make) -> None:
-    project = make()
-    track(project, objects=[1], device="cpu")
+def test_a_correction_ends_before_the_next_prompt_and_spares_painted_frames(make, followed: Path) -> None:
+    project = make(like=followed)
     correct(project, 18, 1, points=[(88, 40)], device="cpu")
     hand = np.zeros((72, 128), bool)
     hand[:9] = True
@@ -453,9 +477,8 @@ def test_locked_objects_are_left_alone(make) -> None:
         track(project)
 
 
-def test_what_can_not_be_tracked_is_said_and_changes_nothing(make) -> None:
-    project = make()
-    track(project, objects=[1], device="cpu", end=8)
+def test_what_can_not_be_tracked_is_said_and_changes_nothing(make, followed: Path) -> None:
+    project = make(like=followed)
     before = masks_of(project), project.prompts(), project.history()
     with pytest.raises(UnknownObjectError):
         correct(project, 5, 9, points=[(1, 1)])

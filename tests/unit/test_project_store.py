@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import rle
 from masklet.media import open_media
-from masklet.project import Project, SourceReference, TrackSettings, history
+from masklet.project import Project, TrackSettings, history
+from masklet.project.source import SourceReference
 from masklet.prompts import Prompt
 from masklet.results import ObjectMask, Scores
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.models import get_spec
+from masklet.models.specs import get_spec
 from masklet.results import Scores
-from masklet.tracking import DAM4SAM, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies import Moment, Offer, PastFrame
+from masklet.tracking.policies import DAM4SAM, make_policy
+from masklet.tracking.policies.base import Moment, Offer, PastFrame
 from masklet.tracking.policies.dam4sam import STATE, Resolved
 
 NOTHING = torch.zeros(1, 1, 1, 1)

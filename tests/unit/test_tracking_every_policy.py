@@ -12,9 +12,11 @@ import torch
 
 import masklet
 from masklet.media import open_media, read_mask
-from masklet.models import SAM2, Memories
-from masklet.results import found_again
-from masklet.tracking import POLICIES, ObjectMask, Session, VideoTracker
+from masklet.models.sam2 import SAM2, Memories
+from masklet.results import ObjectMask, found_again
+from masklet.tracking.policies import POLICIES
+from masklet.tracking.session import Session
+from masklet.tracking.tracker import VideoTracker
 from masklet.weights.loading import load_model
 
 BOX, POINT = (28, 78, 120, 208), (110, 130)
@@ -89,7 +91,7 @@ def test_a_correction_wins_and_tracking_goes_on_from_any_frame(nano: SAM2, frame
 
 @every_policy
 def test_a_stream_gives_the_same_masks_and_memory_is_bounded(nano: SAM2, frames: np.ndarray, policy: str) -> None:
-    long = np.concatenate((frames, frames[::-1], frames, frames[::-1]))
+    long = np.concatenate((frames, frames[::-1]))
     session = open_session(nano, long, policy)
     session.add_prompt(0, 1, box=BOX)
     tracker = VideoTracker(nano, resolution=128, policy=policy, **SOON.get(policy, {}))
@@ -101,7 +103,7 @@ def test_a_stream_gives_the_same_masks_and_memory_is_bounded(nano: SAM2, frames:
         track = session._tracks[1]
         sizes.append(len(track.bank.recent))
         assert len(track.state) < 8000
-    assert max(sizes) <= 4 * (session.engine.max_pointers + session.model.spec.num_memories)
+    assert max(sizes) <= session.engine.max_pointers + session.model.spec.num_memories < len(long) / 2
 
 
 def test_pathways_go_through_the_network_together(
@@ -140,7 +142,7 @@ def test_pathways_go_through_the_network_together(
 
 @every_policy
 def test_an_object_that_was_away_is_found_at_once(nano: SAM2, policy: str) -> None:
-    """Black frames, noise, or another part of the wood, spliced into the demo clip."""
+    """Black frames, noise, and another part of the wood, spliced into the demo clip."""
     data = Path(masklet.__file__).parent / "data"
     with open_media(data / "bunny.mp4") as video:
         whole = [frame.image_hwc for frame in video.frames(48, 58)]
@@ -152,17 +154,18 @@ def test_an_object_that_was_away_is_found_at_once(nano: SAM2, policy: str) -> No
     with Session(shown, nano, policy=policy) as session:
         session.add_prompt(0, 1, mask=cv2.resize(painted.astype(np.uint8), (320, 180)) > 0)
         undisturbed = {masks.index: masks[1].mask for masks in session.propagate()}
-    for away in (black, noise, trees):
-        clip = np.stack([*shown[:4], *[away] * 4, *shown[4:]])
-        with Session(clip, nano, policy=policy) as session:
-            session.add_prompt(0, 1, mask=undisturbed[0])
-            found = {masks.index: masks[1] for masks in session.propagate()}
-        for frame in range(8, len(clip)):
-            truth = undisturbed[frame - 4]
-            assert (found[frame].mask & truth).sum() > 0.85 * (found[frame].mask | truth).sum(), frame
-        if away is not trees:  # there, nano takes the wood for the bunny now and then
-            assert not any(found[frame].area for frame in range(4, 8))
-            assert found_again({frame: mask.lost for frame, mask in found.items()}) == {8}
+    # There is the object on frames 0 to 3, 7 and 8, 12 and 13, 17 and 18.
+    parts = (shown[:4], [black] * 3, shown[4:6], [noise] * 3, shown[6:8], [trees] * 3, shown[8:])
+    clip = np.stack([image for part in parts for image in part])
+    with Session(clip, nano, policy=policy) as session:
+        session.add_prompt(0, 1, mask=undisturbed[0])
+        found = {masks.index: masks[1] for masks in session.propagate()}
+    for frame, as_of in {7: 4, 8: 5, 12: 6, 13: 7, 17: 8, 18: 9}.items():
+        truth = undisturbed[as_of]
+        assert (found[frame].mask & truth).sum() > 0.85 * (found[frame].mask | truth).sum(), frame
+    # While trees are shown, nano takes the wood for the bunny now and then.
+    assert not any(found[frame].area for frame in (4, 5, 6, 9, 10, 11))
+    assert {7, 12} <= found_again({frame: mask.lost for frame, mask in found.items()}) <= {7, 12, 15, 16, 17}
 
 
 def test_weights_of_memories_scale_their_keys(nano: SAM2) -> None:

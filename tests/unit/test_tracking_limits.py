@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from masklet.errors import DeviceMemoryError, InputError, MaskletError, PromptError, UnknownObjectError
-from masklet.models import SAM2, ImageFeatures
-from masklet.tracking import FrameMasks, Session
+from masklet.models.sam2 import SAM2, ImageFeatures
+from masklet.results import FrameMasks
+from masklet.tracking.session import Session
 from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.linalg import inv
 
-from masklet.tracking.motion import Box, BoxFilter, box_overlap
+from masklet.masks.boxes import box_overlap
+from masklet.tracking.motion import Box, BoxFilter
 
 
 @st.composite

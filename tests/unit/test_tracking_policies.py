@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masklet.errors import InputError
-from masklet.models import get_spec
-from masklet.models.specs import ModelSpec
+from masklet.masks.boxes import box_overlap
+from masklet.models.specs import ModelSpec, get_spec
 from masklet.results import Scores
-from masklet.tracking import Policy, Recency, Samurai, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.motion import Box, BoxFilter, box_overlap
-from masklet.tracking.policies import Choice, Moment, Offer, Selection
+from masklet.tracking.motion import Box, BoxFilter
+from masklet.tracking.policies import Policy, Recency, Samurai, make_policy
+from masklet.tracking.policies.base import Choice, Moment, Offer, Selection
 from masklet.tracking.policies.samurai import Motion
 
 NANO, TINY = get_spec("nano"), get_spec("tiny")

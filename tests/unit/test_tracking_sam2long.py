@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.models import get_spec
+from masklet.models.specs import get_spec
 from masklet.results import Scores
-from masklet.tracking import SAM2Long, make_policy
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies import Choice, Moment, Offer, PastFrame
+from masklet.tracking.policies import SAM2Long, make_policy
+from masklet.tracking.policies.base import Choice, Moment, Offer, PastFrame
 from masklet.tracking.policies.sam2long import STATE, Pathway, Step
 
 POLICY = SAM2Long()

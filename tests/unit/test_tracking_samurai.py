@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.models import SAM2
-from masklet.tracking import FrameMasks, ObjectMask, Samurai, Session
+from masklet.models.sam2 import SAM2
+from masklet.results import FrameMasks, ObjectMask
+from masklet.tracking.policies import Samurai
 from masklet.tracking.policies.samurai import Motion
+from masklet.tracking.session import Session
 from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.prompts import Prompt, prompts_after
-from masklet.tracking import FrameMasks, ObjectMask, Scores, Session
+from masklet.results import FrameMasks, ObjectMask, Scores
+from masklet.tracking.session import Session
 from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)
@@ -541,10 +542,9 @@ def test_an_abandoned_propagation_leaves_a_usable_session(make_session: Any) -> 
 
 
 _FRESH = """
-import sys, numpy as np, torch
+import sys, numpy as np
 from masklet.weights.loading import load_model
-from masklet.tracking import Session
-torch.set_num_threads(int(sys.argv[3]))
+from masklet.tracking.session import Session
 session = Session(np.load(sys.argv[1]), load_model("nano", device="cpu", dtype="float32"), resolution=128)
 session.add_prompt(0, 1, points=[(110, 130)])
 np.save(sys.argv[2], np.stack([m[1].low_res_logits_hw.numpy() for m in session.propagate()]))
@@ -564,6 +564,6 @@ def test_a_second_video_in_a_process_is_like_the_first_in_a_fresh_one(
     found = np.stack([masks[1].low_res_logits_hw.numpy() for masks in session.propagate()])
 
     np.save(tmp_path / "video.npy", second)
-    arguments = [str(tmp_path / "video.npy"), str(tmp_path / "masks.npy"), str(torch.get_num_threads())]
+    arguments = [str(tmp_path / "video.npy"), str(tmp_path / "masks.npy")]
     subprocess.run([sys.executable, "-c", _FRESH, *arguments], check=True, timeout=600)
     np.testing.assert_array_equal(found, np.load(tmp_path / "masks.npy"))

@@ -15,19 +15,11 @@ import pytest
 import torch
 
 from masklet.errors import InputError
-from masklet.tracking import Scores, Session
+from masklet.results import Scores
+from masklet.tracking.session import Session
 from masklet.tracking.state import export_state, import_state
 
 FRAMES = 10
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def open_session(video: np.ndarray, **settings: Any) -> Session:

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.models import SAM2
-from masklet.tracking import FrameMasks, Session, VideoTracker
+from masklet.models.sam2 import SAM2
+from masklet.results import FrameMasks
+from masklet.tracking.session import Session
+from masklet.tracking.tracker import VideoTracker
 from masklet.weights.loading import load_model
 
 BOX = (28, 78, 120, 208)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from typer.testing import CliRunner
 
 from masklet.cli import app
 from masklet.errors import InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.project import Project
 from masklet.results import Window
-from masklet.tracking import POLICIES, Session
+from masklet.tracking.policies import POLICIES
+from masklet.tracking.session import Session
 from masklet.tracking.state import export_state, import_state
 from masklet.tracking.track import FrameSize
 from masklet.tracking.zoom import CERTAIN, SMALLEST, Extent, moved, next_window
@@ -29,15 +29,6 @@ BOX = (28, 78, 120, 208)
 #: Where the real clip lies in the canvas of `small_clip`.
 AT = (500, 300)
 SMALL_BOX = (AT[0] + BOX[0], AT[1] + BOX[1], AT[0] + BOX[2], AT[1] + BOX[3])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

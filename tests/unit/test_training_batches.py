@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.training_speck import SPECK, painted, painted_clips
 
 from masklet.errors import InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.training.batches import Batches, choose_masklets, seen_anew
 from masklet.training.initialise import initialise
 from masklet.training.optimisation import PARTS, Average, Optimiser, cosine, freeze, part_of, rate_of

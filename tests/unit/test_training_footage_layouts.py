@@ -17,9 +17,10 @@ from masklet.export import write
 from masklet.masks import polygons, rle
 from masklet.project import Project
 from masklet.results import ObjectMask, Scores
-from masklet.training.footage import FOOTAGE_LAYOUTS, Footage, FootageSettings, FootageVideo
-from masklet.training.footage.layouts import recognise
+from masklet.training.footage import Footage, FootageSettings
+from masklet.training.footage.layouts import FOOTAGE_LAYOUTS, recognise
 from masklet.training.footage.sav import step_between
+from masklet.training.footage.videos import FootageVideo
 
 Masks = dict[int, Callable[[int], np.ndarray]]
 SMALL = FootageSettings(frames=3, height=64, width=64, least_area=0.001)

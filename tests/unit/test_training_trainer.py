@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from tests.conftest import ROOT
 from tests.unit.training_speck import SPECK, painted, painted_clips, settings_of
 
 from masklet.errors import CheckpointError, InputError
-from masklet.models import SPECS
-from masklet.tracking import VideoTracker
+from masklet.models.specs import SPECS
+from masklet.tracking.tracker import VideoTracker
 from masklet.training.batches import ClipSource
 from masklet.training.optimisation import part_of
 from masklet.training.run_folder import RunFolder
@@ -31,12 +30,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def _speck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _speck(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPECS, "speck", SPECK)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _train(

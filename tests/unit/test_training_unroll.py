@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.tracking import VideoTracker
+from masklet.tracking.tracker import VideoTracker
 from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess

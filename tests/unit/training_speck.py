@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from masklet.models import SPECS, HieraSpec, ModelSpec
+from masklet.models.specs import SPECS, HieraSpec, ModelSpec
 from masklet.training.batches import ClipSource
 from masklet.training.settings import Stage, TrainSettings
 from masklet.training.synthesis import ClipGenerator, ClipSettings, Wardrobe
@@ -69,14 +69,11 @@ def write_footage(folder: Path, videos: int = 2, frames: int = 4, size: int = 96
 
 
 def train_speck(folder: str, steps: int) -> None:
-    """Train in a folder on one thread, saving at every step and saying so; for a process that is to be killed."""
-    import torch
-
+    """Train in a folder, saving at every step and saying so; for a process that is to be killed."""
     from masklet.training.run_folder import RunFolder
     from masklet.training.trainer import Trainer
 
     know_speck()
-    torch.set_num_threads(1)
     trainer = Trainer(settings_of(steps=steps, save_minutes=1e-9), RunFolder(Path(folder)), painted, workers=0)
 
     def said() -> bool:

@@ -90,7 +90,8 @@ def run(
     See how far it is, from another terminal:
       masklet batch status out/
 
-    Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was.
+    Stop with Ctrl-C whenever you like, or pull the plug: the same command goes on where it was. It also writes
+    the files of videos again that you corrected meanwhile (`masklet studio out/`).
     """
     from masklet.jobs.batch import finish_batch
     from masklet.jobs.local import open_queue, run_batch
@@ -114,6 +115,7 @@ def run(
         queue.add(listed, again=overwrite)
         if retry:
             queue.retry()
+        _mind_corrections(output, queue)
     with _BatchDisplay() as display:
         counts = run_batch(output, workers=workers, defaults=defaults, progress=display.show, stopped=display.asked)
     if display.stopped:
@@ -200,6 +202,14 @@ def _shots(jobs: Iterable[VideoJob]) -> Iterator[VideoJob]:
         for shot in found.unprompted:
             typer.echo(f"{job.name}: the shot of frames {shot[0]} to {shot[-1]} has no prompt, and isn't tracked.")
         yield from found.jobs
+
+
+def _mind_corrections(folder: Path, queue: Queue) -> None:
+    """Lets files be written again of videos that were corrected since."""
+    from masklet.jobs.work import export_corrected
+
+    if corrected := export_corrected(folder, queue):
+        typer.echo(f"Files are written again of videos that were corrected meanwhile: {corrected}.")
 
 
 def _outcome(queue: Queue) -> None:

@@ -25,12 +25,13 @@ from masklet.cli.options import (
     read_settings,
 )
 from masklet.errors import InputError
-from masklet.models.shape import Shape, known_shape
+from masklet.settings import Shape, known_shape
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from masklet.evaluation import BoxDataset, Evaluation, MaskDataset
-    from masklet.models import SAM2
+    from masklet.evaluation.layouts.base import BoxDataset, MaskDataset
+    from masklet.evaluation.score import Evaluation
+    from masklet.models.sam2 import SAM2
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def evaluate(
 
     `masklet evaluate --data LaSOT --layout lasot --results raw_results/ -o scores/`
     """
-    from masklet.evaluation import MaskDataset
+    from masklet.evaluation.layouts.base import MaskDataset
     from masklet.evaluation.report import table
 
     if (plots or resume) and output is None:
@@ -174,14 +175,11 @@ def _show(
         console.print(table(evaluations, details=True))
     if output is not None:
         paths = write_reports(output, evaluations, differences)
-        paths += _draw(output / "plots", evaluations) if plots else []
+        if plots:
+            from masklet.evaluation.plots import write_plots
+
+            paths += write_plots(output / "plots", evaluations)
         console.print(f"{len(paths)} files written to {output}", markup=False, soft_wrap=True)
-
-
-def _draw(folder: Path, evaluations: list[Evaluation]) -> list[Path]:
-    from masklet.evaluation.plots import write_plots
-
-    return write_plots(folder, evaluations)
 
 
 def _words(text: str) -> list[str]:
@@ -262,8 +260,8 @@ def _first_masks(
     output: Path | None,
     console: Console,
 ) -> None:
-    from masklet.evaluation import MaskDataset
     from masklet.evaluation.first_mask import first_masks
+    from masklet.evaluation.layouts.base import MaskDataset
     from masklet.evaluation.report import Row, first_mask_rows, table_of, write_csv
 
     if not isinstance(dataset, MaskDataset):

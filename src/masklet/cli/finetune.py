@@ -76,7 +76,7 @@ def finetune(
     """
     if model is not None and checkpoint is not None:
         raise InputError("--model and --checkpoint both say what to begin with: give one of them")
-    from masklet.models import get_spec
+    from masklet.models.specs import get_spec
     from masklet.training.start import footage_clips, tuning_settings, tuning_stages
 
     learned, held = _footage(data, validate_on, layout, split, validation)
@@ -107,7 +107,7 @@ def _names(freeze: list[str] | None) -> tuple[str, ...] | None:
 
 def _start(model: str | None, checkpoint: Path | None) -> tuple[str, Path]:
     """The name of the network to begin with, and its weights."""
-    from masklet.models import get_spec
+    from masklet.models.specs import get_spec
     from masklet.weights.checkpoints import read_checkpoint
     from masklet.weights.loading import find_weights
 

@@ -25,7 +25,8 @@ from masklet.errors import InputError, PromptError
 from masklet.results import stretches
 
 if TYPE_CHECKING:
-    from masklet.project import Project, ProjectObject
+    from masklet.project import Project
+    from masklet.project.records import ProjectObject
     from masklet.runs.request import RunReport
 
 

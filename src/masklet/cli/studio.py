@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import webbrowser
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,12 +76,17 @@ class Address(Group):
 def studio(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE|FOLDER]", help="A video, a picture, a clip.masklet, or a folder to choose from."),
+        typer.Argument(
+            metavar="[FILE|FOLDER]",
+            help="A video, a picture, a clip.masklet, a folder to choose from, or one of masklet batch.",
+        ),
     ] = None,
     *,
     root: Annotated[
         Path | None,
-        typer.Option(help="Nothing outside of this folder is opened.", show_default="that of FILE, or here"),
+        typer.Option(
+            help="Nothing outside of this folder is opened.", show_default="that of FILE and its videos, or here"
+        ),
     ] = None,
     source: Annotated[
         Path | None, typer.Option(metavar="VIDEO", help="Where the video of a clip.masklet is now, if it moved.")
@@ -103,6 +109,8 @@ def studio(
       masklet studio clip.mp4
     Choose from a folder, without opening a browser:
       masklet studio footage/ --no-browser --port 8765
+    Look through what `masklet batch` made:
+      masklet studio out/
     """
     if missing := [name for name in ("fastapi", "uvicorn", "websockets") if find_spec(name) is None]:
         raise InputError(
@@ -153,9 +161,9 @@ def _settings(
     dtype: str | None,
 ) -> TrackSettings:
     """How new projects are tracked. Raises MaskletError for what can't be."""
-    from masklet.models import get_spec
-    from masklet.models.shape import known_shape
+    from masklet.models.specs import get_spec
     from masklet.project import TrackSettings
+    from masklet.settings import known_shape
     from masklet.studio.workspace import check_settings
 
     usual = TrackSettings()
@@ -188,12 +196,33 @@ def _places(path: Path | None, root: Path | None) -> tuple[Path, str | None]:
             raise InputError(f"There is no folder {folder}.")
         return folder.resolve(), None
     path = path.expanduser()
+    if (path / "batch.sqlite").is_file():
+        folder = _folder_of_batch(path) if root is None else root.expanduser().resolve()
+        return folder, "" if folder == path.resolve() else _below(path, folder)
     if path.is_dir() and root is None:
         return path.resolve(), None
     folder = path.parent.resolve() if root is None else root.expanduser().resolve()
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.")
     return folder, _below(path, folder)
+
+
+def _folder_of_batch(path: Path) -> Path:
+    """The smallest folder that holds a batch and its videos."""
+    from masklet.jobs.local import open_queue
+
+    with open_queue(path, make=False) as queue:
+        sources = {row.job.source for row in queue.rows()}
+    folders = {Path(source).parent.resolve() for source in sources if "://" not in source}
+    try:
+        folder = Path(os.path.commonpath([path.resolve(), *folders]))
+    except ValueError:  # several drives
+        folder = Path(path.resolve().anchor)
+    if folder == Path(folder.anchor):
+        raise InputError(
+            f"The videos of the batch {path} lie far from it: choose a --root that holds them and the batch"
+        )
+    return folder
 
 
 def _below(path: Path, folder: Path) -> str:

@@ -12,14 +12,15 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.evaluation.layouts.base import MaskDataset
 from masklet.evaluation.region import region_similarity
-from masklet.evaluation.run import deepest_point, prompt_of
+from masklet.evaluation.run import prompt_of
 from masklet.masks.boxes import mask_to_box
+from masklet.masks.distance import deepest_point
 from masklet.media.images import read_image
-from masklet.models.shape import Shape
+from masklet.settings import Shape
 
 if TYPE_CHECKING:
-    from masklet.models import SAM2
-    from masklet.tracking import VideoTracker
+    from masklet.models.sam2 import SAM2
+    from masklet.tracking.tracker import VideoTracker
 
 #: Frames that are prompted, each on its own.
 FRAMES = (0, 20, 40)
@@ -61,7 +62,7 @@ def first_masks(
     Raises:
         InputError: no frame shows an object. MediaError: a picture can't be read.
     """
-    from masklet.tracking import VideoTracker
+    from masklet.tracking.tracker import VideoTracker
 
     scored = []
     tracker = partial(VideoTracker, model, resolution=resolution, shape=shape)

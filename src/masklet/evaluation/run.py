@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -21,15 +20,16 @@ from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset
 from masklet.evaluation.result_files import MaskResults, find_box_files, read_boxes
 from masklet.evaluation.score import Evaluation, PredictedMask, by_frame_name, score_dataset
 from masklet.masks import rle
-from masklet.masks.boxes import mask_to_box
+from masklet.masks.boxes import mask_to_box, to_xywh
+from masklet.masks.distance import deepest_point
 from masklet.masks.palette import davis_palette_bytes
-from masklet.models.shape import Shape
+from masklet.settings import Shape
 from masklet.sources import Sources, refuse_source
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from masklet.models import SAM2
-    from masklet.tracking import FrameMasks
+    from masklet.models.sam2 import SAM2
+    from masklet.results import FrameMasks
 
 PROMPTS = ("mask", "box", "click")
 
@@ -159,17 +159,7 @@ def track_boxes(sequence: BoxSequence, run: EvaluationRun) -> Iterator[tuple[int
         session.add_prompt(0, 1, **prompt)
         for result in session.propagate(start=0, direction="forward"):
             box = result[1].box_xyxy
-            if box is None:
-                yield result.index, np.zeros(4)
-            else:
-                yield result.index, np.array([box[0], box[1], box[2] - box[0], box[3] - box[1]], np.float64)
-
-
-def deepest_point(mask_hw: np.ndarray) -> tuple[tuple[float, float], float]:
-    """The (x, y) pixel of a mask that is farthest from its outline, and how far; the picture's edge is outline too."""
-    distance = cv2.distanceTransform(np.pad(mask_hw, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    y, x = np.unravel_index(int(distance[1:-1, 1:-1].argmax()), mask_hw.shape)
-    return (float(x), float(y)), float(distance.max())
+            yield result.index, np.zeros(4) if box is None else np.array(to_xywh(box))
 
 
 def prompt_of(truth_hw: np.ndarray, kind: str, name: str) -> dict[str, Any]:
@@ -196,7 +186,7 @@ def _separate(result: FrameMasks) -> dict[int, np.ndarray]:
 
 
 def _session(images: list[Path], run: EvaluationRun) -> Any:
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
     how = {"resolution": run.resolution, "shape": run.shape, "zoom": run.zoom, **run.policy_settings}
     return Session(images, model=run.model, policy=run.policy, **how)

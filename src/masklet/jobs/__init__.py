@@ -9,6 +9,7 @@
 | `local` | worker processes on this machine |
 | `batch` | what is made of all of them in the end |
 | `merge`, `report` | one data set of all videos; a page that shows which deserve a look |
+| `overview` | what became of the objects of a video |
 | `boxes` | boxes of other tools as prompts |
 | `overlaps` | which boxes show the same object |
 | `detectors` | objects that a detector finds while tracking goes on |

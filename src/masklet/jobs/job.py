@@ -152,6 +152,7 @@ class JobResult(BaseModel):
         seconds: that tracking took, in the worker that ended it.
         lost: by object, first and last frame of every stretch on which it could not be seen.
         notes: what the user should know about source and files.
+        stamp: of its project's file when the exports were written (`masklet.jobs.work.stamp_of`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -161,3 +162,4 @@ class JobResult(BaseModel):
     seconds: float
     lost: dict[str, list[tuple[int, int]]] = {}
     notes: list[str] = []
+    stamp: str = ""

@@ -24,12 +24,11 @@ from filelock import FileLock, Timeout
 
 from masklet.errors import BatchError, MaskletError, ProjectInUseError
 from masklet.jobs.job import JobResult
-from masklet.jobs.queue import JobRow, Queue, State
+from masklet.jobs.queue import QUEUE_FILE, JobRow, Queue, State
 from masklet.jobs.work import run_job
 from masklet.runs.request import TrackProgress
 from masklet.runtime import threads, usable_cores
 
-QUEUE_FILE = "batch.sqlite"
 _LOCK_FILE = ".batch.lock"
 #: Memory that a worker needs for itself, in bytes: PyTorch, a model, frames that are decoded ahead.
 _WORKER_BYTES = 2 << 30
@@ -228,10 +227,11 @@ def work_on(
                     folder,
                     defaults=defaults,
                     anew=row.anew,
+                    tracked=row.result is not None,
                     written=row.written,
                     progress=show,
                     stopped=lambda: stopped() or beats.over,
-                    wrote=lambda export: queue.wrote(row.number, worker, export),
+                    wrote=lambda export, digest: queue.wrote(row.number, worker, export, digest),
                 )
             )
         except ProjectInUseError as problem:  # a worker that was left alone is at a long frame, or somebody opened it

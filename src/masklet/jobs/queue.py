@@ -25,6 +25,8 @@ from masklet.jobs.job import JobResult, VideoJob
 State = Literal["waiting", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("waiting", "running", "done", "failed")
 
+#: The file of the queue, in the folder of its batch.
+QUEUE_FILE = "batch.sqlite"
 #: Seconds after which a silent worker's job is free again.
 LEASE = 30.0
 #: How often a worker may die of a job without getting further, before it counts as failed.
@@ -44,7 +46,7 @@ CREATE TABLE IF NOT EXISTS job (
     done INTEGER NOT NULL DEFAULT 0,
     total INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0,
-    written TEXT NOT NULL DEFAULT '[]',
+    written TEXT NOT NULL DEFAULT '{}',
     result TEXT,
     reason TEXT,
     began REAL,
@@ -53,8 +55,10 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE INDEX IF NOT EXISTS job_state ON job (state, number);
 PRAGMA user_version = 1;
 """
-#: What a job is like that waits.
-_LATER = "deaths = 0, worker = NULL, lease = NULL, reason = NULL, result = NULL, began = NULL, ended = NULL"
+#: What a job is like that waits. Its result stays: what was tracked once is not tracked again.
+_LATER = "deaths = 0, worker = NULL, lease = NULL, reason = NULL, began = NULL, ended = NULL"
+#: What a job becomes whose exports are to be written, all of them.
+_EXPORTED_LATER = f"state = 'waiting', written = '{{}}', {_LATER}"
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,10 @@ class JobRow:
         anew: its project, if there is one, is of what was asked before, and gets replaced.
         attempts: how often it was begun.
         worker: who works on it, or did last.
+        lease: until when it is the worker's, in seconds since 1970; None where nobody works on it.
         done, total: frames of its run; total is 0 until that is known.
-        written: the exports that are complete.
+        written: the exports that are complete, each with the digest of what it shows (`Project.digest`).
+        result: what became of it when it was done last, also while its exports are written anew.
         reason: why it failed.
         began, ended: seconds since 1970.
     """
@@ -78,33 +84,46 @@ class JobRow:
     anew: bool
     attempts: int
     worker: str | None
+    lease: float | None
     done: int
     total: int
-    written: tuple[str, ...]
+    written: Mapping[str, str]
     result: JobResult | None
     reason: str | None
     began: float | None
     ended: float | None
 
+    @property
+    def silent(self) -> bool:
+        """Nobody works on it any more, though it was begun: its worker is gone."""
+        return self.state == "running" and (self.lease or 0) < time.time()
+
 
 class Queue:
     """The jobs of one batch. Every method may be called from any thread or process, and is durable when it returns."""
 
-    def __init__(self, path: str | os.PathLike[str], *, make: bool = True) -> None:
-        """Opens the queue, or begins one. Raises BatchError where that isn't possible."""
+    def __init__(self, path: str | os.PathLike[str], *, make: bool = True, read_only: bool = False) -> None:
+        """Opens the queue, or begins one. `read_only` never makes anybody wait who writes to it.
+
+        Raises BatchError where that isn't possible.
+        """
         self.path = Path(path)
         self._mutex = threading.RLock()
-        if not make and not self.path.is_file():
+        if (read_only or not make) and not self.path.is_file():
             raise BatchError(f"There is no batch in {self.path.parent}: {self.path.name} isn't there.")
         with self._explained():
-            self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
+            address = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            self._connection = sqlite3.connect(
+                address, uri=True, timeout=60, check_same_thread=False, isolation_level=None
+            )
             self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            if not read_only:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
             [version] = self._connection.execute("PRAGMA user_version").fetchone()
             if version > 1:
                 raise BatchError(f"{self.path} was made by a newer masklet. Update masklet to go on with it.")
-            if not version:
+            if not version and not read_only:
                 self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -135,10 +154,9 @@ class Queue:
                 elif there["state"] == "running":
                     raise BatchError(f"{job.name} is being tracked with other prompts, settings or formats right now.")
                 elif VideoJob.model_validate_json(there["asked"]).model_copy(update={"exports": job.exports}) == job:
-                    more = f"asked = ?, state = 'waiting', written = '[]', {_LATER}"
-                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                    self._execute(f"UPDATE job SET asked = ?, {_EXPORTED_LATER} WHERE name = ?", asked, job.name)
                 elif again:
-                    more = f"asked = ?, state = 'waiting', written = '[]', anew = 1, done = 0, total = 0, {_LATER}"
+                    more = f"asked = ?, anew = 1, done = 0, total = 0, result = NULL, {_EXPORTED_LATER}"
                     self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
                 else:
                     raise BatchError(
@@ -148,12 +166,13 @@ class Queue:
                 new += 1
         return new
 
-    def claim(self, worker: str, *, lease: float = LEASE) -> JobRow | None:
-        """Takes the next job that waits, or one whose worker has gone; None where there is nothing to do now."""
+    def claim(self, worker: str, *, number: int | None = None, lease: float = LEASE) -> JobRow | None:
+        """Takes the next job that waits (or that one), or whose worker has gone; None where there is nothing to do."""
         now = time.time()
         with self._writing():
             self._give_up("lease < ?", now)
-            row = self._execute("SELECT * FROM job WHERE state = 'waiting' ORDER BY number LIMIT 1").fetchone()
+            waiting = "state = 'waiting' AND number = coalesce(?, number)"
+            row = self._execute(f"SELECT * FROM job WHERE {waiting} ORDER BY number LIMIT 1", number).fetchone()
             if row is None:
                 return None
             self._execute(
@@ -180,13 +199,13 @@ class Queue:
             )
             return mine.rowcount == 1
 
-    def wrote(self, number: int, worker: str, export: str) -> None:
-        """Notes that an export of a job is complete."""
+    def wrote(self, number: int, worker: str, export: str, digest: str) -> None:
+        """Notes that an export of a job is complete, and the digest of what it shows."""
         with self._writing():
             [written] = self._execute("SELECT written FROM job WHERE number = ?", number).fetchone()
-            names = json.dumps(sorted({*json.loads(written), export}))
+            now = json.dumps({**json.loads(written), export: digest})
             mine = "WHERE number = ? AND worker = ? AND state = 'running'"
-            self._execute(f"UPDATE job SET written = ? {mine}", names, number, worker)
+            self._execute(f"UPDATE job SET written = ? {mine}", now, number, worker)
 
     def finish(self, number: int, worker: str, result: JobResult) -> None:
         """Everything is tracked and written. The seconds of earlier times are added to those of the result."""
@@ -215,6 +234,12 @@ class Queue:
         with self._writing():
             self._give_up("worker = ?", worker)
 
+    def export_again(self, number: int) -> bool:
+        """Lets a job that is done wait for its exports to be written anew. False: it isn't done."""
+        with self._writing():
+            done = f"UPDATE job SET {_EXPORTED_LATER} WHERE number = ? AND state = 'done'"
+            return self._execute(done, number).rowcount == 1
+
     def retry(self) -> int:
         """Lets jobs that failed wait again; returns how many."""
         with self._writing():
@@ -232,21 +257,26 @@ class Queue:
             done, total = self._execute("SELECT sum(done), sum(max(done, total)) FROM job").fetchone()
         return done or 0, total or 0
 
-    def rows(self, *states: State) -> Iterator[JobRow]:
-        """The jobs in these states (all by default) in their order, a few at a time."""
-        wanted, last = json.dumps(states or STATES), -1
+    def rows(self, *states: State, after: int = -1, skip: int = 0, search: str = "") -> Iterator[JobRow]:
+        """The jobs in these states (all by default) in their order, a few at a time.
+
+        Those that come after a number, without the first `skip`, and with `search` in their name.
+        """
+        wanted = json.dumps(states or STATES)
         while True:
             with self._mutex, self._explained():
                 found = self._execute(
                     "SELECT * FROM job WHERE number > ? AND state IN (SELECT value FROM json_each(?)) "
-                    "ORDER BY number LIMIT 100",
-                    last,
+                    "AND instr(lower(name), lower(?)) ORDER BY number LIMIT 100 OFFSET ?",
+                    after,
                     wanted,
+                    search,
+                    skip,
                 ).fetchall()
             if not found:
                 return
             yield from map(self._row, found)
-            last = found[-1]["number"]
+            after, skip = found[-1]["number"], 0
 
     def _end(self, number: int, worker: str, state: State, **more: str) -> None:
         [(column, value)] = more.items()
@@ -280,9 +310,9 @@ class Queue:
         return JobRow(
             job=job,
             result=result,
-            written=tuple(json.loads(row["written"])),
+            written=json.loads(row["written"]),
             anew=bool(row["anew"]),
-            **{name: row[name] for name in ("number", "state", "attempts", "worker", "done", "total")},
+            **{name: row[name] for name in ("number", "state", "attempts", "worker", "lease", "done", "total")},
             **{name: row[name] for name in ("reason", "began", "ended")},
         )
 

@@ -18,12 +18,12 @@ import numpy as np
 
 from masklet.atomic import atomic_path
 from masklet.errors import BatchError, MaskletError
+from masklet.jobs.overview import ObjectSummary, summarise_objects
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
-from masklet.masks.render import RGB
 from masklet.project import Project
-from masklet.project.review import Stretch, queue, review_object
+from masklet.project.review import Stretch
 
 #: Frames of a strip, and their height in pixels.
 _FRAMES, _HEIGHT = 8, 108
@@ -49,17 +49,6 @@ th { color: var(--dim); } a { color: inherit; } .failed h2::after { content: " f
 
 
 @dataclass(frozen=True)
-class ObjectSummary:
-    """One object of a video: `iou` is its mean predicted IoU where it was seen, None where nothing is known."""
-
-    name: str
-    color: RGB
-    iou: float | None
-    lost: int
-    doubtful: list[Stretch]
-
-
-@dataclass(frozen=True)
 class VideoSummary:
     """One video: what the queue knows, what its project says, and pictures of it: (frame, is it doubtful, JPEG)."""
 
@@ -76,16 +65,7 @@ def summarise(folder: Path, row: JobRow) -> VideoSummary:
         return VideoSummary(row, [], [], row.reason)
     try:
         with Project.open(path, read_only=True) as project:
-            found = []
-            for known in project.objects():
-                scores = project.scores(known.id)
-                seen = [
-                    line["predicted_iou"] for line in scores if not line["lost"] and line["predicted_iou"] is not None
-                ]
-                lost = sum(line["lost"] for line in scores)
-                iou = float(np.mean(seen)) if seen else None
-                doubtful = queue([review_object(project, known.id)])
-                found.append(ObjectSummary(known.name, known.color, iou, lost, doubtful))
+            found = summarise_objects(project)
             strip = _strip(project, [stretch for known in found for stretch in known.doubtful])
     except MaskletError as problem:
         return VideoSummary(row, [], [], row.reason or str(problem))
@@ -158,7 +138,7 @@ def _overview(videos: Sequence[tuple[str, str]]) -> str:
 def _overview_line(video: VideoSummary, number: int) -> str:
     row = video.row
     name = f"<a href='#v{number}'>{html.escape(row.job.name)}</a>"
-    if row.result is None:
+    if row.state != "done" or row.result is None:
         kind = "error" if row.state == "failed" else "dim"
         return f"<tr><td>{name}<td colspan='3' class='{kind}'>{row.state}</tr>"
     lost = sum(known.lost for known in video.objects)
@@ -187,7 +167,7 @@ def _lines(video: VideoSummary) -> list[list[str]]:
 def _section(video: VideoSummary, number: int) -> str:
     row, out = video.row, io.StringIO()
     out.write(f"<section id='v{number}' class='{row.state}'><h2>{html.escape(row.job.name)}</h2>")
-    if row.result is not None:
+    if row.state == "done" and row.result is not None:
         speed = f", {row.result.frames / row.result.seconds:.1f} frames/s" if row.result.seconds else ""
         words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}"
         out.write(f"<div class='dim'>{html.escape(words)}</div>")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from masklet.errors import InputError
 from masklet.masks._arrays import MaskArray, as_mask
-from masklet.masks.boxes import mask_slices
+from masklet.masks.boxes import centroid, mask_slices
 from masklet.masks.distance import signed_distance
 
 
@@ -29,7 +29,7 @@ def in_between(first_hw: Any, last_hw: Any, count: int) -> Iterator[MaskArray]:
         raise InputError(f"The masks have different sizes: {first.shape[::-1]} and {last.shape[::-1]} pixels.")
     if not (first.any() and last.any()):
         raise InputError("One of the masks is empty, so there is nothing to lead from or to.")
-    way = _centroid(last) - _centroid(first)
+    way = centroid(last) - centroid(first)
     # Nothing reaches further than the shapes do while they move, so most of a frame need not be looked at.
     where = mask_slices(first | last, margin=math.ceil(2 * math.hypot(*way)) + 2)
     assert where is not None
@@ -44,11 +44,6 @@ def in_between(first_hw: Any, last_hw: Any, count: int) -> Iterator[MaskArray]:
         mask = np.zeros(first.shape, np.bool_)
         mask[where] = field > (0.0 if highest > 0 else highest - 1)
         yield mask
-
-
-def _centroid(mask: MaskArray) -> NDArray[np.float64]:
-    """x, y in pixels."""
-    return np.array([np.average(np.arange(mask.shape[side]), weights=mask.sum(axis=1 - side)) for side in (1, 0)])
 
 
 def _moved(field: NDArray[np.float32], way: NDArray[np.float64]) -> NDArray[np.float32]:

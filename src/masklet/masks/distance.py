@@ -1,4 +1,4 @@
-"""Distance to a mask's outline, finer than a pixel: what growing, shrinking and soft edges are made of."""
+"""Distance to a mask's outline, mostly finer than a pixel: what growing, shrinking and soft edges are made of."""
 
 from __future__ import annotations
 
@@ -60,6 +60,14 @@ class _Crossing:
         # Past a corner that line leads astray; the nearest pixel then says more.
         far = np.clip(far, whole - np.float32(1), whole)
         return np.where(whole < 1.5, self.near, far)
+
+
+def deepest_point(mask_hw: Any) -> tuple[tuple[float, float], float]:
+    """The pixel (x, y) of a mask that is farthest from its outline, and how far; the frame's edge is outline too."""
+    mask = as_bytes(mask_hw)
+    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
+    return (float(x), float(y)), float(depth[y, x])
 
 
 def smooth_outline(mask_hw: Any) -> NDArray[np.float32]:

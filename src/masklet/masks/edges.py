@@ -39,7 +39,6 @@ _COARSE_RADIUS = 5.0
 _LESS_FREEDOM = 0.45
 """What is left of the radius after one look."""
 _SMALLEST_RADIUS = 1.2
-_BATCH_BYTES = 1 << 22
 
 Float = NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from masklet.media.images import (
     write_image,
 )
 from masklet.media.opening import open_media
-from masklet.media.positions import format_timecode, parse_position
+from masklet.media.positions import parse_position
 from masklet.media.rates import to_rate
 from masklet.media.streams import open_stream
 from masklet.media.types import ColorInfo, Frame, MediaInfo
@@ -29,7 +29,6 @@ __all__ = [
     "MediaInfo",
     "MediaReader",
     "VideoWriter",
-    "format_timecode",
     "image_size",
     "natural_key",
     "open_media",

@@ -81,12 +81,9 @@ def needs_mapping(transfer: str | None, primaries: str | None) -> bool:
 
 
 def to_srgb(signal_rgb: FloatArray, transfer: str | None, primaries: str | None) -> FloatArray:
-    """Non-linear R'G'B' 0–1 of such a video (last axis RGB) to sRGB 0–1."""
-    return np.clip(_to_unbounded_srgb(signal_rgb, transfer, primaries), 0, 1)
-
-
-def _to_unbounded_srgb(signal_rgb: FloatArray, transfer: str | None, primaries: str | None) -> FloatArray:
-    """The same without clipping: between the entries of a table, colours outside of sRGB must keep their slope."""
+    """Non-linear R'G'B' 0–1 of such a video (last axis RGB) to sRGB. Colours outside of it go below 0 and above 1:
+    between the entries of a table they must keep their slope.
+    """
     hdr = transfer in {"smpte2084", "arib-std-b67"}
     if transfer == "smpte2084":
         linear = tone_map(pq_to_nits(signal_rgb))
@@ -111,6 +108,6 @@ def cube_text(transfer: str | None, primaries: str | None, size: int = 33) -> st
     """`to_srgb` as the text of a .cube file, the form in which FFmpeg's `lut3d` filter takes a table."""
     axis = np.linspace(0, 1, size)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")  # red changes fastest
-    table = _to_unbounded_srgb(np.stack([red, green, blue], axis=-1).reshape(-1, 3), transfer, primaries)
+    table = to_srgb(np.stack([red, green, blue], axis=-1).reshape(-1, 3), transfer, primaries)
     rows = "\n".join(f"{r:.6f} {g:.6f} {b:.6f}" for r, g, b in table.tolist())
     return f"LUT_3D_SIZE {size}\n{rows}\n"

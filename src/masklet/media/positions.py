@@ -51,14 +51,6 @@ def parse_position(text: str, source: MediaInfo | MediaReader) -> int:
     return min(last, int((moment + min(1 / info.rate / 20, Fraction(1, 2000))) * info.rate))
 
 
-def format_timecode(index: int, rate: Fraction) -> str:
-    """Frame `index` as hours:minutes:seconds:frames (non-drop), as editing programs show it."""
-    per_second = max(1, round(rate))
-    seconds, frames = divmod(index, per_second)
-    width = max(2, len(str(per_second - 1)))
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frames:0{width}}"
-
-
 def _timecode_frame(match: re.Match[str], text: str, rate: Fraction) -> int:
     hours, minutes, seconds, frames = (int(match[i]) for i in (1, 2, 3, 5))
     per_second = max(1, round(rate))

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from masklet.errors import InputError
-from masklet.settings import RESOLUTION_STEP
+from masklet.settings import RESOLUTION_STEP, Shape, known_shape
 
-Shape = Literal["square", "fit"]
-SHAPES: tuple[Shape, ...] = ("square", "fit")
 #: Input pixels to a side of one pixel of the decoder's masks.
 LOW_RES = 4
 
@@ -58,22 +54,6 @@ class InputShape:
         bottom = height * self.height // self.inner_height - height
         right = width * self.width // self.inner_width - width
         return F.pad(x_bchw, (0, right, 0, bottom), value=value) if bottom or right else x_bchw
-
-
-def check_shape(name: str, zoom: bool = False) -> Shape:
-    """The shape of this name, which goes with looking through windows or not. Raises InputError."""
-    shape = known_shape(name)
-    if zoom and shape != "square":
-        raise InputError("zoom looks through square windows, so it needs the shape square")
-    return shape
-
-
-def known_shape(name: str) -> Shape:
-    """The shape of this name. Raises InputError."""
-    for shape in SHAPES:
-        if name == shape:
-            return shape
-    raise InputError(f"there is no shape {name!r}; choose one of: {', '.join(SHAPES)}")
 
 
 @lru_cache(maxsize=256)

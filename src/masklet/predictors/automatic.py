@@ -15,13 +15,13 @@ from masklet.errors import InputError
 from masklet.masks import rle as run_lengths
 from masklet.masks.boxes import mask_to_box, to_xywh
 from masklet.masks.clean import fill_holes, remove_specks
-from masklet.models import SAM2
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, POSITIVE
-from masklet.models.shape import Shape
+from masklet.models.sam2 import SAM2
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.image import ImagePredictor
 from masklet.predictors.pictures import ImageArray, as_rgb
 from masklet.predictors.windows import Upsampler
+from masklet.settings import Shape
 
 if TYPE_CHECKING:
     from masklet.masks.rle import RLE

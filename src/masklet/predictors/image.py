@@ -17,14 +17,15 @@ from masklet.batching import in_batches
 from masklet.errors import InputError, PromptError
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
-from masklet.models import SAM2, Candidates, ImageFeatures
+from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import image_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
-from masklet.models.sam2 import MASK_PROMPT_LOGIT, resize, too_small
-from masklet.models.shape import InputShape, Shape, input_shape
+from masklet.models.sam2 import MASK_PROMPT_LOGIT, SAM2, ImageFeatures, resize, too_small
+from masklet.models.shape import InputShape, input_shape
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import ImageMasks
 from masklet.prompts import Prompt
+from masklet.settings import Shape
 from masklet.weights.loading import resolve_model
 
 if TYPE_CHECKING:

@@ -19,20 +19,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_LAZY = {
-    "Project": "masklet.project.store",
-    "ProjectObject": "masklet.project.records",
-    "PromptRecord": "masklet.project.records",
-    "SourceReference": "masklet.project.source",
-    "TrackSettings": "masklet.project.records",
-}
-
-__all__ = ["Project", "ProjectObject", "PromptRecord", "SourceReference", "TrackSettings"]
-
 if TYPE_CHECKING:
-    from masklet.project.records import ProjectObject, PromptRecord, TrackSettings
-    from masklet.project.source import SourceReference
+    from masklet.project.records import TrackSettings
     from masklet.project.store import Project
+
+__all__ = ["Project", "TrackSettings"]
+
+_LAZY = {"Project": "masklet.project.store", "TrackSettings": "masklet.project.records"}
 
 
 def __getattr__(name: str) -> Any:

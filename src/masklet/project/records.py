@@ -15,10 +15,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from masklet.errors import InputError, ProjectError
-from masklet.models.shape import Shape
 from masklet.prompts import Prompt
 from masklet.results import Explanation, ObjectMask, Scores
-from masklet.settings import Resolution
+from masklet.settings import Resolution, Shape
 from masklet.tracking.policies import DEFAULT_POLICY
 
 #: What an attribute of an object may be.

@@ -17,6 +17,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from masklet.errors import InputError
+from masklet.masks.boxes import box_overlap, centroid, mask_to_box
+from masklet.masks.distance import deepest_point
 from masklet.project.file import sound
 from masklet.project.store import Project
 from masklet.results import Box, Explanation, ObjectMask, Scores
@@ -197,10 +199,11 @@ def stretches(
         expected = sum(float(errors[i]) for i in range(group[0], group[-1] + 1))
         sentence = ", ".join(words[reason] for reason in told)
         found.append(Stretch(object_id, first, last, facts[worst].frame, round(expected, 2), told, sentence))
-    return sorted(found, key=_rank)
+    return sorted(found, key=rank)
 
 
-def _rank(stretch: Stretch) -> tuple[bool, float, int, int]:
+def rank(stretch: Stretch) -> tuple[bool, float, int, int]:
+    """What stretches are sorted by, so that the worst comes first."""
     return "rejected" not in stretch.reasons, -stretch.expected, stretch.first, stretch.object_id
 
 
@@ -232,9 +235,9 @@ def heat_map(mask_hw: np.ndarray, neighbours: Sequence[np.ndarray], explanation:
         heat += (other != mask_hw) / np.float32(len(voters))
     if explanation is not None and explanation.candidate_boxes and max(explanation.final_scores) > 0:
         best = max(explanation.final_scores)
-        own = _box_of(mask_hw)
+        own = mask_to_box(mask_hw)
         for box, score in zip(explanation.candidate_boxes, explanation.final_scores, strict=True):
-            if box is None or score <= 0 or (own is not None and _box_iou(box, own) > 0.7):
+            if box is None or score <= 0 or box_overlap(box, own) > 0.7:
                 continue
             x1, y1, x2, y2 = (max(0, round(side)) for side in box)
             part = np.zeros(mask_hw.shape, bool)
@@ -250,9 +253,8 @@ def hottest(heat_hw: np.ndarray) -> tuple[float, float] | None:
     """The place (x, y) deepest inside the hot part of a heat map; None where nothing is hot."""
     if not heat_hw.any():
         return None
-    hot = np.pad((heat_hw > 0.6).view(np.uint8), 1)
-    _, _, _, (x, y) = cv2.minMaxLoc(cv2.distanceTransform(hot, cv2.DIST_L2, 5))
-    return x - 0.5, y - 0.5
+    (x, y), _ = deepest_point(heat_hw > 0.6)
+    return x + 0.5, y + 0.5
 
 
 def _moved_onto(mask_hw: np.ndarray, onto_hw: np.ndarray) -> np.ndarray | None:
@@ -261,22 +263,10 @@ def _moved_onto(mask_hw: np.ndarray, onto_hw: np.ndarray) -> np.ndarray | None:
         return None
     if not onto_hw.any():
         return mask_hw
-    (y1, x1), (y2, x2) = (np.argwhere(mask).mean(axis=0) for mask in (mask_hw, onto_hw))
-    move = np.array([[1, 0, x2 - x1], [0, 1, y2 - y1]], np.float32)
+    x, y = centroid(onto_hw) - centroid(mask_hw)
+    move = np.array([[1, 0, x], [0, 1, y]], np.float32)
     moved = cv2.warpAffine(mask_hw.view(np.uint8), move, mask_hw.shape[::-1], flags=cv2.INTER_NEAREST)
     return moved.astype(bool)
-
-
-def _box_of(mask_hw: np.ndarray) -> Box | None:
-    ys, xs = np.nonzero(mask_hw)
-    return None if not len(xs) else (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
-
-
-def _box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(0.0, width) * max(0.0, height)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / union if union > 0 else 0.0
 
 
 # --- of a project
@@ -312,7 +302,7 @@ def _rival(mask: ObjectMask, why: Explanation | None) -> float | None:
     if own is None or best <= 0:
         return None
     others = zip(why.candidate_boxes, why.final_scores, strict=True)
-    return max((score / best for box, score in others if box is not None and _box_iou(box, own) < 0.5), default=None)
+    return max((score / best for box, score in others if box is not None and box_overlap(box, own) < 0.5), default=None)
 
 
 @dataclass(frozen=True)
@@ -352,7 +342,7 @@ def queue(reviews: Iterable[ObjectReview]) -> list[Stretch]:
     found = [
         stretch for seen in reviews for stretch in stretches(seen.object_id, seen.facts, seen.reasons, seen.errors)
     ]
-    return sorted(found, key=_rank)
+    return sorted(found, key=rank)
 
 
 def next_click(project: Project, reviews: Iterable[ObjectReview]) -> NextClick | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -261,6 +262,17 @@ class Project(ProjectFile):
             {**dict(row), **{flag: bool(row[flag]) for flag in flags}, "found_again": row["frame"] in back}
             for row in rows
         ]
+
+    def digest(self) -> str:
+        """Another one whenever something is different that exports show: masks, objects, prompts, how masks are
+        finished.
+        """
+        made = hashlib.blake2b(digest_size=16)
+        for kept in (self.mask_settings, *self.objects(), *self.prompts()):
+            made.update(f"{kept}\n".encode())
+        for mask in self.masks():
+            made.update(f"{mask}\n".encode())
+        return made.hexdigest()
 
     def explanation(self, frame: int, object_id: int) -> Explanation | None:
         """Why the mask of an object on a frame looks as it does, where that is known."""

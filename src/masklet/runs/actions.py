@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masklet.errors import InputError, ProjectError
 from masklet.masks.settings import MaskSettings
 from masklet.media import MediaReader, open_media, parse_position
-from masklet.models import get_spec
-from masklet.models.shape import check_shape
+from masklet.models.specs import get_spec
 from masklet.project.records import TrackSettings
 from masklet.project.run import Asked, Leg, RunPlace, TrackingRun
 from masklet.runs.engine import Action, Progress, Runner, RunStep, RunSteps, Stopped, carry_out
@@ -31,11 +30,12 @@ from masklet.runs.request import (
     TrackRequest,
 )
 from masklet.runs.sessions import add_prompts, lead_in, open_session, prompt_steps, restore
-from masklet.tracking import make_policy
+from masklet.settings import check_shape
+from masklet.tracking.policies import make_policy
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from masklet.results import ObjectMask
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import FrameMasks
+    from masklet.results import FrameMasks
 
 #: IoU from which two masks of a frame say the same.
 AGREEING_IOU = 0.9

@@ -18,11 +18,11 @@ from masklet.prompts import Prompt, waits
 from masklet.results import ObjectMask
 from masklet.runs.agreement import Agreement
 from masklet.runs.request import ObjectReport, RunReport, TrackProgress
-from masklet.tracking.state import export_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import FrameMasks, Session
+    from masklet.results import FrameMasks
+    from masklet.tracking.session import Session
 
 P = ParamSpec("P")
 Progress = Callable[[TrackProgress], None]
@@ -239,6 +239,8 @@ class Runner:
 
     def _state(self, run: TrackingRun) -> dict[int, bytes]:
         """The tracker's state at the run's place."""
+        from masklet.tracking.state import export_state
+
         began, place = time.monotonic(), run.place
         later = [(leg.first, leg.step) for leg in run.legs[place.leg + 1 :]]
         again = [range(min(leg.first, leg.last), max(leg.first, leg.last) + 1) for leg in run.legs[place.leg :]]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from masklet.errors import InputError, ProjectError
 from masklet.results import Box, Explanation, ObjectMask, Scores
-from masklet.tracking.policies import PastFrame, Policy, make_policy
+from masklet.tracking.policies import Policy, make_policy
+from masklet.tracking.policies.base import PastFrame
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
@@ -85,7 +86,7 @@ def explain(project: Project, frame: int, object_id: int) -> Why:
 
 
 def _explain(project: Project, mask: ObjectMask, kept: Explanation) -> Why:
-    from masklet.models import get_spec
+    from masklet.models.specs import get_spec
 
     settings = project.track_settings
     spec = get_spec(settings.model)

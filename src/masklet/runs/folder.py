@@ -35,7 +35,6 @@ from masklet.runs.live import LiveFiles
 from masklet.runs.objects import collect_objects, objects_of
 from masklet.runs.plan import ascending, make_legs, moved_to
 from masklet.runs.request import RunReport, TrackProgress, TrackRequest
-from masklet.runtime import taking_turns
 from masklet.sources import refuse_source
 
 if TYPE_CHECKING:
@@ -150,6 +149,8 @@ class _FolderRun:
 
     def follow(self, steps: RunSteps, stopped: Stopped | None) -> RunReport:
         """Carry out a run."""
+        from masklet.runtime import taking_turns
+
         try:
             with taking_turns():
                 report = drive(steps, self._tell, lambda: self._problem is not None or (stopped or bool)(), self._see)

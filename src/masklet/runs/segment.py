@@ -23,12 +23,12 @@ from masklet.errors import DeviceError, InputError, MaskletError, MediaError, Pr
 from masklet.masks import rle
 from masklet.masks.render import cutout, overlay
 from masklet.media import natural_key, open_media, read_image, write_image
-from masklet.models.shape import known_shape
 from masklet.naming import unique_names
 from masklet.predictors import AutomaticMaskGenerator, FoundMask, ImageMasks, ImagePredictor
 from masklet.prompts import Prompt
 from masklet.runs.objects import number_objects, object_name, prompt_arguments
 from masklet.runs.prompt_text import PromptText
+from masklet.settings import known_shape
 from masklet.sources import IMAGE_SUFFIXES, Sources, refuse_source
 
 #: Told how far a run is: pictures done, all pictures, and the share of the picture that is being worked on.

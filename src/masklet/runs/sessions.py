@@ -10,11 +10,10 @@ from masklet.project.run import TrackingRun
 from masklet.prompts import Prompt
 from masklet.results import ObjectMask
 from masklet.runs.engine import RunStep
-from masklet.tracking.state import import_state
 
 if TYPE_CHECKING:
     from masklet.project.store import Project
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
 #: Frames that are tracked again so that what comes after them finds memories: as many as a frame reads.
 LEAD_IN = 16
@@ -28,7 +27,7 @@ def open_session(
     **how: Any,
 ) -> Session:
     """A session about the project's source, by its settings or by others; `how` are more arguments of `Session`."""
-    from masklet.tracking import Session
+    from masklet.tracking.session import Session
 
     settings = settings or project.track_settings
     how |= settings.policy_options
@@ -51,6 +50,8 @@ def open_session(
 
 def restore(session: Session, project: Project, run: TrackingRun) -> TrackingRun:
     """Brings a session to where the run stands; to its beginning where no state is kept. Returns the run there."""
+    from masklet.tracking.state import import_state
+
     if state := project.tracker_state:
         import_state(session, state.values())
         return run

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from masklet import __version__
 from masklet.project import TrackSettings
 from masklet.studio import problems
+from masklet.studio.batches import Batches
 from masklet.studio.files import Root
 from masklet.studio.recent import Recent
 from masklet.studio.security import Access, Guard
@@ -59,8 +60,10 @@ class Studio:
         self.worker = Worker()
         self.board = Board(self.hub, self.worker, self.root, options.device)
         self.recent = Recent(options.recent)
-        self.workspace = Workspace(self.root, self.hub, options.settings, options.device, self.recent)
+        self.batches = Batches(self.root)
+        self.workspace = Workspace(self.root, self.hub, options.settings, options.device, self.recent, self.batches)
         self.open_at_start: str | None = None
+        self.batch_at_start: str | None = None
 
     def close(self) -> None:
         """Stops everything; tracks can be gone on with at the next start."""
@@ -68,6 +71,7 @@ class Studio:
             self.board.leave(project)
         self.board.close()
         self.worker.stop()
+        self.batches.close()
         for project in self.workspace.all():
             self.workspace.close(project)
 
@@ -75,6 +79,7 @@ class Studio:
 def make_app(studio: Studio) -> ASGIApp:
     """The ASGI app of a studio, guarded."""
     from masklet.studio.routes import (
+        batches,
         edits,
         exports,
         files,
@@ -105,7 +110,10 @@ def make_app(studio: Studio) -> ASGIApp:
     )
     app.state.studio = studio
     problems.install(app)
-    for module in (files, projects, pictures, playback, prompts, edits, review, tracking, exports, models, socket):
+    for module in (
+        *(files, projects, batches, pictures, playback, prompts, edits),
+        *(review, tracking, exports, models, socket),
+    ):
         app.include_router(module.router)
     app.mount("/", _Page(directory=PAGE, html=True, check_dir=False))
     return Guard(app, studio.access, studio.root.upload_limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import threading
@@ -16,6 +17,7 @@ from typing import BinaryIO, Literal
 from anyio import to_thread
 
 from masklet.errors import ExportError, MaskletError, MediaError
+from masklet.jobs.queue import QUEUE_FILE
 from masklet.media.images import PIXEL_LIMIT, image_size, natural_key
 from masklet.sources import IMAGE_SUFFIXES
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError, TooLargeError
@@ -117,7 +119,7 @@ class Root:
             if found is not None:
                 (pictures if found.kind == "image" else shown).append(found)
         shown += _as_sequences(pictures)
-        order = {"folder": 0, "project": 1, "video": 2, "sequence": 3, "image": 4}
+        order = {"batch": 0, "folder": 0, "project": 1, "video": 2, "sequence": 3, "image": 4}
         shown.sort(key=lambda entry: (order[entry.kind], natural_key(entry.name)))
         parent = None if folder == self.folder else self.relative(folder.parent).removeprefix(".")
         path = "" if folder == self.folder else self.relative(folder)
@@ -126,6 +128,7 @@ class Root:
             parent=parent,
             entries=shown[:_ENTRIES_SHOWN],
             truncated=truncated or len(shown) > _ENTRIES_SHOWN,
+            batch=(folder / QUEUE_FILE).is_file(),
         )
 
     def _entry(self, entry: os.DirEntry[str]) -> FileEntry | None:
@@ -137,8 +140,9 @@ class Root:
             is_folder, is_file = entry.is_dir(), entry.is_file()
         except (OSError, RuntimeError):
             return None
-        kind: Literal["folder", "video", "image", "project"] | None
-        kind = "folder" if is_folder else kind_of(path) if is_file else None
+        kind: Literal["folder", "batch"] | Kind | None = kind_of(path) if is_file else None
+        if is_folder:
+            kind = "batch" if (path / QUEUE_FILE).is_file() else "folder"
         if kind is None:
             return None
         return FileEntry(
@@ -201,6 +205,11 @@ class Root:
             return place
         folder = beside if self.holds(beside.resolve()) else self.folder
         return free_name(folder, name, suffix) if not overwrite else folder / f"{name}{suffix}"
+
+
+def place_id(path: Path) -> str:
+    """Under which id a project or batch goes while it is open: the same for the same place."""
+    return hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
 
 
 def kind_of(path: Path) -> Kind | None:

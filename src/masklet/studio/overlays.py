@@ -12,8 +12,9 @@ from masklet.errors import InputError
 from masklet.masks import rle
 from masklet.masks.finish import FinishedMask, finish_frame
 from masklet.masks.settings import MaskSettings
-from masklet.project import Project, ProjectObject
+from masklet.project import Project
 from masklet.project.finishing import Finishing, network_cells
+from masklet.project.records import ProjectObject
 from masklet.results import ObjectMask
 from masklet.studio.frames import FrameStore
 from masklet.studio.schemas import FrameMasksState, ObjectMaskState

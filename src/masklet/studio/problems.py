@@ -76,6 +76,7 @@ _KINDS: tuple[tuple[type[MaskletError], int, str], ...] = (
     (errors.ProjectInUseError, 409, "in_use"),
     (errors.SourceNotFoundError, 409, "source_missing"),
     (errors.ProjectError, 400, "project"),
+    (errors.BatchError, 400, "batch"),
     (errors.MediaError, 400, "media"),
     (errors.ExportError, 400, "export"),
     (errors.SourceError, 409, "source"),

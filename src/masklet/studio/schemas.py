@@ -73,6 +73,7 @@ class StudioInfo(BaseModel):
     policies: list[PolicyInfo]
     mask_settings_schema: dict[str, Any] = Field(description="JSON schema of the mask settings")
     open_at_start: str | None = Field(description="Id of the project that the command line asked for")
+    batch_at_start: str | None = Field(description="Id of the batch that it asked for")
 
 
 class LoginLink(BaseModel):
@@ -82,7 +83,7 @@ class LoginLink(BaseModel):
 class FileEntry(BaseModel):
     name: str
     path: str = Field(description="Below the root, with forward slashes; what POST /api/projects takes")
-    kind: Literal["folder", "video", "image", "sequence", "project"]
+    kind: Literal["folder", "batch", "video", "image", "sequence", "project"]
     size: int | None = Field(default=None, description="Bytes; of a sequence, of its first picture")
     modified: float | None = Field(default=None, description="Seconds since 1970")
     count: int | None = Field(default=None, description="Pictures of a sequence")
@@ -93,6 +94,7 @@ class FileList(BaseModel):
     parent: str | None
     entries: list[FileEntry]
     truncated: bool = False
+    batch: bool = Field(default=False, description="This folder itself holds a batch")
 
 
 class Uploaded(BaseModel):
@@ -233,6 +235,15 @@ class JobState(BaseModel):
     model: str | None = None
 
 
+class BatchPlace(BaseModel):
+    """Which video of which batch a project is."""
+
+    id: str = Field(description="Of the batch")
+    name: str = Field(description="Of the batch")
+    path: str = Field(description="Folder of the batch below the root; empty: the root itself")
+    number: int = Field(description="Of the video")
+
+
 class ProjectState(BaseModel):
     id: str
     name: str
@@ -246,6 +257,7 @@ class ProjectState(BaseModel):
     history: HistoryState
     run: RunState | None
     jobs: list[JobState] = Field(description="Jobs of this project that wait, run or pause")
+    batch: BatchPlace | None = Field(description="Which video of a batch it is; null: of none")
 
 
 # --- objects, prompts, masks -----------------------------------------------------------------------------------------
@@ -504,6 +516,82 @@ class Judge(Given):
     first: FrameIndex
     last: FrameIndex
     verdict: Verdict | None
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+class OpenBatch(Given):
+    path: RelativePath = Field(description="The folder of a batch, which holds its batch.sqlite")
+
+
+class BatchCounts(BaseModel):
+    """Videos by state."""
+
+    waiting: int
+    running: int
+    done: int
+    failed: int
+
+
+class BatchState(BaseModel):
+    id: str
+    name: str
+    path: str = Field(description="Its folder below the root; empty: the root itself")
+    counts: BatchCounts
+    frames_done: int
+    frames_total: int = Field(description="Of the videos whose length is known")
+    workers: int = Field(description="How many work on it right now")
+
+
+class VideoReview(BaseModel):
+    """What deserves a look in a video of a batch."""
+
+    stretches: int
+    frames: int = Field(description="Frames of these stretches")
+    worst: StretchState | None = Field(description="null: nothing deserves a look")
+    object: str | None = Field(description="Name of the object that the worst stretch is of")
+
+
+class BatchVideo(BaseModel):
+    """A video of a batch."""
+
+    number: int
+    name: str
+    state: Literal["waiting", "running", "done", "failed"]
+    silent: bool = Field(description="It was begun, but nobody works on it now: the same command goes on with it")
+    done: int = Field(description="Frames that are tracked")
+    total: int = Field(description="0 until that is known")
+    seconds: float | None = Field(description="What tracking took, once it is done")
+    reason: str | None = Field(description="Why it failed")
+    formats: list[str] = Field(description="What is exported of it")
+    project: str | None = Field(description="What POST /api/projects takes; null: it can't be opened (yet)")
+    open_id: str | None = Field(description="Id of its project if that is open now")
+    thumbnail: str | None = Field(description="Address of a JPEG, or null")
+    review: VideoReview | None = Field(description="null: nobody looked yet, or it can't be read")
+    outdated: bool = Field(description="Its project was corrected after its exports were written")
+
+
+class BatchVideos(BaseModel):
+    """A part of the list of videos, in the order of the batch."""
+
+    batch: BatchState
+    start: int = Field(description="How many come before")
+    videos: list[BatchVideo]
+    more: bool = Field(description="There are more after these")
+    pending: bool = Field(description="Projects are being looked into: ask again for what they say")
+
+
+class NextDoubtful(BaseModel):
+    """Where to look next in a batch."""
+
+    video: BatchVideo | None = Field(description="Its `review.worst` is the place; null: none was found")
+    go_on_after: int | None = Field(
+        default=None, description="There are more videos than one search looks through: search again after this one"
+    )
+
+
+# --- short answers ---------------------------------------------------------------------------------------------------
 
 
 class Done(BaseModel):

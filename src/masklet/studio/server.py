@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import uvicorn
 
 from masklet.errors import InputError
+from masklet.jobs.queue import QUEUE_FILE
 from masklet.studio.app import Studio, StudioOptions, make_app
 from masklet.studio.schemas import OpenRequest
 from masklet.studio.security import Access
@@ -67,8 +68,11 @@ class Server:
             self._socket.close()
 
     def open(self, path: str, source: str | None = None) -> None:
-        """Open a file below the root before anybody asks. Raises what `Workspace.open` does."""
-        self.studio.open_at_start = self.studio.workspace.open(OpenRequest(path=path, source=source)).id
+        """Open a file or a batch below the root before anybody asks. Raises what opening it does."""
+        if (self.studio.root.path(path) / QUEUE_FILE).is_file():
+            self.studio.batch_at_start = self.studio.batches.open(path).id
+        else:
+            self.studio.open_at_start = self.studio.workspace.open(OpenRequest(path=path, source=source)).id
 
     def stop(self) -> None:
         """End `run`, from any thread."""

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from masklet.errors import CancelledError, MaskletError, ProjectError
+from masklet.errors import CancelledError, ExportError, MaskletError, ProjectError
 from masklet.runs.engine import RunStep, RunSteps
 from masklet.runs.request import RunReport
 from masklet.studio.problems import BusyError, NotFoundError, describe
@@ -20,6 +20,8 @@ from masklet.studio.schemas import JobChanged, JobState, Problem, StartExport
 from masklet.studio.worker import Worker
 
 if TYPE_CHECKING:
+    from masklet.jobs.queue import JobRow
+    from masklet.studio.batches import Batch
     from masklet.studio.files import Root
     from masklet.studio.sockets import Hub
     from masklet.studio.workspace import OpenProject
@@ -297,6 +299,35 @@ class ExportJob(ThreadJob):
     def is_folder(self) -> bool:
         """Whether the result is a folder with files, not one file."""
         return self._target.is_dir()
+
+
+class BatchExportJob(ThreadJob):
+    """All exports of one video of a batch, written again: here, or by the batch where it runs and takes it first."""
+
+    kind = "export"
+
+    def __init__(self, board: Board, batch: Batch, row: JobRow) -> None:
+        super().__init__(board, f"Export {row.job.name}")
+        self._batch, self._number = batch, row.number
+
+    def work(self) -> None:
+        from masklet.jobs.local import work_on, worker_name
+
+        worker = f"{worker_name()} studio"
+        with self._batch.queue(read_only=False) as queue:
+            if not queue.export_again(self._number):
+                raise BusyError("This video is not done, so there is nothing to export again.")
+            row = queue.claim(worker, number=self._number)
+            if row is None:
+                self.notes.append("The batch, which is running, writes these files itself.")
+                return
+            work_on(row, queue, worker, self._batch.folder, {}, self._cancel.is_set)
+        became = self._batch.row(self._number)
+        if became.state == "failed":
+            raise ExportError(became.reason or "This export failed.")
+        if became.state == "waiting":
+            raise CancelledError("The export was stopped; the batch writes it when it runs next.")
+        self.folder = self._batch.folder / "exports"
 
 
 class DownloadJob(ThreadJob):

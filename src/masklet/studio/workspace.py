@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +17,17 @@ from masklet.project import Project, TrackSettings
 from masklet.results import stretches
 from masklet.studio import files, schemas
 from masklet.studio.changes import changed_parts
-from masklet.studio.files import PROJECT_SUFFIX, Root
+from masklet.studio.files import PROJECT_SUFFIX, Root, place_id
 from masklet.studio.frames import FrameStore, Kept
 from masklet.studio.overlays import Overlays
 from masklet.studio.problems import ModelMissingError, NotFoundError, OutsideRootError
 from masklet.studio.recent import Recent
 
 if TYPE_CHECKING:
-    from masklet.project import ProjectObject, PromptRecord
+    from masklet.project.records import ProjectObject, PromptRecord
     from masklet.results import ObjectMask
     from masklet.runs.prompting import Prompter
+    from masklet.studio.batches import Batches
     from masklet.studio.sockets import Hub
 
 What = Literal["objects", "prompts", "masks", "settings", "history", "run", "review"]
@@ -38,10 +38,17 @@ class OpenProject:
     """One open project. Its methods may be called from any thread, `prompter` from the worker's alone."""
 
     def __init__(
-        self, project: Project, root: Root, hub: Hub, device: str | None, kept: Kept, source: Path | None = None
+        self,
+        project: Project,
+        root: Root,
+        hub: Hub,
+        device: str | None,
+        kept: Kept,
+        source: Path | None = None,
+        batch: schemas.BatchPlace | None = None,
     ) -> None:
-        self.project, self._root, self._hub, self._device = project, root, hub, device
-        self.id = project_id(project.path)
+        self.project, self._root, self._hub, self._device, self._batch = project, root, hub, device, batch
+        self.id = place_id(project.path)
         self.reader = project.open_source(source, within=root.folder)
         self.frames = FrameStore(self.reader, kept)
         self.overlays = Overlays(project, self.frames)
@@ -145,6 +152,7 @@ class OpenProject:
             history=self.history(),
             run=self.run(),
             jobs=list(jobs),
+            batch=self._batch,
         )
 
     def media(self) -> schemas.MediaState:
@@ -238,8 +246,11 @@ class OpenProject:
 class Workspace:
     """All open projects of a studio."""
 
-    def __init__(self, root: Root, hub: Hub, settings: TrackSettings, device: str | None, recent: Recent) -> None:
+    def __init__(
+        self, root: Root, hub: Hub, settings: TrackSettings, device: str | None, recent: Recent, batches: Batches
+    ) -> None:
         self.root, self._hub, self._settings, self._device, self.recent = root, hub, settings, device, recent
+        self._batches = batches
         self._open: dict[str, OpenProject] = {}
         self._kept = Kept()
         self._mutex = threading.RLock()
@@ -247,6 +258,10 @@ class Workspace:
     def all(self) -> list[OpenProject]:
         with self._mutex:
             return list(self._open.values())
+
+    def open_ids(self) -> dict[Path, str]:
+        """Of the files of all open projects."""
+        return {opened.project.path: opened.id for opened in self.all()}
 
     def get(self, project: str) -> OpenProject:
         """An open project by its id. Raises NotFoundError."""
@@ -260,7 +275,7 @@ class Workspace:
         """Opens a project, or the one of a source; a source without one gets one beside it.
 
         A project whose source moved is told where it is now by `source`; that may be no other video.
-        Raises NotFoundError, OutsideRootError, MediaError, ProjectError, ProjectInUseError, InputError.
+        Raises NotFoundError, OutsideRootError, BusyError, MediaError, ProjectError, ProjectInUseError, InputError.
         """
         path = self.root.path(given.path)
         with self._mutex:  # two tabs that open the same file get the same project
@@ -286,26 +301,30 @@ class Workspace:
         return place
 
     def _opened(self, path: Path, source: Path | None = None) -> OpenProject:
-        number = project_id(path)
+        number = place_id(path)
         if number in self._open:
             return self._open[number]
-        return self._take(Project.open(path), source)
+        batch = self._batches.place_of(path)
+        return self._take(Project.open(path), source, batch)
 
-    def _take(self, project: Project, source: Path | None = None) -> OpenProject:
+    def _take(
+        self, project: Project, source: Path | None = None, batch: schemas.BatchPlace | None = None
+    ) -> OpenProject:
         try:
-            opened = OpenProject(project, self.root, self._hub, self._device, self._kept, source)
+            opened = OpenProject(project, self.root, self._hub, self._device, self._kept, source, batch)
         except BaseException:
             project.close()
             raise
         self._open[opened.id] = opened
-        self.recent.add(project.path)
+        if batch is None:  # the videos of a batch would leave no room for others
+            self.recent.add(project.path)
         return opened
 
     def _of_source(self, path: Path, given: schemas.OpenRequest) -> OpenProject:
         reader = self._reader(path, given)
         try:
             for place in _places(path, self.root.folder):
-                number = project_id(place)
+                number = place_id(place)
                 if number in self._open:
                     if self._open[number].fingerprint == reader.fingerprint():
                         reader.close()
@@ -339,10 +358,10 @@ class Workspace:
 
 def check_settings(settings: TrackSettings, device: str | None) -> None:
     """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
-    from masklet.models import get_spec
-    from masklet.models.shape import check_shape
+    from masklet.models.specs import get_spec
     from masklet.runtime import pick_device, pick_dtype
-    from masklet.tracking import make_policy
+    from masklet.settings import check_shape
+    from masklet.tracking.policies import make_policy
 
     spec = get_spec(settings.model)
     make_policy(settings.policy, spec, **settings.policy_options)
@@ -350,11 +369,6 @@ def check_settings(settings: TrackSettings, device: str | None) -> None:
         spec.check_resolution(settings.resolution)
     check_shape(settings.shape, settings.zoom)
     pick_dtype(settings.dtype, pick_device(device))
-
-
-def project_id(path: Path) -> str:
-    """Under which id a project goes while it is open: the same for the same file."""
-    return hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()
 
 
 def prompt_state(record: PromptRecord) -> schemas.PromptState:

@@ -60,17 +60,6 @@ class BoxFilter:
         return (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
-def box_overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, 0…1; 0 where one is empty."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / union
-
-
 def _to_centre(box_xyxy: Box) -> NDArray[np.float64]:
     x1, y1, x2, y2 = box_xyxy
     # A mask one pixel high has a box of height zero; half a pixel keeps the filter's noise above zero.

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
-from masklet.models import SAM2, ImageFeatures
-from masklet.models.shape import Shape, check_shape
+from masklet.models.sam2 import SAM2, ImageFeatures
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks, ObjectMask, Window
 from masklet.runtime import threads
+from masklet.settings import Shape, check_shape
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
-from masklet.tracking.policies import DEFAULT_POLICY, Policy, State, make_policy
+from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
+from masklet.tracking.policies.base import State
 from masklet.tracking.spool import Spool
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 from masklet.tracking.zoom import Zoom

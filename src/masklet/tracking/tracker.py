@@ -11,10 +11,10 @@ import numpy as np
 
 from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks._arrays import as_image
-from masklet.models import SAM2, ImageFeatures
-from masklet.models.shape import Shape
+from masklet.models.sam2 import SAM2, ImageFeatures
 from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks
+from masklet.settings import Shape
 from masklet.tracking.engine import Engine
 from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
 from masklet.tracking.session import check_object_id

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
-from masklet.models import ImageFeatures
+from masklet.models.sam2 import ImageFeatures
 from masklet.prompts import Prompt
 from masklet.results import Box, Window
 from masklet.tracking.engine import Engine

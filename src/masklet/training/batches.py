@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -50,6 +50,7 @@ class Batch:
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
 
 
+@dataclass(eq=False)
 class Batches(Dataset[Batch]):
     """Numbered batches; batch n is the same whatever was asked for before.
 
@@ -65,24 +66,14 @@ class Batches(Dataset[Batch]):
         anew: False shows clips as the source gives them.
     """
 
-    def __init__(
-        self,
-        source: ClipSource,
-        clips: int,
-        objects: int,
-        seed: int = 0,
-        *,
-        echo: int = 1,
-        spread: int = 8,
-        anew: bool = True,
-    ):
-        self.source = source
-        self.clips, self.objects = clips, objects
-        self.seed = seed
-        self.echo = echo
-        self.spread = spread
-        self.anew = anew
-        self._kept: OrderedDict[int, Clip] = OrderedDict()
+    source: ClipSource
+    clips: int
+    objects: int
+    seed: int = 0
+    echo: int = field(default=1, kw_only=True)
+    spread: int = field(default=8, kw_only=True)
+    anew: bool = field(default=True, kw_only=True)
+    _kept: OrderedDict[int, Clip] = field(default_factory=OrderedDict, init=False)
 
     def clip_numbers(self, number: int) -> list[int]:
         """Which clips a batch shows."""

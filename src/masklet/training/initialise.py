@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from masklet.models import SAM2
 from masklet.models.layers import ConvNextBlock
+from masklet.models.sam2 import SAM2
 from masklet.models.trunks.hiera import Hiera
 
 _STD = 0.02

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from masklet.models.sam2 import upsample
+
 
 class Guess(NamedTuple):
     """What the decoder said of k objects (of one frame, or of several put together), and the truth.
@@ -80,7 +82,7 @@ def total_loss(guess: Guess, weights: Mapping[str, float], size: int) -> tuple[T
             leaves a decoder that starts from nothing at "all background" for a long time.
         size: side of the square at which masks are compared; the truth is averaged down to it.
     """
-    logits = F.interpolate(guess.logits_knhw.float(), size=(size, size), mode="bilinear", align_corners=False)
+    logits = upsample(guess.logits_knhw, size, size)
     truth_k1hw = guess.truth_khw[:, None].float()
     if truth_k1hw.shape[-1] != size:
         truth_k1hw = F.interpolate(truth_k1hw, size=(size, size), mode="area")

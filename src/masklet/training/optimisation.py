@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from masklet.errors import InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.training.settings import TrainSettings
 
 #: The parts of a network, and the beginnings of their weights' keys: the longest one that fits says where a weight

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masklet.masks.distance import deepest_point
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, POSITIVE
 
 #: A box is drawn by hand: its corners miss by this share of its sides (standard deviation), at most so many pixels.
@@ -23,12 +24,9 @@ def click(rng: np.random.Generator, area_hw: np.ndarray, centre_share: float = 0
         centre_share: how often the deepest point is taken, where people click.
     """
     if rng.random() < centre_share:
-        # A border of zeros, so that the picture's edge is an edge of the object as well.
-        depth = cv2.distanceTransform(np.pad(area_hw, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    else:
-        inside = np.flatnonzero(area_hw)
-        y, x = divmod(int(inside[rng.integers(len(inside))]), area_hw.shape[1])
+        return deepest_point(area_hw)[0]
+    inside = np.flatnonzero(area_hw)
+    y, x = divmod(int(inside[rng.integers(len(inside))]), area_hw.shape[1])
     return float(x), float(y)
 
 

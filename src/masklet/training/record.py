@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masklet.masks.render import overlay
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.training.validation import track_clip
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from masklet.errors import InputError
-from masklet.models import get_spec
+from masklet.models.specs import get_spec
 from masklet.runtime import pick_device
 from masklet.runtime import threads as cpu_threads
 from masklet.training.batches import ClipSource

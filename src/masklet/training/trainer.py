@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from masklet.errors import CheckpointError, DeviceMemoryError, InputError, MaskletError, MaskletWarning
-from masklet.models import SAM2, ImageFeatures, get_spec
+from masklet.models.sam2 import SAM2, ImageFeatures
+from masklet.models.specs import get_spec
 from masklet.runtime import is_out_of_memory, pick_device, pick_dtype
 from masklet.training.batches import Batch, Batches, ClipSource
 from masklet.training.initialise import initialise

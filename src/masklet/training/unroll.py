@@ -7,19 +7,17 @@ masklets of a batch walk together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from masklet.models import SAM2, Candidates, ImageFeatures, Memories
+from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import normalise
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT
+from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, SAM2, ImageFeatures, Memories, resize, upsample
 from masklet.training import prompting
 from masklet.training.batches import Batch
 from masklet.training.losses import Guess
@@ -215,7 +213,7 @@ class _Walk:
         truth = frame.truth_khw
         for _ in range(rounds):
             with torch.no_grad():
-                found = _resized(answer.logits_k1hw.float(), truth.shape[-2:])[:, 0] > 0
+                found = upsample(answer.logits_k1hw, *truth.shape[-2:])[:, 0] > 0
             points, labels = prompting.corrections(self.rng, found.cpu().numpy(), truth.cpu().numpy())
             if prompt is not None:
                 points, labels = torch.cat((prompt[0], points), 1), torch.cat((prompt[1], labels), 1)
@@ -264,8 +262,5 @@ class _Walk:
 
 def _as_logits(mask_k1hw: Tensor, like: Tensor) -> Tensor:
     """A drawn mask as logits of the decoder's size."""
-    return _resized((mask_k1hw * 2 - 1) * MASK_PROMPT_LOGIT, like.shape[-2:], antialias=True)
-
-
-def _resized(logits_k1hw: Tensor, size_hw: Sequence[int], antialias: bool = False) -> Tensor:
-    return F.interpolate(logits_k1hw, tuple(size_hw), mode="bilinear", align_corners=False, antialias=antialias)
+    height, width = like.shape[-2:]
+    return resize((mask_k1hw * 2 - 1) * MASK_PROMPT_LOGIT, (height, width), antialias=True)

@@ -10,8 +10,10 @@ import numpy as np
 
 from masklet.evaluation.masks import ObjectScorer, ObjectScores, summarize_masks
 from masklet.evaluation.run import prompt_of
-from masklet.models import SAM2
-from masklet.tracking import FrameMasks, Recency, VideoTracker
+from masklet.models.sam2 import SAM2
+from masklet.results import FrameMasks
+from masklet.tracking.policies import Recency
+from masklet.tracking.tracker import VideoTracker
 from masklet.training.synthesis.clips import Clip
 
 PROMPTS = ("mask", "box", "click")

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 
 _known: WeakKeyDictionary[SAM2, str] = WeakKeyDictionary()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from masklet.errors import CheckpointError, DeviceMemoryError
-from masklet.models import SAM2, get_spec
 from masklet.models.positions import rotary_table, sine_table
-from masklet.models.specs import WITHOUT_WEIGHTS
+from masklet.models.sam2 import SAM2
+from masklet.models.specs import WITHOUT_WEIGHTS, get_spec
 from masklet.runtime import drop_caches, is_out_of_memory, pick_device, pick_dtype
 from masklet.weights.cache import find_cached, how_to_get
 from masklet.weights.checkpoints import build, read_checkpoint

@@ -10,7 +10,7 @@ import numpy as np
 from masklet.compat.sam2.modeling.sam2_base import SAM2Base, as_base
 from masklet.errors import InputError
 from masklet.masks import rle as run_lengths
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.predictors import AutomaticMaskGenerator, FoundMask
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")

@@ -12,8 +12,8 @@ from masklet.compat.sam2.modeling.sam2_base import SAM2Base
 from masklet.compat.sam2.sam2_video_predictor import SAM2VideoPredictor
 from masklet.compat.sam2.settings import Settings, read_name, read_overrides
 from masklet.errors import InputError
-from masklet.models import get_spec
-from masklet.tracking import Policy
+from masklet.models.specs import get_spec
+from masklet.tracking.policies import Policy
 
 _HUGGING_FACE = "facebook/"
 

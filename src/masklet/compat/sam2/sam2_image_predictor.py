@@ -13,9 +13,8 @@ from masklet.compat.sam2.errors import StateError
 from masklet.compat.sam2.modeling.sam2_base import SAM2Base, as_base
 from masklet.errors import InputError, PromptError
 from masklet.masks.clean import fill_holes, remove_specks
-from masklet.models import SAM2
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FEEDBACK_LIMIT
-from masklet.models.sam2 import upsample
+from masklet.models.sam2 import SAM2, upsample
 from masklet.prompts import numbers
 
 #: Logits of filled holes and of removed specks lie this far from the threshold.

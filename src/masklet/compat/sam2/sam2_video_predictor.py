@@ -16,7 +16,7 @@ from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDIN
 from masklet.models.sam2 import ABSENT, resize, upsample
 from masklet.prompts import numbers
 from masklet.results import FrameMasks, ObjectMask
-from masklet.tracking import Session
+from masklet.tracking.session import Session
 
 #: What all objects but the first on a pixel have at most, where objects must not overlap.
 _COVERED = -10.0

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from masklet.errors import InputError, MaskletWarning
-from masklet.models import get_spec
-from masklet.models.shape import Shape, known_shape
-from masklet.tracking import Samurai
+from masklet.models.specs import get_spec
+from masklet.settings import Shape, known_shape
+from masklet.tracking.policies import Samurai
 
 #: The model of a call that names none.
 DEFAULT_MODEL = "base_plus"
@@ -30,7 +30,7 @@ class Settings:
         policy_settings: settings of a policy given by name.
         image_size: side of the network's input, the longer one; None for the model's own.
         shape: ``square``, as the official package has it, or ``fit`` for the pictures' own proportions.
-        stability_fallback, binarize_prompts: see :class:`masklet.tracking.Engine`.
+        stability_fallback, binarize_prompts: see :class:`masklet.tracking.engine.Engine`.
         non_overlap_masks: of several objects, a pixel belongs to the one of the highest logit.
     """
 

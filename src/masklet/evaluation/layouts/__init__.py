@@ -14,18 +14,7 @@ from typing import Any
 from masklet.errors import InputError
 from masklet.evaluation.boxes import BoxProtocol
 from masklet.evaluation.layouts import boxes, masks
-from masklet.evaluation.layouts.base import BoxDataset, BoxSequence, MaskDataset, MaskSequence, Target
-
-__all__ = [
-    "LAYOUTS",
-    "BoxDataset",
-    "BoxSequence",
-    "Layout",
-    "MaskDataset",
-    "MaskSequence",
-    "Target",
-    "open_layout",
-]
+from masklet.evaluation.layouts.base import BoxDataset, MaskDataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from masklet.export.base import FramesExporter
 from masklet.export.imaging import to_float
 from masklet.export.job import Job
 from masklet.masks import rle
+from masklet.masks.boxes import centroid
 
 COLUMNS = (
     *("frame", "time", "object_id", "object", "x1", "y1", "x2", "y2", "width", "height", "area", "area_share"),
@@ -54,12 +55,6 @@ class Csv(FramesExporter):
                     ]
                 )
         job.output.text(None, text.getvalue())
-
-
-def centroid(mask_hw: np.ndarray) -> tuple[float, float]:
-    """x and y of the middle of a mask's pixels; the middle of the upper left pixel is (0.5, 0.5)."""
-    rows, columns = np.nonzero(mask_hw)
-    return float(columns.mean()) + 0.5, float(rows.mean()) + 0.5
 
 
 def plain_cell(text: str) -> str:

@@ -25,7 +25,7 @@ function projectId() {
  * @param {string} what
  * @param {() => Promise<V>} run
  */
-async function busy(what, run) {
+export async function busy(what, run) {
   state.working.value = [...state.working.value, what];
   try {
     return await run();
@@ -51,6 +51,7 @@ export async function open(given) {
     } else complain(problem);
     return false;
   }
+  closeLater(state.project.peek(), opened.id);
   batch(() => {
     forgetPictures();
     forgetMasks();
@@ -67,15 +68,40 @@ export async function open(given) {
     const first = state.promptFrames()[0];
     if (first !== undefined) state.frame.value = first;
   });
-  const place = `#/${opened.path.split("/").map(encodeURIComponent).join("/")}`;
-  if (location.hash !== place) history.pushState(null, "", place);
+  showPlace("project", opened.path);
   for (const note of opened.media.notes) notify(note, { seconds: 10 });
   announce(`${opened.name} is open: ${opened.media.frame_count} frames.`);
   return true;
 }
 
-/** Back to the list; the server keeps the project open for other tabs, and nothing needs saving. */
+/**
+ * The address of what is shown, so that back and forward in the browser go between places.
+ * @param {"start" | "batch" | "project"} kind
+ * @param {string} [path]  of the folder or the project
+ */
+export function showPlace(kind, path = "") {
+  const named = path.split("/").map(encodeURIComponent).join("/");
+  const place = { start: "", batch: `#batch/${named}`, project: `#/${named}` }[kind];
+  if (location.hash !== place) history.pushState(null, "", place || location.pathname);
+}
+
+/**
+ * Closes a video of a batch that was left, unless something goes on in it: there may be thousands, and the batch may
+ * want to go on with it. A moment later, because answers about it may be on their way.
+ * @param {state.ProjectState | null} left
+ * @param {string} [next]
+ */
+function closeLater(left, next) {
+  if (!left?.batch || left.id === next) return;
+  setTimeout(() => {
+    const active = Object.values(state.jobs.peek()).some((job) => job.project === left.id && state.isActive(job));
+    if (!active && state.project.peek()?.id !== left.id) api.closeProject(left.id).catch(() => {});
+  }, 3000);
+}
+
+/** Away from the project; the server keeps it open for other tabs, and nothing needs saving. */
 export function leave() {
+  closeLater(state.project.peek());
   batch(() => {
     state.playing.value = false;
     state.project.value = null;
@@ -83,7 +109,6 @@ export function leave() {
     forgetPictures();
     forgetMasks();
   });
-  if (location.hash) history.pushState(null, "", location.pathname);
 }
 
 // --- where the user looks

@@ -43,6 +43,8 @@ export interface StudioInfo {
   mask_settings_schema: Record<string, any>;
   /** Id of the project that the command line asked for */
   open_at_start: string | null;
+  /** Id of the batch that it asked for */
+  batch_at_start: string | null;
 }
 
 export interface LoginLink {
@@ -54,7 +56,7 @@ export interface FileEntry {
   name: string;
   /** Below the root, with forward slashes; what POST /api/projects takes */
   path: string;
-  kind: "folder" | "video" | "image" | "sequence" | "project";
+  kind: "folder" | "batch" | "video" | "image" | "sequence" | "project";
   /** Bytes; of a sequence, of its first picture */
   size: number | null;
   /** Seconds since 1970 */
@@ -68,6 +70,8 @@ export interface FileList {
   parent: string | null;
   entries: FileEntry[];
   truncated: boolean;
+  /** This folder itself holds a batch */
+  batch: boolean;
 }
 
 export interface Uploaded {
@@ -240,6 +244,17 @@ export interface JobState {
   model: string | null;
 }
 
+export interface BatchPlace {
+  /** Of the batch */
+  id: string;
+  /** Of the batch */
+  name: string;
+  /** Folder of the batch below the root; empty: the root itself */
+  path: string;
+  /** Of the video */
+  number: number;
+}
+
 export interface ProjectState {
   id: string;
   name: string;
@@ -255,6 +270,8 @@ export interface ProjectState {
   run: RunState | null;
   /** Jobs of this project that wait, run or pause */
   jobs: JobState[];
+  /** Which video of a batch it is; null: of none */
+  batch: BatchPlace | null;
 }
 
 export interface NewObject {
@@ -531,6 +548,87 @@ export interface Judge {
   first: number;
   last: number;
   verdict: "accepted" | "rejected" | null;
+}
+
+export interface OpenBatch {
+  /** The folder of a batch, which holds its batch.sqlite */
+  path: string;
+}
+
+export interface BatchCounts {
+  waiting: number;
+  running: number;
+  done: number;
+  failed: number;
+}
+
+export interface BatchState {
+  id: string;
+  name: string;
+  /** Its folder below the root; empty: the root itself */
+  path: string;
+  counts: BatchCounts;
+  frames_done: number;
+  /** Of the videos whose length is known */
+  frames_total: number;
+  /** How many work on it right now */
+  workers: number;
+}
+
+export interface VideoReview {
+  stretches: number;
+  /** Frames of these stretches */
+  frames: number;
+  /** null: nothing deserves a look */
+  worst: StretchState | null;
+  /** Name of the object that the worst stretch is of */
+  object: string | null;
+}
+
+export interface BatchVideo {
+  number: number;
+  name: string;
+  state: "waiting" | "running" | "done" | "failed";
+  /** It was begun, but nobody works on it now: the same command goes on with it */
+  silent: boolean;
+  /** Frames that are tracked */
+  done: number;
+  /** 0 until that is known */
+  total: number;
+  /** What tracking took, once it is done */
+  seconds: number | null;
+  /** Why it failed */
+  reason: string | null;
+  /** What is exported of it */
+  formats: string[];
+  /** What POST /api/projects takes; null: it can't be opened (yet) */
+  project: string | null;
+  /** Id of its project if that is open now */
+  open_id: string | null;
+  /** Address of a JPEG, or null */
+  thumbnail: string | null;
+  /** null: nobody looked yet, or it can't be read */
+  review: VideoReview | null;
+  /** Its project was corrected after its exports were written */
+  outdated: boolean;
+}
+
+export interface BatchVideos {
+  batch: BatchState;
+  /** How many come before */
+  start: number;
+  videos: BatchVideo[];
+  /** There are more after these */
+  more: boolean;
+  /** Projects are being looked into: ask again for what they say */
+  pending: boolean;
+}
+
+export interface NextDoubtful {
+  /** Its `review.worst` is the place; null: none was found */
+  video: BatchVideo | null;
+  /** There are more videos than one search looks through: search again after this one */
+  go_on_after: number | null;
 }
 
 export interface Done {

@@ -93,6 +93,9 @@ export const getProject = (project) => request("GET", `/projects/${project}`);
 /** @param {string} project @returns {Promise<import("./api-types.js").ProjectState>} without lanes */
 export const getProjectBriefly = (project) => request("GET", `/projects/${project}?lanes=false`);
 
+/** @param {string} project @returns {Promise<import("./api-types.js").Done>} */
+export const closeProject = (project) => request("DELETE", `/projects/${project}`);
+
 /** @param {string} project @param {number} [object] @returns {Promise<import("./api-types.js").Lane[]>} */
 export const getLanes = (project, object) => request("GET", `/projects/${project}/lanes${query({ object })}`);
 
@@ -331,6 +334,26 @@ export const jobAction = (job, action) => request("POST", `/jobs/${job}/${action
 
 /** @param {string} job */
 export const downloadAddress = (job) => `/api/jobs/${job}/download`;
+
+/** @param {string} path @returns {Promise<import("./api-types.js").BatchState>} */
+export const openBatch = (path) => request("POST", "/batches", { path });
+
+/** @param {string} batch @returns {Promise<import("./api-types.js").BatchState>} */
+export const getBatch = (batch) => request("GET", `/batches/${batch}`);
+
+/**
+ * @param {string} batch
+ * @param {{start: number, count: number, state: string | null, search: string}} wanted
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<import("./api-types.js").BatchVideos>}
+ */
+export const listVideos = (batch, wanted, signal) => request("GET", `/batches/${batch}/videos${query(wanted)}`, undefined, signal);
+
+/** @param {string} batch @param {number} after @returns {Promise<import("./api-types.js").NextDoubtful>} */
+export const nextDoubtful = (batch, after) => request("GET", `/batches/${batch}/next-doubtful${query({ after })}`);
+
+/** @param {string} batch @param {number} video @returns {Promise<import("./api-types.js").JobState>} */
+export const exportVideoAgain = (batch, video) => request("POST", `/batches/${batch}/videos/${video}/exports`);
 
 /** @returns {Promise<import("./api-types.js").FormatState[]>} */
 export const listFormats = () => request("GET", "/formats");

@@ -1,5 +1,6 @@
 /** The whole page: the first screen or the editor, dialogs and messages. */
 import * as actions from "./actions.js";
+import { BatchScreen, leaveProject, nextDoubtful } from "./batch.js";
 import { beside, onion } from "./compare.js";
 import { undo } from "./correction.js";
 import { Edges } from "./edges.js";
@@ -25,7 +26,7 @@ export function App() {
   return html`
     <div class="page">
       ${!(state.online.value && state.inStep.value) && html`<${Away} />`}
-      ${open ? html`<${Editor} key=${state.project.value?.id} />` : html`<${OpenScreen} />`}
+      ${open ? html`<${Editor} key=${state.project.value?.id} />` : state.batch.value ? html`<${BatchScreen} />` : html`<${OpenScreen} />`}
       ${state.dialog.value ? html`<div class="status"></div>` : html`<${StatusLine}><${Busy} /><//>`}
     </div>
     ${state.dialog.value === "export" && open && html`<${ExportDialog} />`}
@@ -64,10 +65,16 @@ function TopBar() {
   const project = state.project.value;
   const history = project?.history;
   const media = state.media.value;
+  const batch = project?.batch;
   return html`<header class="topbar">
-    <button type="button" class="icon-button brand" title="Back to the projects" aria-label="masklet: back to the projects" onClick=${actions.leave}>
-      <${Icon} name="logo" /><span>masklet</span>
-    </button>
+    ${batch
+      ? html`<button type="button" class="icon-button brand" title=${`Back to the batch ${batch.name} (Shift+U)`} aria-label=${`${batch.name}: back to the batch`} onClick=${leaveProject}>
+            <${Icon} name="batch" /><span class="ellipsis">${batch.name}</span>
+          </button>
+          <${IconButton} icon="doubt-next" class="next-video" label="Next doubtful: the next such video of the batch" text="Next doubtful" keys="Shift+V" onClick=${nextDoubtful} />`
+      : html`<button type="button" class="icon-button brand" title="Back to the projects" aria-label="masklet: back to the projects" onClick=${leaveProject}>
+          <${Icon} name="logo" /><span>masklet</span>
+        </button>`}
     <span class="divider hide-small"></span>
     <h1 class="name ellipsis" title=${media ? `${project?.path}: ${media.width} × ${media.height}, ${media.rate} fps` : ""}>${project?.name}</h1>
     <span class="saved hide-small" title="Every change is in the project file at once"><${Icon} name="check" /><span>saved</span></span>

@@ -1,5 +1,6 @@
 /** Every key and what it does: the table that is listened to is the one that the `?` sheet shows. */
 import * as actions from "./actions.js";
+import { BATCHES } from "./batch.js";
 import { camera, fit, setZoom, zoomBy } from "./camera.js";
 import { beside, onion } from "./compare.js";
 import { CORRECTING, flipBefore, undo } from "./correction.js";
@@ -101,6 +102,7 @@ export const BINDINGS = [
   { group: "Time", keys: ["Shift+i"], label: "No range", run: actions.clearMarks },
 
   ...REVIEWING,
+  ...BATCHES,
 
   { group: "Objects", keys: ["a"], label: "Add one", run: actions.addObject },
   { group: "Objects", keys: ["PageDown"], label: "Select the next", run: () => actions.selectNext(1) },

@@ -2,6 +2,7 @@
 import * as actions from "./actions.js";
 import * as api from "./api.js";
 import { App, startFolding, startTheme } from "./app.js";
+import { openBatch, startBatch } from "./batch.js";
 import { startInspector } from "./inspector.js";
 import { listenToKeys } from "./keyboard.js";
 import { complain } from "./notices.js";
@@ -12,9 +13,10 @@ import { listen } from "./sync.js";
 import { startWarming } from "./warming.js";
 import { html, render } from "./ui.js";
 
-/** The project that the address names; back and forward in the browser go between them. */
-function pathInAddress() {
-  return location.hash.startsWith("#/") ? location.hash.slice(2).split("/").map(decodeURIComponent).join("/") : "";
+/** What the address names; back and forward in the browser go between places. */
+function placeInAddress() {
+  const [, kind, path] = /^#(batch)?\/(.*)$/.exec(location.hash) ?? [];
+  return path === undefined ? null : { isBatch: kind === "batch", path: path.split("/").map(decodeURIComponent).join("/") };
 }
 
 async function begin() {
@@ -26,12 +28,15 @@ async function begin() {
   } catch (problem) {
     complain(problem);
   }
-  const path = pathInAddress();
-  const atStart = state.studio.value?.open_at_start;
-  if (path) await actions.open({ path });
+  const place = placeInAddress();
+  const { open_at_start: atStart, batch_at_start: batchAtStart } = state.studio.value ?? {};
+  if (place) await (place.isBatch ? openBatch(place.path) : actions.open({ path: place.path }));
   else if (atStart) {
     const project = await api.getProject(atStart).catch(() => null);
     if (project) await actions.open({ path: project.path });
+  } else if (batchAtStart) {
+    const found = await api.getBatch(batchAtStart).catch(() => null);
+    if (found) await openBatch(found.path);
   }
   render(html`<${App} />`, root);
   listen();
@@ -39,11 +44,15 @@ async function begin() {
   startPlayer();
   startInspector();
   startReview();
+  startBatch();
   startWarming();
   addEventListener("popstate", () => {
-    const next = pathInAddress();
-    if (next && next !== state.project.peek()?.path) void actions.open({ path: next });
-    else if (!next) state.project.value = null;
+    const next = placeInAddress();
+    if (next?.isBatch) void openBatch(next.path);
+    else if (!next) {
+      actions.leave();
+      state.batch.value = null;
+    } else if (next.path !== state.project.peek()?.path) void actions.open({ path: next.path });
   });
 }
 

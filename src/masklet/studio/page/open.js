@@ -1,6 +1,7 @@
 /** The first screen: recent projects, files below the root, uploads. */
 import * as actions from "./actions.js";
 import * as api from "./api.js";
+import { openBatch } from "./batch.js";
 import { Dialog, close } from "./dialog.js";
 import { ago, plural, size } from "./format.js";
 import { attempt, complain, notify } from "./notices.js";
@@ -15,7 +16,7 @@ const sending = signal(/** @type {{name: string, share: number, stop: AbortContr
 const dropping = signal(false);
 const search = signal("");
 
-const ICONS = { folder: "folder", video: "film", image: "picture", sequence: "sequence", project: "project" };
+const ICONS = { folder: "folder", batch: "batch", video: "film", image: "picture", sequence: "sequence", project: "project" };
 
 /** @param {string} path */
 async function show(path) {
@@ -73,7 +74,8 @@ async function send(given) {
 }
 
 /** @param {FileEntry} entry */
-const openFile = (entry) => actions.open(entry.kind === "sequence" ? { path: entry.path, sequence: true } : { path: entry.path });
+const openFile = ({ kind, path }) =>
+  kind === "batch" ? openBatch(path) : actions.open(kind === "sequence" ? { path, sequence: true } : { path });
 
 /** Asks where the video of a project went. A wrong one is refused, and the dialog says why. */
 export function RelinkDialog() {
@@ -214,6 +216,9 @@ function Files({ onChoose, id, kinds }) {
     <ul class="files">
       ${list.parent !== null &&
       html`<li><button type="button" class="file" onClick=${() => show(list.parent ?? "")}><${Icon} name="folder-up" /><span class="grow">Up</span></button></li>`}
+      ${list.batch &&
+      !kinds &&
+      html`<li><button type="button" class="file" onClick=${() => openBatch(list.path)}><${Icon} name="batch" /><span class="grow">The batch in this folder</span></button></li>`}
       ${entries.map((entry) => html`<${File} key=${entry.path} entry=${entry} onChoose=${onChoose} />`)}
       ${entries.length === 0 && html`<li class="dim empty">${shown.length ? "Nothing here has that in its name." : "No videos, pictures or projects here."}</li>`}
       ${list.truncated && html`<li class="dim empty">There are more than can be listed.</li>`}
@@ -227,7 +232,7 @@ function File({ entry, onChoose }) {
     <button type="button" class="file" onClick=${() => (entry.kind === "folder" ? show(entry.path) : onChoose(entry))}>
       <${Icon} name=${ICONS[entry.kind]} />
       <span class="grow ellipsis">${entry.name}</span>
-      <span class="dim small">${entry.count ? plural(entry.count, "picture") : size(entry.size)}</span>
+      <span class="dim small">${entry.kind === "batch" ? "batch" : entry.count ? plural(entry.count, "picture") : size(entry.size)}</span>
     </button>
   </li>`;
 }

@@ -22,11 +22,13 @@ const nameOf = (/** @type {number} */ id) => state.objects.value.find((object) =
 
 /** The queue is asked for again whenever the project changed, while the panel shows it. */
 export function startReview() {
+  let shown = "";
   effect(() => {
     const project = state.project.value;
     state.lanes.value;
     heat.value = null; // what it showed may have been put right
-    if (!project) review.value = null;
+    if (project?.id !== shown) review.value = null; // a verdict must not be about another project's stretch
+    shown = project?.id ?? "";
     if (!project || state.tab.value !== "review" || !state.panelOpen.value) return undefined;
     const controller = new AbortController();
     const timer = setTimeout(async () => {
@@ -44,8 +46,8 @@ export function startReview() {
   });
 }
 
-/** @param {Stretch} stretch */
-function look(stretch) {
+/** Shows a stretch, its worst frame first. @param {Stretch} stretch */
+export function look(stretch) {
   batch(() => {
     chosen.value = keyOf(stretch);
     state.currentObject.value = stretch.object_id;

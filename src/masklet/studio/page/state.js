@@ -42,6 +42,8 @@ export const dialog = signal(/** @type {DialogName | null} */ (null));
 /** The project that can't be opened because its video moved, and why. */
 export const missing = signal(/** @type {{path: string, why: string} | null} */ (null));
 export const jobs = signal(/** @type {Record<string, JobState>} */ ({}));
+/** The batch whose list is shown while no project is open. */
+export const batch = signal(/** @type {import("./api-types.js").BatchState | null} */ (null));
 
 // The open project, without its lanes
 export const project = signal(/** @type {ProjectState | null} */ (null));

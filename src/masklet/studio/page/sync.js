@@ -98,6 +98,8 @@ export async function reload() {
   state.studio.value = studio;
   const jobs = await attempt(api.listJobs);
   if (jobs) state.jobs.value = Object.fromEntries(jobs.map((job) => [job.id, job]));
+  const batchPath = state.batch.peek()?.path;
+  if (batchPath !== undefined) await attempt(() => api.openBatch(batchPath));
   if (path === undefined) return;
   // By path: a server that was started anew knows the project by another id.
   const project = await attempt(() => api.openProject({ path }));
@@ -227,7 +229,7 @@ function takeJob(job) {
   }
   if (job.kind === "export" && job.state === "done") {
     if (shown) announce(`${job.title} is done`);
-    else notify(`${job.title} is done.`, { action: { label: "Download", run: () => download(job.id) } });
+    else notify(`${job.title} is done.`, { action: job.files.length ? { label: "Download", run: () => download(job.id) } : undefined });
   }
   if (job.kind === "download" && job.state === "done") notify(`${job.title} is done.`);
 }

@@ -38,7 +38,7 @@ export function IconButton({ icon, label, keys, onClick, pressed, disabled, clas
     disabled=${disabled}
     onClick=${onClick}
   >
-    <${Icon} name=${icon} />${text ? html`<span>${text}</span>` : null}
+    ${icon && html`<${Icon} name=${icon} />`}${text ? html`<span>${text}</span>` : null}
   </button>`;
 }
 

@@ -20,7 +20,7 @@ router = APIRouter(responses=PROBLEMS, tags=["studio and files"])
 def get_studio(studio: StudioOf) -> schemas.StudioInfo:
     """What this studio is, and what its projects can be set to."""
     from masklet.runtime import pick_device, pick_dtype
-    from masklet.tracking import POLICIES
+    from masklet.tracking.policies import POLICIES
 
     device = pick_device(studio.options.device)
     dtypes = ["float32", "bfloat16"] + ["float16"] * (device.type != "cpu")
@@ -41,6 +41,7 @@ def get_studio(studio: StudioOf) -> schemas.StudioInfo:
         ],
         mask_settings_schema=MaskSettings.model_json_schema(),
         open_at_start=studio.open_at_start,
+        batch_at_start=studio.batch_at_start,
     )
 
 
@@ -79,8 +80,7 @@ async def upload(
 @router.get("/api/recent")
 def list_recent(studio: StudioOf) -> list[schemas.RecentProject]:
     """The projects that were opened last, the latest first."""
-    open_ids = {opened.project.path: opened.id for opened in studio.workspace.all()}
-    return studio.recent.projects(studio.root, open_ids)
+    return studio.recent.projects(studio.root, studio.workspace.open_ids())
 
 
 @router.get("/api/recent/thumbnail.jpg", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})

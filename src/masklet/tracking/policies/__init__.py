@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError
-from masklet.tracking.policies.base import Choice, Moment, Offer, PastFrame, Policy, Selection, State
+from masklet.tracking.policies.base import Policy
 from masklet.tracking.policies.dam4sam import DAM4SAM
 from masklet.tracking.policies.recency import Recency
 from masklet.tracking.policies.sam2long import SAM2Long
@@ -35,21 +35,3 @@ def make_policy(policy: str | Policy, spec: ModelSpec, **settings: Any) -> Polic
         raise InputError(f"there is no policy called {policy!r}; choose one of: {', '.join(POLICIES)}")
     kind = POLICIES[policy]
     return kind(**{**kind.defaults(spec), **settings})
-
-
-__all__ = [
-    "DAM4SAM",
-    "DEFAULT_POLICY",
-    "POLICIES",
-    "Choice",
-    "Moment",
-    "Offer",
-    "PastFrame",
-    "Policy",
-    "Recency",
-    "SAM2Long",
-    "Samurai",
-    "Selection",
-    "State",
-    "make_policy",
-]

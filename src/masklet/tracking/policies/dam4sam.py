@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import cv2
 import numpy as np
 from pydantic import TypeAdapter
 
+from masklet.masks.boxes import box_overlap, mask_to_box
+from masklet.masks.clean import keep_largest
 from masklet.settings import Count, Share, setting
 from masklet.tracking.memory import MemoryBank
-from masklet.tracking.motion import box_overlap
 from masklet.tracking.policies.base import (
     Choice,
     Moment,
@@ -28,7 +28,7 @@ from masklet.tracking.policies.base import (
 
 if TYPE_CHECKING:
     from masklet.models.specs import ModelSpec
-    from masklet.results import Box, Scores
+    from masklet.results import Scores
 
 #: So many of the latest masks tell the size that the object usually has.
 _SIZES = 10
@@ -137,8 +137,9 @@ class DAM4SAM(Policy):
 
         With its largest part outside of the mask, the mask's box grows so much that the two overlap little.
         """
-        parts = [part for other in others if (part := _largest_part(other & ~mask_hw)) is not None]
-        return any(box_overlap(_box(mask_hw), _box(part | mask_hw)) <= self.distractor_overlap for part in parts)
+        box = mask_to_box(mask_hw)
+        parts = (keep_largest(beside) for other in others if (beside := other & ~mask_hw).any())
+        return any(box_overlap(box, mask_to_box(part | mask_hw)) <= self.distractor_overlap for part in parts)
 
     def why_read(self, past: PastFrame) -> str:
         if past.kept and not past.is_prompt:
@@ -162,18 +163,3 @@ def _known(state: State) -> Resolved:
 
 def _is_visible(scores: Scores) -> bool:
     return scores.object_score is None or scores.object_score > 0
-
-
-def _box(mask_hw: np.ndarray) -> Box:
-    """The box around a mask that shows something."""
-    x, y, width, height = cv2.boundingRect(mask_hw.astype(np.uint8))
-    return x, y, x + width, y + height
-
-
-def _largest_part(mask_hw: np.ndarray) -> np.ndarray | None:
-    """The largest connected part of a mask, None of an empty one."""
-    count, labels, parts, _ = cv2.connectedComponentsWithStats(mask_hw.astype(np.uint8), connectivity=8)
-    if count < 2:
-        return None
-    largest: np.ndarray = labels == 1 + int(parts[1:, cv2.CC_STAT_AREA].argmax())
-    return largest

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from masklet.masks.boxes import box_overlap
 from masklet.settings import Count, Share, setting
-from masklet.tracking.motion import BoxFilter, box_overlap
+from masklet.tracking.motion import BoxFilter
 from masklet.tracking.policies.base import (
     Choice,
     Moment,
@@ -98,8 +99,7 @@ class Samurai(Policy):
             return chosen(expected, 0) if box is None else chosen(BoxFilter.start(box), 1)
         settled = motion.stable_frames >= self.stable_frames_threshold
         if settled:
-            boxes = [box_of(i) for i in range(len(ious))]
-            scores = tuple(0.0 if box is None else box_overlap(expected_box, box) for box in boxes)
+            scores = tuple(box_overlap(expected_box, box_of(i)) for i in range(len(ious)))
             weight = self.kf_score_weight
             final = tuple(weight * score + (1 - weight) * iou for score, iou in zip(scores, ious, strict=True))
             best = int(np.argmax(final))

@@ -10,15 +10,6 @@ See docs/training-data.md.
 from __future__ import annotations
 
 from masklet.training.footage.footage import Footage, FootageClip
-from masklet.training.footage.layouts import FOOTAGE_LAYOUTS
 from masklet.training.footage.settings import FootageSettings
-from masklet.training.footage.videos import DamagedFrameError, FootageVideo
 
-__all__ = [
-    "FOOTAGE_LAYOUTS",
-    "DamagedFrameError",
-    "Footage",
-    "FootageClip",
-    "FootageSettings",
-    "FootageVideo",
-]
+__all__ = ["Footage", "FootageClip", "FootageSettings"]

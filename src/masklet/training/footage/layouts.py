@@ -165,7 +165,8 @@ def _recognise_json(path: Path) -> str:
 
 def _benchmark(name: str, path: Path, split: str | None, settings: FootageSettings) -> list[FootageVideo]:
     """Videos of label maps or of a folder per object, as the benchmark's own reader finds them."""
-    from masklet.evaluation import MaskDataset, open_layout
+    from masklet.evaluation import open_layout
+    from masklet.evaluation.layouts.base import MaskDataset
 
     base = _base(path, split)
     dataset = open_layout(name, base, split if base == path else None)

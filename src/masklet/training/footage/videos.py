@@ -14,7 +14,7 @@ import numpy as np
 from masklet.errors import InputError, MediaError
 
 if TYPE_CHECKING:
-    from masklet.evaluation.layouts import MaskSequence
+    from masklet.evaluation.layouts.base import MaskSequence
     from masklet.media import MediaReader
 
 _FAR = 32  # frames; further apart, finding the place anew is quicker than decoding on

@@ -10,10 +10,10 @@ import torch
 
 from masklet.compat.sam2.settings import Settings
 from masklet.errors import CheckpointError, InputError
-from masklet.models import SAM2
+from masklet.models.sam2 import SAM2
 from masklet.predictors import ImagePredictor
 from masklet.runtime import pick_device
-from masklet.tracking import make_policy
+from masklet.tracking.policies import make_policy
 from masklet.weights.loading import load_model
 
 
