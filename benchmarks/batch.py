@@ -1,7 +1,10 @@
-"""What a batch costs and brings: the queue against one command a clip, two workers against one, and its memory."""
+"""What a batch costs and brings: the queue against a bare loop and against one command a clip, several workers against
+one, and the memory of its driver."""
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import resource
 import shutil
 import subprocess
@@ -9,55 +12,94 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.agreement import find_clips
+from benchmarks.video import BUNNY
 from masklet.jobs.job import JobResult, VideoJob
 from masklet.jobs.local import open_queue
+from masklet.jobs.table import read_jobs
+from masklet.jobs.work import project_path
+from masklet.runs import actions
 from masklet.runtime import usable_cores
 
-_MASKLET = [sys.executable, "-m", "masklet"]
+MASKLET = [sys.executable, "-m", "masklet"]
 _RESULT = JobResult(model="nano", frames=1, seconds=0.0)
 
 
-def find_clips(place: Path) -> list[tuple[Path, Path]]:
-    """Frames and first mask of every sequence of a data set in DAVIS layout."""
-    return [
-        (place / "JPEGImages" / "480p" / masks.name, min(masks.glob("*.png")))
-        for masks in sorted(place.glob("Annotations/480p/*/"))
+def write_table(places: Sequence[Path], frames: int, path: Path) -> Path:
+    """A table of the first frames of every sequence of data sets in DAVIS layout, each with its first mask; without
+    any, of four stretches of the packaged clip."""
+    entries: list[dict[str, Any]] = [
+        {"video": str(clip.frames.absolute()), "mask": str(clip.mask.absolute()), "frame": 0, "end": frames - 1}
+        for clip in find_clips(places)
+        if clip.mask is not None
     ]
+    for number in range(0 if entries else 4):
+        bunny = {"video": str(BUNNY), "mask": str(BUNNY.with_name("bunny_frame48.png")), "frame": 48}
+        entries.append(bunny | {"name": f"bunny{number}", "start": 48 + number, "end": 47 + number + frames})
+    path.write_text(json.dumps(entries))
+    return path
 
 
-def measure_batch(places: Sequence[Path], rounds: int, frames: int = 12) -> dict[str, Any]:
-    """Medians of whole commands over `rounds`, in turns: seconds of one command a clip, and of a batch of them all.
+def measure_batch(places: Sequence[Path], rounds: int, frames: int = 24) -> dict[str, Any]:
+    """Medians over `rounds`, in turns, of the seconds of whole commands: of one a clip (`alone`), of a process that
+    tracks clip after clip and does nothing else (`loop`), and of a batch of them all.
 
-    `memory` is the driver's peak in MB after so many of 2,000 jobs.
+    `queue` is what the queue costs: for a bare loop and for a batch of one worker, the seconds from the beginning of
+    the first clip to the end of the last one, when processes are started already. `memory` is the driver's peak in MB
+    after so many of 2,000 jobs.
     """
-    clips = [clip for place in places for clip in find_clips(place)]
     counts = sorted({1, usable_cores()})
-    seconds: dict[str, list[float]] = {name: [] for name in ("alone", *(f"{count} workers" for count in counts))}
+    seconds: dict[str, list[float]] = {name: [] for name in ("alone", "loop", *(f"{n} workers" for n in counts))}
+    inside: dict[str, list[float]] = {"loop": [], "batch": []}
     with tempfile.TemporaryDirectory() as kept:
         folder = Path(kept)
-        table = folder / "clips.csv"
-        lines = [f"{images},{mask},{frames - 1}\n" for images, mask in clips]
-        table.write_text("video,mask,end\n" + "".join(lines))
-        for _ in range(rounds):
+        out = folder / "out"
+        table = write_table(places, frames, folder / "clips.json")
+        jobs = read_jobs(table)
+        for turn in range(rounds):
+            if turn == 0:  # it takes long
+                began = time.perf_counter()
+                for job in jobs:
+                    [prompt], own = job.prompts, job.settings
+                    place = ["--frame", str(prompt.frame), "--start", own.start or "0", "--end", str(own.end)]
+                    _run("track", job.source, "--mask", str(prompt.mask), *place, "-o", str(out / job.name))
+                seconds["alone"].append(time.perf_counter() - began)
+                shutil.rmtree(out)
             began = time.perf_counter()
-            for images, mask in clips:
-                project = folder / "alone" / f"{images.name}.masklet"
-                project.parent.mkdir(exist_ok=True)
-                prompts = ["--mask", str(mask), "--end", str(frames - 1)]
-                _run("track", str(images), *prompts, "--project", str(project))
-            seconds["alone"].append(time.perf_counter() - began)
-            shutil.rmtree(folder / "alone")
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                inside["loop"].append(pool.submit(_loop, jobs, out).result())
+            seconds["loop"].append(time.perf_counter() - began)
+            shutil.rmtree(out)
             for count in counts:
                 began = time.perf_counter()
-                _run("batch", str(table), "-o", str(folder / "out"), "--workers", str(count))
+                _run("batch", str(table), "-o", str(out), "--workers", str(count))
                 seconds[f"{count} workers"].append(time.perf_counter() - began)
-                shutil.rmtree(folder / "out")
-    medians = {name: median(found) for name, found in seconds.items()}
-    return {"clips": len(clips), "frames": frames, "seconds": medians, "memory": measure_memory(2000)}
+                if count == 1:
+                    with open_queue(out) as queue:
+                        rows = list(queue.rows("done"))
+                    inside["batch"].append(max(row.ended or 0 for row in rows) - min(row.began or 0 for row in rows))
+                shutil.rmtree(out)
+    return {
+        "clips": len(jobs),
+        "frames": frames,
+        "seconds": {name: median(found) for name, found in seconds.items()},
+        "queue": {name: median(found) for name, found in inside.items()},
+        "memory": measure_memory(2000),
+    }
+
+
+def _loop(jobs: Sequence[VideoJob], folder: Path) -> float:
+    """Tracks one job after the other into a project; returns the seconds that took."""
+    project_path(folder, jobs[0]).parent.mkdir(parents=True)
+    began = time.perf_counter()
+    for job in jobs:
+        actions.begin(project_path(folder, job), job.request())
+    return time.perf_counter() - began
 
 
 def measure_memory(jobs: int) -> Sequence[tuple[int, float]]:
@@ -77,4 +119,4 @@ def measure_memory(jobs: int) -> Sequence[tuple[int, float]]:
 
 
 def _run(*words: str) -> None:
-    subprocess.run([*_MASKLET, *words], check=True, capture_output=True)
+    subprocess.run([*MASKLET, *words], check=True, capture_output=True)

@@ -98,6 +98,10 @@ def show(results: dict[str, Any], console: Console) -> None:
         part = results["batch"]
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in part["seconds"].items())
         console.print(f"batch, nano, {part['clips']} clips of {part['frames']} frames: {spent}")
+        loop, batch = part["queue"]["loop"], part["queue"]["batch"]
+        console.print(
+            f"from the first clip to the last: {batch:.1f} s, a bare loop {loop:.1f} s ({batch / loop - 1:+.1%})"
+        )
         (first, before), *_, (last, after) = part["memory"]
         console.print(f"its driver: {before:.1f} MB after job {first}, {after:.1f} MB after job {last}")
     if "agreement" in results:
@@ -113,8 +117,11 @@ def show(results: dict[str, Any], console: Console) -> None:
             console.print(f"start-up, {name}: {seconds:.2f} s")
     if "studio" in results:
         console.print(studio.table(results["studio"]), soft_wrap=True)
-    if "kills" in results:
-        console.print(kills.table(results["kills"]), soft_wrap=True)
+    if "studio" in results.get("kills", {}):
+        console.print(kills.table(results["kills"]["studio"]), soft_wrap=True)
+    if "batch" in results.get("kills", {}):
+        counts = results["kills"]["batch"].items()
+        console.print("batch: " + ", ".join(f"{name} {count}" for name, count in counts))
     for part in results.get("long", []):
         console.print(
             f"{part['objects']} object(s): resident memory at frame {part['late']} against {part['early']}: "

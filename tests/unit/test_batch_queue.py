@@ -11,7 +11,7 @@ import pytest
 
 from masklet.errors import BatchError
 from masklet.jobs.job import JobExport, JobResult, VideoJob
-from masklet.jobs.queue import MOST_DEATHS, Queue
+from masklet.jobs.queue import MOST_STUCK, MOST_STUCK_EARLY, Queue
 
 RESULT = JobResult(model="nano", frames=3, seconds=1.5)
 
@@ -109,6 +109,14 @@ def test_who_looks_sees_a_part_and_never_writes(queue: Queue) -> None:
         Queue(queue.path.with_name("nothing.sqlite"), read_only=True)
 
 
+def test_which_shots_have_no_prompt_may_change(queue: Queue) -> None:
+    queue.add([job("a")])
+    queue.finish(queue.claim("one").number, "one", RESULT)
+    told = job("a").model_copy(update={"unprompted": {"a_shot02": (5, 9)}})
+    assert queue.add([told]) == 0
+    assert [(row.job, row.state) for row in queue.rows()] == [(told, "done")]
+
+
 def test_a_job_of_a_silent_worker_is_taken_over_and_the_old_one_told(queue: Queue) -> None:
     queue.add([job("a")])
     row = queue.claim("gone", lease=-1)
@@ -120,23 +128,74 @@ def test_a_job_of_a_silent_worker_is_taken_over_and_the_old_one_told(queue: Queu
     assert queue.beat(row.number, "next", 5, 9)
 
 
-def test_a_video_that_kills_its_workers_fails_alone(queue: Queue) -> None:
+def test_a_video_that_kills_its_workers_comes_last_and_fails_alone(queue: Queue) -> None:
     queue.add([job("deadly"), job("good")])
-    for turn in range(MOST_DEATHS):
-        assert queue.claim(f"worker {turn}").job.name == "deadly"
+    assert queue.claim("worker").job.name == "deadly"
+    queue.lost("worker")
+    assert queue.claim("worker").job.name == "good"
+    for turn in range(1, MOST_STUCK):
+        row = queue.claim(f"worker {turn}")
+        assert (row.job.name, row.attempts, row.retried, row.reason) == (
+            "deadly",
+            turn + 1,
+            True,
+            "The process that worked on it died.",
+        )
         queue.lost(f"worker {turn}")
-    assert states(queue) == {"deadly": "failed", "good": "waiting"}
+    assert states(queue) == {"deadly": "failed", "good": "running"}
     assert "died 3 times" in next(queue.rows("failed")).reason
     assert queue.retry() == 1 and states(queue)["deadly"] == "waiting"
+    assert next(queue.rows("waiting")).retried
 
 
-def test_workers_may_die_as_often_as_they_like_while_frames_are_done(queue: Queue) -> None:
+def test_a_video_that_kills_everything_with_it_is_not_tried_without_end(queue: Queue) -> None:
+    queue.add([job("deadly"), job("good")])
+    for turn in range(MOST_STUCK):
+        row = queue.claim("worker")
+        assert row.job.name == "deadly"
+        queue.beat(row.number, "worker", 0, 9)
+        queue.abandoned()
+        if turn == 0:
+            row = queue.claim("worker")
+            assert row.job.name == "good"
+            queue.finish(row.number, "worker", RESULT)
+    assert states(queue) == {"deadly": "failed", "good": "done"}
+
+
+def test_a_batch_may_be_killed_early_many_times(queue: Queue) -> None:
+    queue.add([job("slow to load")])
+    for _ in range(MOST_STUCK_EARLY - 1):
+        row = queue.claim("worker")
+        queue.beat(row.number, "worker")  # alive, but tracking hasn't begun
+        queue.abandoned()
+    assert states(queue) == {"slow to load": "waiting"}
+    queue.claim("worker")
+    queue.abandoned()
+    assert states(queue) == {"slow to load": "failed"}
+
+
+@pytest.mark.parametrize("end", ["lost", "abandoned"])
+def test_workers_may_die_as_often_as_they_like_while_frames_are_done(queue: Queue, end: str) -> None:
     queue.add([job("long")])
-    for turn in range(4 * MOST_DEATHS):
-        row = queue.claim(f"worker {turn}")
-        queue.beat(row.number, f"worker {turn}", turn + 1, 100)
-        queue.lost(f"worker {turn}")
+    for turn in range(4 * MOST_STUCK):
+        row = queue.claim("worker")
+        queue.beat(row.number, "worker", turn + 1, 100)
+        queue.lost("worker") if end == "lost" else queue.abandoned()
     assert states(queue) == {"long": "waiting"}
+
+
+def test_what_the_user_stopped_was_not_tried_in_vain(queue: Queue) -> None:
+    queue.add([job("a")])
+    for _ in range(2 * MOST_STUCK):
+        queue.release(queue.claim("one").number, "one")
+    [row] = queue.rows()
+    assert (row.state, row.attempts, row.retried) == ("waiting", 0, False)
+    queue.stuck(queue.claim("one").number, "one", "somebody has its project open")
+    [row] = queue.rows()
+    assert (row.state, row.retried, row.reason) == ("waiting", True, "somebody has its project open")
+    queue.finish(queue.claim("one").number, "one", RESULT)
+    [row] = queue.rows()
+    assert (row.state, row.attempts, row.retried, row.reason) == ("done", 2, True, None)
 
 
 def test_many_claim_at_once_and_nobody_gets_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -145,6 +146,19 @@ BAD = {
     "alias.yaml": "videos: &x [*x]\n",
     "object.yaml": "!!python/object/apply:os.system ['true']\n",
     "video_number.yaml": "- {video: 3, points: '20,16'}\n",
+    "head.csv": '"\n',
+    "twice.csv": 'video,points,video\na.mp4,"20,16",b.mp4\n',
+    "late.csv": 'video,frame,points\na.mp4,12,"20,16"\n',
+    "missing.csv": 'video,points\nmissing.mp4,"20,16"\n',
+    "no_boxes.csv": "video,boxes\na.mp4,det.txt\n",
+    "schedule.json": '[{"video": "a.mp4", "detector": {"detector": "math:hypot", "every": "often"}}]',
+    "checkpoint.csv": 'video,points,checkpoint\na.mp4,"20,16",nothing.pt\n',
+    "surrogate.json": r'[{"video": "a.mp4", "points": "20,16", "object": "\ud800"}]',
+    "laughs.yaml": "".join(
+        f"{name}: &{name} [{', '.join(['*' + before if before else 'x'] * 9)}]\n"
+        for before, name in itertools.pairwise(["", *"abcdefghijkl"])
+    )
+    + "videos: [*l]\n",
     "classes.yaml": "- {video: a.mp4, points: '20,16', classes: [1]}\n",
 }
 

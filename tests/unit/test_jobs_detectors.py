@@ -118,6 +118,9 @@ def test_the_schedule_is_in_seconds_or_frames(clip: Path) -> None:
 
 def test_detectors_are_found_by_module_and_mistakes_are_told() -> None:
     assert load_detector("math:hypot").__name__ == "hypot"
+    assert load_detector("unittest.mock:Mock") is not load_detector(
+        "unittest.mock:Mock"
+    )  # a class is called for every video
     for name in ("nowhere_at_all:f", "math:nothing", "math:pi", "nonsense"):
         with pytest.raises(InputError):
             load_detector(name)

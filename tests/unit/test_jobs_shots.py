@@ -36,14 +36,30 @@ def test_every_prompted_shot_becomes_a_job_and_the_others_are_told(cut_clip: Pat
         JobPrompt(object="rock", frame="0.2s", box=(80, 50, 110, 72)),
     )
     job = VideoJob(name="film", source=str(cut_clip), prompts=prompts)
-    split = split_job(job, [range(4), range(4, 6), range(6, 8)])
-    assert [(made.name, made.settings.start, made.settings.end) for made in split.jobs] == [
+    first, second = split_job(job, [range(4), range(4, 6), range(6, 8)])
+    assert [(made.name, made.settings.start, made.settings.end) for made in (first, second)] == [
         ("film_shot01", "0", "3"),
         ("film_shot02", "4", "5"),
     ]
-    assert [[(p.object, p.frame, len(p.points)) for p in made.prompts] for made in split.jobs] == [
+    assert [[(p.object, p.frame, len(p.points)) for p in made.prompts] for made in (first, second)] == [
         [(None, "0", 2)],
         [("rock", "5", 0)],
     ]
-    assert split.unprompted == [range(6, 8)]
-    assert split_job(job, [range(8)]).jobs == [job]
+    assert first.unprompted == {"film_shot03": (6, 7)} and not second.unprompted
+    assert split_job(job, [range(8)]) == [job]
+
+
+def test_a_detector_looks_at_every_shot(cut_clip: Path) -> None:
+    job = VideoJob(name="film", source=str(cut_clip), detector={"detector": "math:hypot"})
+    jobs = split_job(job, [range(4), range(4, 8)])
+    assert [(made.name, made.settings.start, made.unprompted) for made in jobs] == [
+        ("film_shot01", "0", {}),
+        ("film_shot02", "4", {}),
+    ]
+
+
+def test_a_video_without_any_prompted_shot_is_told(cut_clip: Path) -> None:
+    job = VideoJob(name="film", source=str(cut_clip), prompts=(JobPrompt(points=((30, 50),), frame="0"),))
+    late = job.model_copy(update={"settings": job.settings.model_copy(update={"start": "4"})})
+    with pytest.raises(InputError, match="no shot has a prompt"):
+        split_job(late, [range(4), range(4, 8)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,14 +103,16 @@ def run(
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
     with progress_bar(MofNCompleteColumn()) as bar:
         task = bar.add_task("checking", total=None)
-        listed = read_jobs(
-            jobs,
-            exports=[_format(text) for text in formats or ()],
-            defaults=defaults,
-            checked=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if split:
-        listed = list(_shots(listed))
+
+        def seen(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        listed = read_jobs(jobs, exports=[_format(text) for text in formats or ()], defaults=defaults, checked=seen)
+        if split:
+            bar.update(task, description="looking for cuts", completed=0)
+            listed = list(_shots(listed, seen))
+    for name, (first, last) in (shot for job in listed for shot in job.unprompted.items()):
+        typer.echo(f"{name}, frames {first} to {last}, has no prompt and isn't tracked.")
     with open_queue(output) as queue:
         queue.add(listed, again=overwrite)
         if retry:
@@ -146,11 +148,14 @@ def init(
     from masklet.jobs.blank import write_blank
 
     table = output or folder / "batch.csv"
-    written = write_blank(folder, table, overwrite=overwrite)
-    for path in written:
+    blank = write_blank(folder, table, overwrite=overwrite)
+    for path in blank.written:
         typer.echo(f"  {path}")
+    for reason in blank.left_out:
+        typer.echo(f"Left out: {reason}")
     typer.echo(
-        "Move the mouse over a picture to read its pixels. Fill in points or a box for every video, then:\n"
+        f"Click or drag on a picture of {blank.written[1].name} to read a point or a box. Fill in one for every video, "
+        "then:\n"
         f"  {program()} batch {table} -o out/"
     )
 
@@ -167,7 +172,8 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
                     "name": row.job.name,
                     "source": row.job.source,
                     "state": row.state,
-                    "attempts": row.attempts,
+                    "tries": row.attempts,
+                    "retried": row.retried,
                     "done": row.done,
                     "total": row.total,
                     "reason": row.reason,
@@ -178,30 +184,31 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
             typer.echo(json.dumps({"counts": queue.counts(), "videos": rows}, indent=2))
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("video", "state", "frames", "lost", "why"):
+        for heading in ("video", "state", "tries", "frames", "lost", "why"):
             table.add_column(heading, overflow="fold")
         for row in queue.rows():
             lost = ", ".join(name for name, stretches in (row.result.lost if row.result else {}).items() if stretches)
             frames = f"{row.done}/{row.total}" if row.total else ""
-            table.add_row(row.job.name, row.state, frames, lost, row.reason or "")
-        Console(highlight=False).print(table)
+            state = "waiting (retried)" if row.retried and row.state == "waiting" else row.state
+            table.add_row(row.job.name, state, str(row.attempts or ""), frames, lost, row.reason or "")
+        Console(highlight=False, markup=False).print(table)
         _outcome(queue)
 
 
-def _shots(jobs: Iterable[VideoJob]) -> Iterator[VideoJob]:
-    """Jobs for the shots of every video; says which shots have no prompt. A video that can't be read stays as it is."""
+def _shots(jobs: Sequence[VideoJob], seen: Callable[[int, int], None]) -> Iterator[VideoJob]:
+    """Jobs for the shots of every video. A video that can't be read stays as it is."""
     from masklet.jobs.shots import find_shots, split_job
 
-    for job in jobs:
+    for number, job in enumerate(jobs, 1):
         try:
             shots = find_shots(job.source, rate=job.settings.rate)
         except MediaError:  # it fails alone when its turn comes
-            yield job
-            continue
-        found = split_job(job, shots)
-        for shot in found.unprompted:
-            typer.echo(f"{job.name}: the shot of frames {shot[0]} to {shot[-1]} has no prompt, and isn't tracked.")
-        yield from found.jobs
+            shots = []
+        try:
+            yield from split_job(job, shots)
+        except InputError as problem:
+            raise InputError(f"{job.name}: {problem}") from problem
+        seen(number, len(jobs))
 
 
 def _mind_corrections(folder: Path, queue: Queue) -> None:

@@ -194,10 +194,8 @@ def _shots(request: TrackRequest) -> Iterator[tuple[str, TrackRequest]]:
     from masklet.jobs.shots import find_shots, split_request
 
     split = split_request(request, find_shots(request.source, rate=request.rate))
-    for shot in split.unprompted:
+    for shot in split.unprompted.values():
         typer.echo(f"The shot of frames {shot[0]} to {shot[-1]} has no prompt, and isn't tracked.")
-    if not split.requests:
-        raise InputError("no shot has a prompt: say what to track in each of them")
     yield from split.requests.items()
 
 

@@ -6,12 +6,13 @@ import base64
 import csv
 import html
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
 from masklet.atomic import atomic_path, refuse_existing
 from masklet.errors import BatchError, InputError, MediaError
-from masklet.jobs.table import COLUMNS
+from masklet.jobs.table import COLUMNS, NO_VIDEO
 from masklet.media import open_media
 from masklet.naming import sanitize
 
@@ -22,14 +23,16 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Videos of
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; padding: 0 1rem; }}
 h2 {{ font-size: 1.05rem; }} .strip {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; }}
-figure {{ margin: 0; position: relative; }} img {{ width: 100%; display: block; cursor: crosshair; }}
+figure {{ margin: 0; position: relative; }}
+img {{ width: 100%; display: block; cursor: crosshair; user-select: none; touch-action: none; }}
 svg {{ position: absolute; top: 0; left: 0; width: 100%; pointer-events: none; }}
 path {{ stroke: #fff7; fill: none; vector-effect: non-scaling-stroke; }}
 text {{ fill: #fff; stroke: #000b; stroke-width: .2em; paint-order: stroke; }}
 figcaption {{ font-size: 13px; color: #888; }} output {{ font-variant-numeric: tabular-nums; color: #c60; }}
 </style>
-<p>The grid shows pixels. Move the mouse over a picture to read them exactly; click to copy them. Write them into
-{table}: a point on the object under <b>points</b>, or left, top, right, bottom of a box around it under <b>box</b>.</p>
+<p>The grid shows pixels. Move the mouse over a picture to read them exactly. Click to copy a point on the object, or
+drag to copy a box around it, and put it into {table} under <b>points</b> or <b>box</b>, with the frame under
+<b>frame</b>.</p>
 {videos}
 <script>
 for (const image of document.images) {{
@@ -38,17 +41,38 @@ for (const image of document.images) {{
     const box = image.getBoundingClientRect();
     const [w, h] = [image.dataset.width, image.dataset.height];
     const [x, y] = [(event.clientX - box.left) / box.width * w, (event.clientY - box.top) / box.height * h];
-    return `${{Math.floor(x)}},${{Math.floor(y)}}`;
+    return [Math.min(Math.max(Math.floor(x), 0), w - 1), Math.min(Math.max(Math.floor(y), 0), h - 1)];
   }};
-  image.addEventListener("mousemove", (event) => (shown.value = place(event)));
-  image.addEventListener("click", (event) => navigator.clipboard?.writeText(place(event)));
+  let first = null;
+  const text = ([x, y]) => {{
+    const [left, top] = first ?? [x, y];
+    if (Math.abs(x - left) < 4 && Math.abs(y - top) < 4) return `${{x}},${{y}}`;
+    return `${{Math.min(x, left)}},${{Math.min(y, top)}},${{Math.max(x, left)}},${{Math.max(y, top)}}`;
+  }};
+  image.addEventListener("pointerdown", (event) => {{
+    first = place(event);
+    image.setPointerCapture(event.pointerId);
+  }});
+  image.addEventListener("pointermove", (event) => (shown.value = text(place(event))));
+  image.addEventListener("pointerup", (event) => {{
+    navigator.clipboard?.writeText(text(place(event)));
+    shown.value = `${{text(place(event))}} copied`;
+    first = null;
+  }});
 }}
 </script></html>
 """
 
 
-def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> list[Path]:
-    """Writes the table and, beside it, a page of the same name, and returns both.
+class Blank(NamedTuple):
+    """What was written, and why other files of the folder are not in it."""
+
+    written: list[Path]
+    left_out: list[str]
+
+
+def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> Blank:
+    """Writes the table and, beside it, a page of the same name.
 
     Raises InputError: there is no video in the folder; BatchError: a table is there already, or can't be written.
     """
@@ -57,14 +81,16 @@ def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> list[P
     page = table.with_suffix(".html")
     for path in (table, page):
         refuse_existing(path, overwrite, BatchError)
-    rows, sections = [], []
+    rows, sections, left_out = [], [], []
     for path in sorted(folder.iterdir(), key=lambda found: found.name.casefold()):
         if path.name.startswith(".") or path in (table, page):
             continue
         try:
             reader = open_media(path)
-        except MediaError:
-            continue  # something else that lies in the folder
+        except MediaError as problem:
+            if path.suffix.lower() not in NO_VIDEO:
+                left_out.append(str(problem))
+            continue
         with reader:
             rows.append({"video": path.name, "name": sanitize(path.stem), "object": "object", "frame": "0"})
             pictures = []
@@ -76,7 +102,8 @@ def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> list[P
                 _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
                 source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
                 pictures.append(
-                    f"<figure><img src='{source}' data-width='{width}' data-height='{height}' alt='Frame {index}'>"
+                    f"<figure><img src='{source}' data-width='{width}' data-height='{height}' "
+                    f"draggable='false' alt='Frame {index}'>"
                     f"{_grid(width, height)}"
                     f"<figcaption>frame {index} <output></output></figcaption></figure>"
                 )
@@ -91,7 +118,7 @@ def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> list[P
     with atomic_path(page, overwrite, BatchError) as new:
         text = _PAGE.format(title=html.escape(str(folder)), table=html.escape(table.name), videos="\n".join(sections))
         new.write_text(text, encoding="utf-8")
-    return [table, page]
+    return Blank([table, page], left_out)
 
 
 def _grid(width: int, height: int) -> str:

@@ -51,7 +51,8 @@ class Detection:
 def load_detector(name: str) -> Detector:
     """The detector of that name: `text:a red car`, an entry point of `masklet.detectors`, or `package.module:function`.
 
-    Raises InputError that says what there is.
+    A class is called for every video, so that what a detector has learned in one stays there. Raises InputError that
+    says what there is.
     """
     if name.startswith("text:"):
         from masklet.jobs.text_detector import TextDetector
@@ -71,6 +72,11 @@ def load_detector(name: str) -> Detector:
             raise InputError(f"there is no detector {name!r}: write package.module:function or text:WORDS.{known}")
     except (ImportError, AttributeError) as problem:
         raise InputError(f"the detector {name} can't be loaded: {problem}") from problem
+    if isinstance(found, type):
+        try:
+            found = found()
+        except Exception as problem:  # it is somebody else's code
+            raise InputError(f"the detector {name} can't be made: {type(problem).__name__}: {problem}") from problem
     if not callable(found):
         raise InputError(f"the detector {name} is no function")
     return found
@@ -154,8 +160,11 @@ def track_detected(
             looks.pop()
         run = _Stretches(path, request, reader, asked_for, kept, total, progress, stopped)
         started = resume
-        if resume and not run.go_on():
-            return total
+        if resume:
+            if not run.go_on():
+                return total
+            if progress is not None:  # a detector may take its time
+                progress(TrackProgress("track", run.before + total.frames, len(kept)))
         if not started and any(known.starts[0] <= looks[0] for known in asked_for):
             if not run.track([], looks[0]):
                 return total
@@ -204,11 +213,13 @@ class _Stretches:
     total: RunReport
     progress: Progress | None
     stopped: Stopped
+    before: int = 0  # frames that were tracked at an earlier time
 
     def go_on(self) -> bool:
         """Ends the stretch that was not ended. False where that was stopped."""
         with Project.open(self.path) as project:
             project.open_source(self.request.source)
+            self.before = len({frame for known in project.objects() for frame in project.tracked_frames(known.id)})
             if project.run is None:
                 return True
             report = actions.resume(project, self.request.device, **self._watching())
@@ -277,7 +288,7 @@ class _Stretches:
         return report.complete and not self.stopped()
 
     def _watching(self) -> dict[str, Any]:
-        before, tell = self.total.frames, self.progress
+        before, tell = self.before + self.total.frames, self.progress
 
         def show(state: TrackProgress) -> None:
             if tell is not None:

@@ -27,7 +27,7 @@ class JobPrompt(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    object: str | None = None
+    object: str | None = Field(default=None, min_length=1, max_length=200)
     frame: str | None = None
     points: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
@@ -124,6 +124,8 @@ class VideoJob(BaseModel):
         settings: how.
         detector: what looks for objects while tracking goes on (`masklet.jobs.detectors`).
         exports: formats that are written once it is tracked.
+        unprompted: shots of the same video that nothing is prompted in, by name: first and last frame. They are told in
+            the report.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -135,6 +137,7 @@ class VideoJob(BaseModel):
     settings: JobSettings = JobSettings()
     detector: DetectorSettings | None = None
     exports: tuple[JobExport, ...] = ()
+    unprompted: dict[str, tuple[int, int]] = {}
 
     def request(self, defaults: Mapping[str, Any] | None = None) -> TrackRequest:
         """What the run engine is asked for; `defaults` are settings for those that this video leaves open."""

@@ -34,7 +34,6 @@ _LOCK_FILE = ".batch.lock"
 _WORKER_BYTES = 2 << 30
 _BEAT = 1.0  # seconds between signs of life
 _PATIENCE = 20.0  # seconds that the project of a worker that was killed may stay locked
-_MOST_TRIES = 6  # of a project that another process has
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -93,9 +92,7 @@ def run_batch(
     folder = Path(folder).absolute()
     count = workers or default_workers()
     with _alone(folder), open_queue(folder, make=False) as queue:
-        # Nobody else is there, so whatever runs was left by workers that are gone.
-        for row in list(queue.rows("running")):
-            queue.release(row.number, str(row.worker))
+        queue.abandoned()  # nobody else is there
         team = [
             _Member(number, folder, dict(defaults or {}), max(1, usable_cores() // count)) for number in range(count)
         ]
@@ -120,8 +117,7 @@ def run_batch(
                 wait([member.process.sentinel for member in team if member.process is not None], timeout=0.4)
         finally:
             for member in team:
-                member.kill()
-                member.bury(queue)
+                member.kill(queue)
 
 
 class _Member:
@@ -160,9 +156,15 @@ class _Member:
             if self._pipe is not None:
                 self._pipe.send("stop")
 
-    def kill(self) -> None:
+    def kill(self, queue: Queue) -> None:
+        """Ends it at once; what it worked on waits as if it had been stopped."""
         if self.alive and self.process is not None:
             self.process.kill()
+            self.process.join()
+            for row in list(queue.rows("running")):
+                if row.worker == self.name:
+                    queue.release(row.number, self.name)
+        self.bury(queue)
 
     def bury(self, queue: Queue) -> None:
         """Once it has ended: what it worked on is free again."""
@@ -215,8 +217,10 @@ def work_on(
     beats = _Beats(queue, row, worker)
 
     def show(state: TrackProgress) -> None:
-        total = row.total or state.total
+        total, begins = row.total or state.total, not beats.at[1]
         beats.at = total - state.total + state.done, total
+        if begins:
+            beats.tell()
         tell(row.job.name, *beats.at)
 
     with beats:
@@ -235,10 +239,7 @@ def work_on(
                 )
             )
         except ProjectInUseError as problem:  # a worker that was left alone is at a long frame, or somebody opened it
-            if row.attempts < _MOST_TRIES:
-                queue.release(row.number, worker)
-            else:
-                queue.fail(row.number, worker, str(problem))
+            queue.stuck(row.number, worker, str(problem))
             return
         except MaskletError as problem:
             queue.fail(row.number, worker, str(problem))
@@ -257,12 +258,12 @@ class _Beats:
     """Tells the queue that a worker is alive, and how far it is, from a thread of its own.
 
     Attributes:
-        at: frames done and in all.
+        at: frames done and in all, 0 until tracking begins.
         over: the job is somebody else's now.
     """
 
     def __init__(self, queue: Queue, row: JobRow, worker: str) -> None:
-        self.at = row.done, row.total
+        self.at = 0, 0
         self.over = False
         self._queue, self._number, self._worker = queue, row.number, worker
         self._ended = threading.Event()
@@ -275,12 +276,13 @@ class _Beats:
         self._ended.set()
         self._thread.join()
 
+    def tell(self) -> None:
+        with suppress(BatchError):  # busy, or the disk is full: the lease is long enough to try again
+            self.over = not self._queue.beat(self._number, self._worker, *self.at)
+
     def _go(self) -> None:
         while not self._ended.wait(_BEAT):
-            try:
-                self.over = not self._queue.beat(self._number, self._worker, *self.at)
-            except BatchError:  # busy, or the disk is full: the lease is long enough to try again
-                continue
+            self.tell()
 
 
 def _patiently(work: Callable[[], JobResult | None]) -> JobResult | None:

@@ -29,8 +29,10 @@ STATES: tuple[State, ...] = ("waiting", "running", "done", "failed")
 QUEUE_FILE = "batch.sqlite"
 #: Seconds after which a silent worker's job is free again.
 LEASE = 30.0
-#: How often a worker may die of a job without getting further, before it counts as failed.
-MOST_DEATHS = 3
+#: Tries in a row without getting further after which a job has failed. Where tracking hadn't begun yet, or that isn't
+#: known, more are allowed: somebody may have ended the batch while models were loading.
+MOST_STUCK, MOST_STUCK_EARLY = 3, 9
+_DIED = "The process that worked on it died"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -40,7 +42,8 @@ CREATE TABLE IF NOT EXISTS job (
     state TEXT NOT NULL DEFAULT 'waiting',
     anew INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
-    deaths INTEGER NOT NULL DEFAULT 0,
+    stuck INTEGER NOT NULL DEFAULT 0,
+    begun INTEGER NOT NULL DEFAULT 0,
     worker TEXT,
     lease REAL,
     done INTEGER NOT NULL DEFAULT 0,
@@ -52,13 +55,16 @@ CREATE TABLE IF NOT EXISTS job (
     began REAL,
     ended REAL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS job_state ON job (state, number);
+CREATE INDEX IF NOT EXISTS job_state ON job (state, stuck, number);
 PRAGMA user_version = 1;
 """
-#: What a job is like that waits. Its result stays: what was tracked once is not tracked again.
-_LATER = "deaths = 0, worker = NULL, lease = NULL, reason = NULL, began = NULL, ended = NULL"
-#: What a job becomes whose exports are to be written, all of them.
-_EXPORTED_LATER = f"state = 'waiting', written = '{{}}', {_LATER}"
+#: What a job becomes that is to be done again from the beginning, or (without `_ANEW`) whose exports are to be written.
+#: Its result stays then: what was tracked once is not tracked again.
+_EXPORTED_LATER = (
+    "state = 'waiting', written = '{}', attempts = 0, stuck = 0, worker = NULL, lease = NULL, reason = NULL, "
+    "began = NULL, ended = NULL"
+)
+_ANEW = f"anew = 1, done = 0, total = 0, result = NULL, {_EXPORTED_LATER}"
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,13 @@ class JobRow:
     Attributes:
         state: one of `STATES`.
         anew: its project, if there is one, is of what was asked before, and gets replaced.
-        attempts: how often it was begun.
+        attempts: tries so far, with the one under way; those that the user stopped don't count.
         worker: who works on it, or did last.
         lease: until when it is the worker's, in seconds since 1970; None where nobody works on it.
         done, total: frames of its run; total is 0 until that is known.
         written: the exports that are complete, each with the digest of what it shows (`Project.digest`).
         result: what became of it when it was done last, also while its exports are written anew.
-        reason: why it failed.
+        reason: why it failed, or why it is tried again.
         began, ended: seconds since 1970.
     """
 
@@ -97,6 +103,11 @@ class JobRow:
     def silent(self) -> bool:
         """Nobody works on it any more, though it was begun: its worker is gone."""
         return self.state == "running" and (self.lease or 0) < time.time()
+
+    @property
+    def retried(self) -> bool:
+        """Whether an earlier try failed, or ended with its process."""
+        return self.attempts > (self.state != "waiting")
 
 
 class Queue:
@@ -146,37 +157,44 @@ class Queue:
         with self._writing():
             for job in jobs:
                 asked = job.model_dump_json(exclude_defaults=True)
-                there = self._execute("SELECT asked, state FROM job WHERE name = ?", job.name).fetchone()
+                there = self._execute("SELECT * FROM job WHERE name = ?", job.name).fetchone()
                 if there is None:
                     self._execute("INSERT INTO job (name, asked) VALUES (?, ?)", job.name, asked)
-                elif there["asked"] == asked:
+                    new += 1
                     continue
-                elif there["state"] == "running":
+                # Which shots have no prompt is nothing to track.
+                before = self._row(there).job.model_copy(update={"unprompted": job.unprompted})
+                if before == job:
+                    again_from = ""
+                elif there["state"] == "running" and there["lease"] > time.time():
                     raise BatchError(f"{job.name} is being tracked with other prompts, settings or formats right now.")
-                elif VideoJob.model_validate_json(there["asked"]).model_copy(update={"exports": job.exports}) == job:
-                    self._execute(f"UPDATE job SET asked = ?, {_EXPORTED_LATER} WHERE name = ?", asked, job.name)
+                elif before.model_copy(update={"exports": job.exports}) == job:
+                    again_from = f", {_EXPORTED_LATER}"
                 elif again:
-                    more = f"asked = ?, anew = 1, done = 0, total = 0, result = NULL, {_EXPORTED_LATER}"
-                    self._execute(f"UPDATE job SET {more} WHERE name = ?", asked, job.name)
+                    again_from = f", {_ANEW}"
                 else:
                     raise BatchError(
                         f"{job.name} is in this batch already with other prompts or settings. Give it another name, "
                         "choose another folder for the batch, or use --overwrite to track it anew."
                     )
-                new += 1
+                self._execute(f"UPDATE job SET asked = ?{again_from} WHERE name = ?", asked, job.name)
+                new += bool(again_from)
         return new
 
     def claim(self, worker: str, *, number: int | None = None, lease: float = LEASE) -> JobRow | None:
-        """Takes the next job that waits (or that one), or whose worker has gone; None where there is nothing to do."""
+        """Takes the next job that waits (or that one), or whose worker has gone; None where there is nothing to do.
+
+        Jobs that got stuck come last.
+        """
         now = time.time()
         with self._writing():
-            self._give_up("lease < ?", now)
+            self._set_back("lease < ?", now)
             waiting = "state = 'waiting' AND number = coalesce(?, number)"
-            row = self._execute(f"SELECT * FROM job WHERE {waiting} ORDER BY number LIMIT 1", number).fetchone()
+            row = self._execute(f"SELECT * FROM job WHERE {waiting} ORDER BY stuck, number LIMIT 1", number).fetchone()
             if row is None:
                 return None
             self._execute(
-                "UPDATE job SET state = 'running', attempts = attempts + 1, worker = ?, lease = ?, "
+                "UPDATE job SET state = 'running', attempts = attempts + 1, begun = 0, worker = ?, lease = ?, "
                 "began = coalesce(began, ?) WHERE number = ?",
                 worker,
                 now + lease,
@@ -186,11 +204,15 @@ class Queue:
             return self._row(self._execute("SELECT * FROM job WHERE number = ?", row["number"]).fetchone())
 
     def beat(self, number: int, worker: str, done: int = 0, total: int = 0, *, lease: float = LEASE) -> bool:
-        """Says that a worker is alive and how far it is. False: the job isn't its own any more, so it should stop."""
+        """Says that a worker is alive and how far it is. False: the job isn't its own any more, so it should stop.
+
+        `total` is 0 until tracking begins.
+        """
         with self._writing():
             mine = self._execute(
                 "UPDATE job SET lease = ?1, done = max(done, ?2), total = max(total, ?3), anew = anew AND ?2 = 0, "
-                "deaths = iif(?2 > done, 0, deaths) WHERE number = ?4 AND worker = ?5 AND state = 'running'",
+                "begun = begun OR ?3 > 0, stuck = iif(?2 > done, 0, stuck) "
+                "WHERE number = ?4 AND worker = ?5 AND state = 'running'",
                 time.time() + lease,
                 done,
                 total,
@@ -212,8 +234,7 @@ class Queue:
         with self._writing():
             [before] = self._execute("SELECT seconds FROM job WHERE number = ?", number).fetchone()
             result = result.model_copy(update={"seconds": round(before + result.seconds, 3)})
-            self._execute("UPDATE job SET seconds = ? WHERE number = ?", result.seconds, number)
-            self._end(number, worker, "done", result=result.model_dump_json())
+            self._end(number, worker, "done", result=result.model_dump_json(), seconds=result.seconds)
 
     def fail(self, number: int, worker: str, reason: str) -> None:
         """It can't be done, and why."""
@@ -221,18 +242,29 @@ class Queue:
             self._end(number, worker, "failed", reason=reason)
 
     def release(self, number: int, worker: str) -> None:
-        """Gives a job back that was stopped; it waits, and goes on from where it was."""
+        """Gives a job back that the user stopped; it waits, and goes on from where it was."""
         with self._writing():
             self._execute(
-                f"UPDATE job SET state = 'waiting', {_LATER} WHERE number = ? AND worker = ? AND state = 'running'",
+                "UPDATE job SET state = 'waiting', attempts = attempts - 1, lease = NULL "
+                "WHERE number = ? AND worker = ? AND state = 'running'",
                 number,
                 worker,
             )
 
-    def lost(self, worker: str) -> None:
-        """A worker died: its job waits again, or has failed if that happened too often."""
+    def stuck(self, number: int, worker: str, reason: str) -> None:
+        """It can't be done now, and why: it waits behind the others, or has failed if that happened too often."""
         with self._writing():
-            self._give_up("worker = ?", worker)
+            self._set_back("number = ? AND worker = ?", number, worker, reason=reason)
+
+    def lost(self, worker: str) -> None:
+        """A worker died by itself: its job waits behind the others, or has failed if that happened too often."""
+        with self._writing():
+            self._set_back("worker = ?", worker, most_early=MOST_STUCK)
+
+    def abandoned(self) -> None:
+        """Every worker is gone, and whoever began them: what they worked on waits, or has failed, as above."""
+        with self._writing():
+            self._set_back("true")
 
     def export_again(self, number: int) -> bool:
         """Lets a job that is done wait for its exports to be written anew. False: it isn't done."""
@@ -243,7 +275,8 @@ class Queue:
     def retry(self) -> int:
         """Lets jobs that failed wait again; returns how many."""
         with self._writing():
-            return self._execute(f"UPDATE job SET state = 'waiting', {_LATER} WHERE state = 'failed'").rowcount
+            again = "state = 'waiting', stuck = 0, ended = NULL"
+            return self._execute(f"UPDATE job SET {again} WHERE state = 'failed'").rowcount
 
     def counts(self) -> dict[State, int]:
         """How many jobs are in every state."""
@@ -278,28 +311,42 @@ class Queue:
             yield from map(self._row, found)
             after, skip = found[-1]["number"], 0
 
-    def _end(self, number: int, worker: str, state: State, **more: str) -> None:
-        [(column, value)] = more.items()
+    def _end(
+        self,
+        number: int,
+        worker: str,
+        state: State,
+        *,
+        reason: str | None = None,
+        result: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
         self._execute(
-            f"UPDATE job SET state = ?, {column} = ?, lease = NULL, ended = ? "
+            "UPDATE job SET state = ?, reason = ?, result = coalesce(?, result), seconds = coalesce(?, seconds), "
+            "lease = NULL, ended = ? "
             "WHERE number = ? AND worker = ? AND state = 'running'",
             state,
-            value,
+            reason,
+            result,
+            seconds,
             time.time(),
             number,
             worker,
         )
 
-    def _give_up(self, where: str, value: Any) -> None:
-        """Jobs of workers that have gone wait again; those that killed too many of them have failed."""
-        died = f"UPDATE job SET deaths = deaths + 1 WHERE state = 'running' AND {where} RETURNING number, deaths"
-        for number, deaths in self._execute(died, value).fetchall():
-            if deaths >= MOST_DEATHS:
-                reason = f"The process that worked on it died {deaths} times at the same place. Is there enough memory?"
-                again = "state = 'failed', lease = NULL, reason = ?, ended = ?"
-                self._execute(f"UPDATE job SET {again} WHERE number = ?", reason, time.time(), number)
+    def _set_back(
+        self, where: str, *values: Any, reason: str | None = None, most_early: int = MOST_STUCK_EARLY
+    ) -> None:
+        """Running jobs wait again, behind the others; those that got no further too often have failed."""
+        chosen = f"UPDATE job SET stuck = stuck + 1 WHERE state = 'running' AND {where} RETURNING number, stuck, begun"
+        for number, stuck, begun in self._execute(chosen, *values).fetchall():
+            if stuck >= (MOST_STUCK if begun else most_early):
+                state, ended = "failed", time.time()
+                why = reason or f"{_DIED} {stuck} times without getting further. Is there enough memory?"
             else:
-                self._execute("UPDATE job SET state = 'waiting', lease = NULL WHERE number = ?", number)
+                state, ended, why = "waiting", None, reason or f"{_DIED}."
+            again = "state = ?, lease = NULL, reason = ?, ended = ?"
+            self._execute(f"UPDATE job SET {again} WHERE number = ?", state, why, ended, number)
 
     def _row(self, row: Mapping[str, Any]) -> JobRow:
         try:

@@ -28,7 +28,7 @@ from masklet.project.review import Stretch
 #: Frames of a strip, and their height in pixels.
 _FRAMES, _HEIGHT = 8, 108
 _COLUMNS = (
-    *("video", "state", "frames", "seconds", "object"),
+    *("video", "state", "tries", "frames", "seconds", "object"),
     *("mean predicted IoU", "lost", "doubtful", "expected wrong", "error"),
 )
 _STYLE = """
@@ -103,6 +103,7 @@ def write_report(folder: Path, rows: Iterable[JobRow]) -> list[Path]:
     """Writes report.html and report.csv, video by video, and returns them. Raises BatchError: they can't be written."""
     page, table = folder / "report.html", folder / "report.csv"
     overview: list[tuple[str, str]] = []
+    unprompted = 0
     with (
         atomic_path(page, error=BatchError) as new_page,
         atomic_path(table, error=BatchError) as new_table,
@@ -118,20 +119,26 @@ def write_report(folder: Path, rows: Iterable[JobRow]) -> list[Path]:
             sections.write(_section(video, number))
             writer.writerows(_lines(video))
             overview.append((row.state, _overview_line(video, number)))
+            unprompted += len(row.job.unprompted)
         sections.seek(0)
         pages.write(f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(folder.name)}</title>")
         pages.write(f"<style>{_STYLE}</style><h1>{html.escape(folder.name)}</h1>")
-        pages.write(_overview(overview))
+        pages.write(_overview(overview, unprompted))
         shutil.copyfileobj(sections, pages)
     return [page, table]
 
 
-def _overview(videos: Sequence[tuple[str, str]]) -> str:
-    """How many videos are in which state, and a line for each, given as (state, line); those that failed first."""
+def _overview(videos: Sequence[tuple[str, str]], unprompted: int) -> str:
+    """How many videos are in which state, and a line for each, given as (state, line); those that failed first.
+
+    `unprompted` is the number of shots that have no prompt.
+    """
     states = Counter(state for state, _ in videos)
     words = ", ".join(f"{count} {state}" for state, count in states.most_common())
     lines = "".join(line for _, line in sorted(videos, key=lambda video: video[0] != "failed"))
     heads = "<tr><th>video<th>frames<th>frames lost<th>stretches to look at</tr>"
+    if unprompted:
+        words += f". {unprompted} {'shot has' if unprompted == 1 else 'shots have'} no prompt"
     return f"<p>{len(videos)} videos: {words}.</p><table>{heads}{lines}</table><br>"
 
 
@@ -140,15 +147,21 @@ def _overview_line(video: VideoSummary, number: int) -> str:
     name = f"<a href='#v{number}'>{html.escape(row.job.name)}</a>"
     if row.state != "done" or row.result is None:
         kind = "error" if row.state == "failed" else "dim"
-        return f"<tr><td>{name}<td colspan='3' class='{kind}'>{row.state}</tr>"
-    lost = sum(known.lost for known in video.objects)
-    look = sum(len(known.doubtful) for known in video.objects)
-    return f"<tr><td>{name}<td>{row.result.frames}<td>{lost}<td>{look}</tr>"
+        line = f"<tr><td>{name}<td colspan='3' class='{kind}'>{row.state}</tr>"
+    else:
+        lost = sum(known.lost for known in video.objects)
+        look = sum(len(known.doubtful) for known in video.objects)
+        line = f"<tr><td>{name}<td>{row.result.frames}<td>{lost}<td>{look}</tr>"
+    for shot, (first, last) in row.job.unprompted.items():
+        words = f"no prompt on frames {first} to {last}"
+        line += f"<tr><td>{html.escape(shot)}<td colspan='3' class='dim'>{words}</tr>"
+    return line
 
 
 def _lines(video: VideoSummary) -> list[list[str]]:
     row, result = video.row, video.row.result
-    head = [row.job.name, row.state, *([str(result.frames), f"{result.seconds:.1f}"] if result else ["", ""])]
+    head = [row.job.name, row.state, str(row.attempts)]
+    head += [str(result.frames), f"{result.seconds:.1f}"] if result else ["", ""]
     lines = [
         [
             *head,
@@ -161,18 +174,20 @@ def _lines(video: VideoSummary) -> list[list[str]]:
         ]
         for known in video.objects
     ]
-    return lines or [[*head, "", "", "", "", "", video.trouble or ""]]
+    lines = lines or [[*head, "", "", "", "", "", video.trouble or ""]]
+    return lines + [[shot, "no prompt", *[""] * (len(_COLUMNS) - 2)] for shot in row.job.unprompted]
 
 
 def _section(video: VideoSummary, number: int) -> str:
     row, out = video.row, io.StringIO()
     out.write(f"<section id='v{number}' class='{row.state}'><h2>{html.escape(row.job.name)}</h2>")
+    tried = f", tried {row.attempts} times" if row.retried else ""
     if row.state == "done" and row.result is not None:
         speed = f", {row.result.frames / row.result.seconds:.1f} frames/s" if row.result.seconds else ""
-        words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}"
+        words = f"{row.result.frames} frames with {row.result.model} in {row.result.seconds:.1f} s{speed}{tried}"
         out.write(f"<div class='dim'>{html.escape(words)}</div>")
-    elif row.state != "failed":
-        out.write(f"<div class='dim'>{row.state}</div>")
+    elif row.state != "failed" or tried:
+        out.write(f"<div class='dim'>{row.state}{tried}</div>")
     if video.trouble:
         out.write(f"<div class='error'>{html.escape(video.trouble)}</div>")
     out.write("<div class='strip'>")

@@ -25,14 +25,7 @@ class SplitRequest(NamedTuple):
     """A request for every shot that has a prompt, by its name (`shot02`), and the shots that have none."""
 
     requests: dict[str, TrackRequest]
-    unprompted: list[range]
-
-
-class SplitJob(NamedTuple):
-    """A job for every shot that has a prompt, and the shots that have none."""
-
-    jobs: list[VideoJob]
-    unprompted: list[range]
+    unprompted: dict[str, range]
 
 
 def find_shots(source: str, *, threshold: float = CUT, rate: str | None = None) -> list[range]:
@@ -78,14 +71,15 @@ def shots_of(reader: MediaReader, threshold: float = CUT) -> list[range]:
     return [range(first, after) for first, after in pairwise([*starts, len(reader)])]
 
 
-def split_request(request: TrackRequest, shots: Sequence[range]) -> SplitRequest:
+def split_request(request: TrackRequest, shots: Sequence[range], *, every: bool = False) -> SplitRequest:
     """A request for every shot that has a prompt of its own, to be tracked within the shot alone.
 
     Prompts that say no frame are where tracking starts. Prompts and shots outside of the request's start and end are
-    left out. Raises InputError for a position that isn't in the video.
+    left out. `every`: also for shots that have none. Raises InputError for a position that isn't in the video, and
+    where no shot has a prompt.
     """
     kept, frames = _places(request)
-    requests, unprompted = {}, []
+    split = SplitRequest({}, {})
     for number, shot in enumerate(shots, 1):
         inside = range(max(shot.start, kept.start), min(shot.stop, kept.stop))
         prompts = [
@@ -93,30 +87,38 @@ def split_request(request: TrackRequest, shots: Sequence[range]) -> SplitRequest
             for text, frame in zip(request.prompts, frames, strict=True)
             if frame in inside
         ]
-        if prompts:
+        if prompts or (every and inside):
             own = replace(request, prompts=prompts, start=str(inside[0]), end=str(inside[-1]), frame=None)
-            requests[f"shot{number:02d}"] = own
+            split.requests[f"shot{number:02d}"] = own
         elif inside:
-            unprompted.append(inside)
-    return SplitRequest(requests, unprompted)
+            split.unprompted[f"shot{number:02d}"] = inside
+    if not split.requests:
+        raise InputError("no shot has a prompt: say what to track in each of them")
+    return split
 
 
-def split_job(job: VideoJob, shots: Sequence[range]) -> SplitJob:
-    """The same for a job of a batch. Jobs are called `NAME_shot02` and so on; a video of one shot stays as it is."""
+def split_job(job: VideoJob, shots: Sequence[range]) -> list[VideoJob]:
+    """The same for a job of a batch; a detector looks at every shot. Jobs are called `NAME_shot02` and so on, and the
+    first one knows which shots have no prompt. A video of one shot stays as it is."""
     if len(shots) <= 1:
-        return SplitJob([job], [])
+        return [job]
     request = job.request()
-    split = split_request(request, shots)
+    split = split_request(request, shots, every=job.detector is not None)
     owners = [index for index, prompt in enumerate(job.prompts) for _ in prompt.texts()]
     frames = dict(zip(owners, _places(request)[1], strict=True))
     prompts = [prompt.model_copy(update={"frame": str(frames[i])}) for i, prompt in enumerate(job.prompts)]
-    jobs = []
+    unprompted = {f"{job.name}_{name}": (shot[0], shot[-1]) for name, shot in split.unprompted.items()}
+    jobs: list[VideoJob] = []
     for name, own in split.requests.items():
         inside = {text.frame for text in own.prompts}
-        settings = job.settings.model_copy(update={"start": own.start, "end": own.end, "frame": None})
-        kept = tuple(prompt for prompt in prompts if prompt.frame in inside)
-        jobs.append(job.model_copy(update={"name": f"{job.name}_{name}", "prompts": kept, "settings": settings}))
-    return SplitJob(jobs, split.unprompted)
+        update = {
+            "name": f"{job.name}_{name}",
+            "prompts": tuple(prompt for prompt in prompts if prompt.frame in inside),
+            "settings": job.settings.model_copy(update={"start": own.start, "end": own.end, "frame": None}),
+            "unprompted": {} if jobs else unprompted,
+        }
+        jobs.append(job.model_copy(update=update))
+    return jobs
 
 
 def _places(request: TrackRequest) -> tuple[range, list[int]]:

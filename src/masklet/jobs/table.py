@@ -10,6 +10,7 @@ import csv
 import glob
 import json
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,11 +19,12 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from masklet.errors import InputError, MaskletError, MediaError
 from masklet.export import get
 from masklet.jobs.boxes import read_prompts
-from masklet.jobs.detectors import load_detector
+from masklet.jobs.detectors import load_detector, scheduled
 from masklet.jobs.job import JobExport, JobPrompt, JobSettings, VideoJob
 from masklet.media import open_media
 from masklet.naming import sanitize
@@ -35,7 +37,8 @@ COLUMNS = ("video", "name", "object", "class", "frame", "points", "negative", "b
 _SETTINGS = tuple(JobSettings.model_fields)
 _PROMPT = ("object", "frame", "points", "labels", "negative", "box", "box_xyxy", "mask", "rle", "origin")
 #: What may lie beside a video and isn't one.
-_NO_VIDEO = (".json", ".csv", ".txt", ".xml", ".yaml", ".masklet", ".wav", ".mp3", ".srt", ".html", ".md")
+NO_VIDEO = (".json", ".csv", ".txt", ".xml", ".yaml", ".masklet", ".wav", ".mp3", ".srt", ".html", ".md")
+_ONE_OF = {"prompts": "prompt", "points": "point", "labels": "label", "exports": "format", "settings": "setting"}
 _SPACES = re.compile(r"[\s;|]+")
 
 
@@ -100,6 +103,8 @@ def read_jobs(
                 jobs.append(_job(found, exports, defaults or {}))
         except ValidationError as problem:
             mistakes += [f"{where}: {_words(error)}" for error in problem.errors()]
+        except PydanticSerializationError:
+            mistakes.append(f"{where}: there are characters in it that are none (half of a surrogate pair)")
         except MaskletError as problem:
             mistakes.append(f"{where}: {problem}")
         checked(number, len(asked))
@@ -118,20 +123,26 @@ def _job(asked: _Asked, exports: Iterable[JobExport], defaults: Mapping[str, Any
         detector=asked.detector,  # type: ignore[arg-type]
         exports=tuple(asked.exports) or tuple(exports),  # type: ignore[arg-type]
     )
+    job.model_dump_json()  # as it will be kept
     for export in job.exports:
         get(export.format).parse(export.options)
     request = job.request(defaults)
+    if request.checkpoint is not None and not Path(request.checkpoint).is_file():
+        raise InputError(f"there is no checkpoint {request.checkpoint}")
     if not any(mark in job.source for mark in "#%*?") and "://" not in job.source and not Path(job.source).exists():
         raise InputError(f"there is no file {job.source}")
     try:
         reader = open_media(request.source, rate=request.rate)
     except MediaError:
         return job
-    if job.detector is not None:
-        load_detector(job.detector.detector)
     with reader:
-        if job.prompts or job.detector is None:
+        if job.detector is not None:
+            load_detector(job.detector.detector)
+            scheduled(reader, range(1), job.detector.every)
+        if job.prompts:
             make_plan(request, reader)
+        elif job.detector is None:
+            raise InputError("nothing says what to track: fill in points, box or mask (or boxes, or detector)")
     return job
 
 
@@ -169,7 +180,8 @@ def _parsed(
         if isinstance(entry, dict) and all(isinstance(key, str) for key in entry):
             yield place, entry
         else:
-            mistakes.append(f"{place}: a video is written as names with values, not as {entry!r:.60}")
+            # A few lines of YAML can stand for more than there is memory.
+            mistakes.append(f"{place}: a video is written as names with values, not as {reprlib.repr(entry)}")
 
 
 def _listed(content: Any, place: Callable[[int], str]) -> list[tuple[str, Any]]:
@@ -197,8 +209,10 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"There is no folder or table {path}. `masklet batch init FOLDER` writes one.") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(f"{path} can't be read as text: {problem}.") from problem
+    except UnicodeDecodeError as problem:
+        raise InputError(f"{path} isn't in UTF-8: {problem}. Save it anew as UTF-8.") from problem
+    except OSError as problem:
+        raise InputError(f"{path} can't be read: {problem.strerror or problem}.") from problem
 
 
 def _csv(text: str, mistakes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -208,7 +222,11 @@ def _csv(text: str, mistakes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]
     except csv.Error:
         dialect = csv.excel
     rows = csv.reader(lines, dialect, strict=True)
-    heads = [head.strip().lower() for head in next(rows, [])]
+    try:
+        heads = [head.strip().lower() for head in next(rows, [])]
+    except csv.Error as problem:
+        mistakes.append(f"line 1: {problem}")
+        return
     known = {*COLUMNS, *_SETTINGS}
     if "video" not in heads:
         mistakes.append(
@@ -220,6 +238,7 @@ def _csv(text: str, mistakes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]
         for head in heads
         if head and head not in known
     ]
+    mistakes += [f"line 1: the column {head!r} is there twice" for head in set(heads) & known if heads.count(head) > 1]
     try:
         for row in rows:
             where = f"line {rows.line_num}"
@@ -240,7 +259,7 @@ def _beside(file: Path, mistakes: list[str]) -> Iterator[tuple[str, dict[str, An
     """The entry of `clip.prompts.json`, for the video of that name beside it."""
     stem = file.name.removesuffix(PROMPTS_SUFFIX)
     there = [path for path in sorted(file.parent.glob(f"{glob.escape(stem)}*")) if stem in (path.stem, path.name)]
-    videos = [path for path in there if path.is_dir() or (path.suffix.lower() not in _NO_VIDEO)]
+    videos = [path for path in there if path.is_dir() or (path.suffix.lower() not in NO_VIDEO)]
     if len(videos) != 1:
         what = "there is no video" if not videos else f"{' and '.join(path.name for path in videos)} could be meant"
         mistakes.append(f"{file.name}: {what} beside it; it is for the video {stem} with any suffix")
@@ -368,5 +387,5 @@ def _value(setting: str, given: Any, base: Path) -> Any:
 
 def _words(error: Any) -> str:
     """One mistake that pydantic found, in a sentence."""
-    place = " ".join(str(part + 1) if isinstance(part, int) else part.removesuffix("s") for part in error["loc"])
+    place = " ".join(str(part + 1) if isinstance(part, int) else _ONE_OF.get(part, part) for part in error["loc"])
     return f"{place}: {error['msg'].removeprefix('Value error, ')}" if place else error["msg"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from masklet.errors import CancelledError, MaskletError
-from masklet.export import write
+from masklet.export import get, write
 from masklet.jobs.detectors import track_detected
 from masklet.jobs.job import JobResult, VideoJob
 from masklet.jobs.queue import JobRow, Queue
@@ -30,8 +30,9 @@ def project_path(folder: Path, job: VideoJob) -> Path:
 
 
 def export_path(folder: Path, job: VideoJob, format: str) -> Path:
-    """Where an export of a job goes; the format adds its suffix."""
-    return folder / "exports" / format / sanitize(job.name)
+    """Where an export of a job goes; the format adds its suffix, unless a name such as `shot.v2` seems to have one."""
+    name, extensions = sanitize(job.name), get(format).extensions
+    return folder / "exports" / format / (name + extensions[0] if "." in name and extensions else name)
 
 
 def stamp_of(path: Path) -> str:
@@ -141,8 +142,9 @@ def _track(
         if project.run is not None or stopped():
             return None
         for known in project.objects():
-            if known.category is None and known.name in job.classes:
-                project.update_object(known.id, category=job.classes[known.name])
+            category = job.classes.get(known.name) or job.classes.get(str(known.id))
+            if known.category is None and category:
+                project.update_object(known.id, category=category)
     return seconds, notes
 
 

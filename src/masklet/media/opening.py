@@ -62,6 +62,8 @@ def open_media(
         if is_pattern(str(path)):
             return SequenceReader(files_of_pattern(path), rate=own_rate)
         raise MediaError(f"There is no file {path}.")
+    if not path.is_file():  # to open it may wait for ever
+        raise MediaError(f"{path} is a pipe or a device, which can't be read frame by frame. Write it to a file first.")
     if is_animated(path):
         return AnimationReader(path)
     suffix = path.suffix.lower()

@@ -2,7 +2,9 @@
 
 Features that were learned from photographs match parts of an object from frame to frame. Every cell of a frame takes
 the masks of the ten remembered cells that look most like it and aren't far away (label propagation, as in arXiv
-2006.14613). Nothing here learns; the mask decoder is told the copied mask and learns what to make of it.
+2006.14613). Nothing here learns. The mask decoder is told the copied mask and learns what to make of it; the mask of
+a tracked frame is the mean of both, for each errs where the other doesn't: the copy keeps to what was shown, the
+decoder keeps to one object.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from masklet.models.trunks.levels import Level
 _COPIED, _TEMPERATURE = 10, 0.07
 #: How far things move: a standard deviation, in shares of the picture.
 _REACH = 0.2
+#: How much the copied mask counts where the decoder's counts one, and how sure it may be.
+_SAY, _SURE = 2.0, 1e-3
 #: So many cells are compared at once: their likenesses stay in the cache.
 _AT_ONCE = 128
 
@@ -83,6 +87,12 @@ def copied(keys_bchw: Tensor, frames: Sequence[Tensor]) -> Tensor:
             parts.append((value_m4[place] * likeness.float().softmax(-1)[..., None]).sum(1))
     found = torch.cat(parts).reshape(len(keys), h, w, 4).permute(0, 3, 1, 2)
     return F.pixel_unshuffle(F.pixel_shuffle(found, 2), 4)
+
+
+def blended(logits_bnhw: Tensor, copied_b1hw: Tensor) -> Tensor:
+    """The decoder's candidates and the copied mask (0…1) of the same size, put together as logits."""
+    copied = copied_b1hw.clamp(_SURE, 1 - _SURE).logit()
+    return ((logits_bnhw.float() + _SAY * copied) / 2).to(logits_bnhw.dtype)
 
 
 def _places(h: int, w: int) -> Tensor:

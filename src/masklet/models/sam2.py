@@ -79,6 +79,7 @@ class Memories:
         pointers_bpc: object pointers.
         distances_bp: their distance in time from this frame, divided by the longest distance there can be.
         weights_bn: what the keys of every memory frame, then of every pointer, are multiplied by; None for nothing.
+        copied: memory frames more, from which a network that copies masks takes them beside ``frames``.
     """
 
     frames: Sequence[Tensor]
@@ -86,6 +87,7 @@ class Memories:
     pointers_bpc: Tensor
     distances_bp: Tensor
     weights_bn: Tensor | None = None
+    copied: Sequence[Tensor] = ()
 
 
 class SAM2(nn.Module):
@@ -183,6 +185,7 @@ class SAM2(nn.Module):
         )
         if features.keys_bchw is None:
             return attended
+        frames += [frame.to(device, dtype) for frame in memories.copied]
         copied = copying.copied(features.keys_bchw, [frame[:, spec.memory_width :] for frame in frames])
         return torch.cat((attended, copied.to(attended.dtype)), 1)
 
@@ -250,7 +253,10 @@ class SAM2(nn.Module):
             multimask,
             stability_fallback,
         )
-        return replace(found, logits_bnhw=shape.without_padding(found.logits_bnhw))
+        logits_bnhw = found.logits_bnhw
+        if copied is not None and not prompted:
+            logits_bnhw = copying.blended(logits_bnhw, copied)
+        return replace(found, logits_bnhw=shape.without_padding(logits_bnhw))
 
     def object_pointer(self, token_bc: Tensor, present_b1: Tensor) -> Tensor:
         """Make object pointers from output tokens; where the object is absent, the learned no-object pointer."""
