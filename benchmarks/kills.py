@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import random
-import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 PROMISED = 500.0  # ms before the kill; what was said earlier has to be there
 #: What something that can be lost is about; it begins with its kind, as the table names it.
@@ -42,16 +39,6 @@ class Tally:
             f"{kind}: lost, {ms} ms after it was said" for kind in self.lost for ms in self.lost[kind] if ms > PROMISED
         ]
         return [*self.wrong, *late]
-
-
-class Victim(Protocol):
-    """What is killed again and again."""
-
-    def live(self, tally: Tally) -> None:
-        """Starts it, looks whether everything is there, gives it work, and kills it at a random moment."""
-
-    def end(self, tally: Tally) -> None:
-        """Looks whether everything is there, for the last time."""
 
 
 class Ledger:
@@ -106,22 +93,8 @@ class Ledger:
         self._there, self._latest, self._ages = dict(there), dict(there), []
 
 
-def measure_kills(of: str, times: int, seed: int = 0, clips: Sequence[Path] = ()) -> dict[str, Any]:
-    """The tally of so many kills of a victim, for JSON; what was lost as [how many, the worst in ms]."""
-    with tempfile.TemporaryDirectory() as folder:
-        return summary(kill(VICTIMS[of](Path(folder), random.Random(seed), clips), times))
-
-
-def kill(victim: Victim, times: int) -> Tally:
-    """Kills it so many times."""
-    tally = Tally()
-    while tally.kills.total() < times:
-        victim.live(tally)
-    victim.end(tally)
-    return tally
-
-
 def summary(tally: Tally) -> dict[str, Any]:
+    """A tally for JSON; what was lost as [how many, the worst in ms]."""
     lost = {kind: [len(found), max(found)] for kind, found in tally.lost.items()}
     return {"kills": tally.kills, "said": tally.said, "lost": lost, "runs": tally.runs, "broken": tally.broken}
 
@@ -139,18 +112,3 @@ def table(part: dict[str, Any]) -> str:
     lines += ["", f"{sum(part['kills'].values())} kills: {kills}."]
     lines += [f"{part['runs']} tracks came to their end, and were compared with the same ones without a kill."]
     return "\n".join([*lines, *(part["broken"] or ["Every promise was kept."])])
-
-
-def _studio(folder: Path, chance: random.Random, clips: Sequence[Path]) -> Victim:
-    from benchmarks.kills_studio import KilledStudio
-
-    return KilledStudio(folder, chance)
-
-
-def _batch(folder: Path, chance: random.Random, clips: Sequence[Path]) -> Victim:
-    from benchmarks.kills_batch import KilledBatch
-
-    return KilledBatch(folder, chance, clips)
-
-
-VICTIMS: dict[str, Callable[[Path, random.Random, Sequence[Path]], Victim]] = {"studio": _studio, "batch": _batch}

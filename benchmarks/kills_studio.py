@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ import numpy as np
 from tests.e2e.studio_client import DEMO, TOKEN, Client
 from websockets.exceptions import WebSocketException
 
-from benchmarks.kills import Ledger, Slot, Tally
+from benchmarks.kills import Ledger, Slot, Tally, summary
 from masklet.masks import rle
 
 WIDTH, HEIGHT, FRAMES = 128, 72, 120
@@ -41,6 +42,17 @@ LONGEST_START = 3.0  # seconds
 OBJECT, PROMPT, MASK = "names and colours of objects", "prompts", "masks of prompts and edits"
 SHOWN, FILE = "masks of tracks that were shown", "exports and uploads"
 _GONE = (httpx.TransportError, WebSocketException, OSError, EOFError)
+
+
+def measure_kills(times: int, seed: int = 0) -> dict[str, Any]:
+    """Kills a studio so many times, and says what of all that it had said to be done was there afterwards."""
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        studio = KilledStudio(Path(folder), random.Random(seed))
+        while tally.kills.total() < times:
+            studio.live(tally)
+        studio.end(tally)
+    return summary(tally)
 
 
 class KilledStudio:
@@ -66,6 +78,7 @@ class KilledStudio:
         self.ledger = Ledger(newer=frozenset({SHOWN, FILE}))
 
     def live(self, tally: Tally) -> None:
+        """Starts it, looks whether everything is there, gives it work, and kills it at a random moment."""
         self._check_files(tally)
         self.doing, self._job, self._ended = "starting", None, {}
         up = threading.Event()
@@ -107,6 +120,7 @@ class KilledStudio:
             tally.wrong.append(f"the server ended by itself: {_log(self.root)}")
 
     def end(self, tally: Tally) -> None:
+        """Looks whether everything is there, for the last time."""
         self._check_files(tally)
         with self._process(self.root) as client:
             self._look(client, tally)

@@ -117,8 +117,11 @@ def show(results: dict[str, Any], console: Console) -> None:
             console.print(f"start-up, {name}: {seconds:.2f} s")
     if "studio" in results:
         console.print(studio.table(results["studio"]), soft_wrap=True)
-    if "kills" in results:
-        console.print(kills.table(results["kills"]), soft_wrap=True)
+    if "studio" in results.get("kills", {}):
+        console.print(kills.table(results["kills"]["studio"]), soft_wrap=True)
+    if "batch" in results.get("kills", {}):
+        counts = results["kills"]["batch"].items()
+        console.print("batch: " + ", ".join(f"{name} {count}" for name, count in counts))
     for part in results.get("long", []):
         console.print(
             f"{part['objects']} object(s): resident memory at frame {part['late']} against {part['early']}: "

@@ -71,7 +71,7 @@ function TopBar() {
       ? html`<button type="button" class="icon-button brand" title=${`Back to the batch ${batch.name} (Shift+U)`} aria-label=${`${batch.name}: back to the batch`} onClick=${leaveProject}>
             <${Icon} name="batch" /><span class="ellipsis">${batch.name}</span>
           </button>
-          <${IconButton} icon="doubt-next" class="next-video" label="Next doubtful video of the batch" text="Next doubtful" keys="Shift+V" onClick=${nextDoubtful} />`
+          <${IconButton} icon="doubt-next" class="next-video" label="Next doubtful: the next such video of the batch" text="Next doubtful" keys="Shift+V" onClick=${nextDoubtful} />`
       : html`<button type="button" class="icon-button brand" title="Back to the projects" aria-label="masklet: back to the projects" onClick=${leaveProject}>
           <${Icon} name="logo" /><span>masklet</span>
         </button>`}
