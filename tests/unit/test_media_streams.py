@@ -102,7 +102,7 @@ def test_a_slow_reader_of_a_live_source_gets_the_newest_frames():
 def test_leaving_a_live_stream_hangs_up(transport_stream):
     sender = Sender(transport_stream.read_bytes(), hang=True)
     stream = open_stream(sender.address, timeout=2)
-    assert next(stream).index == 0
+    next(stream)  # on a busy machine not the first: a live stream keeps up
     stream.close()
     assert not [t for t in threading.enumerate() if t.name == "masklet-prefetch"]
     sender.close()

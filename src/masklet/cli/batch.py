@@ -139,8 +139,6 @@ def run(
     defaults = {**vars(network), "zoom": zoom, **vars(policy), **vars(looks)}
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
     listed = _checked(jobs, formats or (), defaults, split)
-    for name, (first, last) in (shot for job in listed for shot in job.unprompted.items()):
-        typer.echo(f"{name}, frames {first} to {last}, has no prompt and isn't tracked.")
     place = Place(output)
     team = cluster.team(place, workers, defaults)
     home = QueueHome(place)
@@ -245,10 +243,12 @@ def _checked(place: Path, formats: Iterable[str], defaults: Mapping[str, Any], s
             bar.update(task, completed=done, total=total)
 
         found = read_jobs(place, exports=[_format(text) for text in formats], defaults=defaults, checked=seen)
-        if not split:
-            return found
-        bar.update(task, description="looking for cuts", completed=0)
-        return list(_shots(found, seen))
+        if split:
+            bar.update(task, description="looking for cuts", completed=0)
+            found = list(_shots(found, seen))
+    for name, (first, last) in (shot for job in found for shot in job.unprompted.items()):
+        typer.echo(f"{name}, frames {first} to {last}, has no prompt and isn't tracked.")
+    return found
 
 
 def _shots(jobs: Sequence[VideoJob], seen: Callable[[int, int], None]) -> Iterator[VideoJob]:

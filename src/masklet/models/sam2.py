@@ -79,7 +79,6 @@ class Memories:
         pointers_bpc: object pointers.
         distances_bp: their distance in time from this frame, divided by the longest distance there can be.
         weights_bn: what the keys of every memory frame, then of every pointer, are multiplied by; None for nothing.
-        copied: memory frames more, from which a network that copies masks takes them beside ``frames``.
     """
 
     frames: Sequence[Tensor]
@@ -87,7 +86,6 @@ class Memories:
     pointers_bpc: Tensor
     distances_bp: Tensor
     weights_bn: Tensor | None = None
-    copied: Sequence[Tensor] = ()
 
 
 class SAM2(nn.Module):
@@ -185,7 +183,6 @@ class SAM2(nn.Module):
         )
         if features.keys_bchw is None:
             return attended
-        frames += [frame.to(device, dtype) for frame in memories.copied]
         copied = copying.copied(features.keys_bchw, [frame[:, spec.memory_width :] for frame in frames])
         return torch.cat((attended, copied.to(attended.dtype)), 1)
 

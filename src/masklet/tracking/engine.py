@@ -29,8 +29,6 @@ from masklet.tracking.policies.base import Choice, Moment, Offer, Selection
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 
 T = TypeVar("T")
-#: Frames, beside those that are read, that masks are copied from: with more they drift less, and it takes longer.
-_COPIED_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,7 @@ class Engine:
 
     def moment(self, frame: int, step: int) -> Moment:
         """A frame as policies look at it."""
-        spec = self.model.spec
-        return Moment(frame, step, spec.num_memories, self.max_pointers, _COPIED_FRAMES if spec.copying else 0)
+        return Moment(frame, step, self.model.spec.num_memories, self.max_pointers)
 
     def forget(self, track: ObjectTrack, frame: int, step: int, *, prompts: bool = False) -> None:
         """Drop memories that neither ``frame`` nor any frame after it can read; see :meth:`MemoryBank.keep`."""
@@ -226,7 +223,7 @@ class Engine:
     ) -> list[FrameRecord]:
         """Find objects on a frame from their memories and encode what later frames will remember of it."""
         at = self.moment(frame, step)
-        selections = [self.policy.readings(track.bank, track.state, at) for track in tracks]
+        selections = [self.policy.select(track.bank, track.state, at) for track in tracks]
         readings = [selection for chosen in selections for selection in chosen]
         found = iter(self._read(features, readings))
         drafts = [
@@ -238,9 +235,9 @@ class Engine:
     def _read(self, features: ImageFeatures, readings: Sequence[Selection]) -> list[Candidates]:
         """What the decoder offers after each reading. Those of equally many memories go through the network together,
         be they of several objects or several readings of one."""
-        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, reading in enumerate(readings):
-            groups[len(reading.frames), len(reading.pointers), len(reading.copied)].append(i)
+            groups[len(reading.frames), len(reading.pointers)].append(i)
         found: dict[int, Candidates] = {}
         for members in groups.values():
 
@@ -262,17 +259,13 @@ class Engine:
             torch.cat([selection.frames[i][1].features_bchw.to(device) for selection in selections])
             for i in range(count)
         ]
-        copied = [
-            torch.cat([selection.copied[i].features_bchw[:1].to(device) for selection in selections])
-            for i in range(len(selections[0].copied))
-        ]
         slots = torch.tensor([[slot for slot, _ in selection.frames] for selection in selections])
         weights = None
         if any(selection.weights for selection in selections):
             weights = torch.tensor([selection.weights or [1.0] * (count + pointer_count) for selection in selections])
         if not pointer_count:
             pointers = torch.zeros(len(selections), 0, self.model.spec.width)
-            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0), weights, copied)
+            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0), weights)
         pointers = torch.stack(
             [torch.cat([memory.pointer_bc for _, memory in selection.pointers]) for selection in selections]
         )
@@ -280,7 +273,7 @@ class Engine:
             [[distance for distance, _ in selection.pointers] for selection in selections],
             dtype=torch.float32,
         )
-        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1), weights, copied)
+        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1), weights)
 
     def _choose(
         self,

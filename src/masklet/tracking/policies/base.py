@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 #: What a policy keeps of an object from frame to frame, in its own words. Nobody else looks into it; it is stored with
 #: the frame and given back on the next one. Empty where nothing is known yet: at prompts, and far away from them.
 State = bytes
-#: Masks are copied from every fifth frame, beside those that are read.
-_COPIED_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,12 @@ class Moment:
         step: the direction of time, +1 or -1; 0 where a prompt decides the frame.
         num_memories: temporal slots of the network: the last is for prompts, 0 for the latest frame.
         max_pointers: object pointers to read.
-        copied: frames more to copy masks from, if the network does that.
     """
 
     frame: int
     step: int
     num_memories: int
     max_pointers: int
-    copied: int = 0
 
     def behind(self, frames: Iterable[int]) -> list[int]:
         """Those of some frames that lie in the past, latest first."""
@@ -94,13 +90,11 @@ class Selection:
         frames: ``(temporal slot, memory)``.
         pointers: ``(distance in frames, memory)``.
         weights: of each of the frames, then of each of the pointers; empty where all count the same.
-        copied: memories more, to copy masks from.
     """
 
     frames: list[tuple[int, FrameMemory]]
     pointers: list[tuple[int, FrameMemory]]
     weights: tuple[float, ...] = ()
-    copied: tuple[FrameMemory, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,13 +150,6 @@ class Policy(CheckedSettings, ABC):
     @abstractmethod
     def select(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
         """Select what a frame reads. Each selection is a reading of its own; they go through the network together."""
-
-    def readings(self, bank: MemoryBank, state: State, at: Moment) -> list[Selection]:
-        """What `select` says and, for a network that copies masks, further memories to copy from."""
-        return [
-            replace(read, copied=copied_beside(bank, {memory.frame for _, memory in read.frames}, at))
-            for read in self.select(bank, state, at)
-        ]
 
     @abstractmethod
     def choose(self, offers: Sequence[Offer], bank: MemoryBank, state: State, at: Moment) -> Choice:
@@ -224,27 +211,9 @@ def select_prompts(bank: MemoryBank, frame: int, limit: int | None) -> dict[int,
     return {t: bank.prompts[t] for t in sorted(chosen)}
 
 
-def always_reachable(prompts: Sequence[int], tracked: Mapping[int, Scores], at: Moment, limit: int | None) -> set[int]:
-    """The frames that any policy may read on a frame or a later one: those that masks are copied from, and the prompt
-    frames that `select_prompts` may choose; the first always counts."""
-    copied = _milestones(tracked, at)[: at.copied + at.num_memories] if at.copied else ()
-    chosen = {*prompts} - {*at.behind(prompts)[limit:]} | {*prompts[:1]} if limit is not None else {*prompts}
-    return chosen | {*copied}
-
-
-def copied_beside(bank: MemoryBank, read: set[int], at: Moment) -> tuple[FrameMemory, ...]:
-    """The latest milestones before those frames that are read anyhow: masks that are copied from the last frames alone
-    drift away."""
-    if not at.copied:
-        return ()
-    older = [t for t in _milestones(bank.recent_scores, at) if abs(at.frame - t) >= at.num_memories and t not in read]
-    return tuple(bank.recent[t] for t in older[: at.copied])
-
-
-def _milestones(tracked: Mapping[int, Scores], at: Moment) -> list[int]:
-    """Every fifth frame behind, if it shows the object; latest first."""
-    shown = (t for t, scores in tracked.items() if scores.object_score is None or scores.object_score > 0)
-    return at.behind(t for t in shown if t % _COPIED_EVERY == 0)
+def reachable_prompts(prompts: Sequence[int], at: Moment, limit: int | None) -> set[int]:
+    """The prompt frames that `select_prompts` may choose for a frame or a later one; the first always counts."""
+    return {*prompts} - {*at.behind(prompts)[limit:]} | {*prompts[:1]} if limit is not None else {*prompts}
 
 
 def select_by_rank(bank: MemoryBank, recent: Sequence[int], at: Moment, limit: int | None) -> list[Selection]:

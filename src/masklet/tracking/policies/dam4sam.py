@@ -21,7 +21,7 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     State,
-    always_reachable,
+    reachable_prompts,
     select_pointers,
     select_prompts,
 )
@@ -111,7 +111,7 @@ class DAM4SAM(Policy):
         anchors = self._anchors(state, at, tracked)
         shown = [t for t, scores in tracked.items() if t not in anchors and _is_visible(scores)]
         spread = self._spread(prompts, shown, at)[: at.num_memories - 1]
-        return near | {*anchors, *spread} | always_reachable(prompts, tracked, at, self.max_prompt_frames)
+        return near | {*anchors, *spread} | reachable_prompts(prompts, at, self.max_prompt_frames)
 
     def check_state(self, state: State) -> None:
         _known(state)

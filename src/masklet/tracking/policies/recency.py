@@ -14,7 +14,7 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     State,
-    always_reachable,
+    reachable_prompts,
     select_by_rank,
 )
 
@@ -41,4 +41,4 @@ class Recency(Policy):
     def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
         longest = max(at.num_memories, at.max_pointers) - 1
         near = {at.frame - at.step * distance for distance in range(1, longest + 1)}
-        return near | always_reachable(prompts, tracked, at, self.max_prompt_frames)
+        return near | reachable_prompts(prompts, at, self.max_prompt_frames)

@@ -20,9 +20,9 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     State,
-    always_reachable,
     latest,
     past_pointers,
+    reachable_prompts,
     select_prompts,
 )
 
@@ -192,7 +192,7 @@ class SAM2Long(Policy):
 
     def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
         steps = [step.frame for pathway in (STATE.validate_json(state) if state else []) for step in pathway.steps]
-        return {*steps, *self._history(tracked, at)} | always_reachable(prompts, tracked, at, self.max_prompt_frames)
+        return {*steps, *self._history(tracked, at)} | reachable_prompts(prompts, at, self.max_prompt_frames)
 
     def check_state(self, state: State) -> None:
         if state:

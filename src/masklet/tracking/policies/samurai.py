@@ -19,7 +19,7 @@ from masklet.tracking.policies.base import (
     Policy,
     Selection,
     State,
-    always_reachable,
+    reachable_prompts,
     select_by_rank,
 )
 
@@ -124,7 +124,7 @@ class Samurai(Policy):
     def reach(self, prompts: Sequence[int], tracked: Mapping[int, Scores], state: State, at: Moment) -> set[int]:
         near = {at.frame - at.step * distance for distance in range(1, max(at.max_pointers, 2))}
         good = self._good_frames(prompts, tracked, at)[: at.num_memories - 1]
-        return near | set(good) | always_reachable(prompts, tracked, at, self.max_prompt_frames)
+        return near | set(good) | reachable_prompts(prompts, at, self.max_prompt_frames)
 
     def _good_frames(self, prompts: Iterable[int], tracked: Mapping[int, Scores], at: Moment) -> list[int]:
         """Tracked frames behind that are good enough to be read, latest first.
