@@ -27,19 +27,20 @@ _NOT_LOOKED_AT = -1024.0
 
 @dataclass(frozen=True)
 class Window:
-    """A square part of a frame that the network looked at: its upper left pixel, and its side in pixels."""
+    """A part of a frame that the network looked at: its upper left pixel, and its size in pixels."""
 
     x: int
     y: int
-    side: int
+    width: int
+    height: int
 
     def cut(self, image_hw: np.ndarray) -> np.ndarray:
         """The part of a picture (or mask) of the frame's size, as a view."""
-        return image_hw[self.y : self.y + self.side, self.x : self.x + self.side]
+        return image_hw[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def holds(self, x: float, y: float) -> bool:
         """Whether a point of the frame lies inside."""
-        return 0 <= x - self.x <= self.side and 0 <= y - self.y <= self.side
+        return 0 <= x - self.x <= self.width and 0 <= y - self.y <= self.height
 
     def shifted(self, box_xyxy: Box | None) -> Box | None:
         """A box in pixels of the window, in pixels of the frame."""
@@ -194,7 +195,7 @@ class ObjectMask:
         if self.low_res_logits_hw is None:
             raise InputError("This mask has no logits: it was read from a file. Its pixels are in `mask`.")
         low = self.low_res_logits_hw.detach().float().cpu().numpy()
-        height, width = self.size if self.window is None else (self.window.side, self.window.side)
+        height, width = self.size if self.window is None else (self.window.height, self.window.width)
         if low.shape != (height, width):
             # OpenCV's bilinear resize is ten times as quick as PyTorch's on a CPU, and equal to float32 rounding.
             low = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -116,6 +116,7 @@ class ModelSpec:
             what they see. A convolutional trunk needs them: its fine levels know colours and edges, but no objects.
         prompt_maps: clicks, boxes, earlier and copied masks are also drawn as maps (see ``PromptMaps``).
         copying: channels of the keys by which masks are copied (see :mod:`~masklet.models.copying`); 0 copies nothing.
+        closer_look: prompts are decided in a window around them (see :mod:`masklet.tracking.closer`).
     """
 
     name: str
@@ -136,6 +137,7 @@ class ModelSpec:
     mixing: bool = False
     prompt_maps: bool = False
     copying: int = 0
+    closer_look: bool = False
     aliases: tuple[str, ...] = field(default=())
 
     @property
@@ -211,7 +213,16 @@ SPECS: dict[str, ModelSpec] = {
     for spec in (
         *_RELEASED,
         *(_version_2_0(spec) for spec in _RELEASED),
-        replace(_NANO2, name="nano", image_size=320, high_res=(32, 64), mixing=True, prompt_maps=True, copying=64),
+        replace(
+            _NANO2,
+            name="nano",
+            image_size=320,
+            high_res=(32, 64),
+            mixing=True,
+            prompt_maps=True,
+            copying=64,
+            closer_look=True,
+        ),
     )
 }
 #: Networks that masklet knows but has no weights of: they can be trained, and files of them are recognised.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TypeVar
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from masklet.batching import in_batches
 from masklet.masks import rle
+from masklet.models.copying import COPIED_AT
 from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import frame_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
@@ -235,9 +236,9 @@ class Engine:
     def _read(self, features: ImageFeatures, readings: Sequence[Selection]) -> list[Candidates]:
         """What the decoder offers after each reading. Those of equally many memories go through the network together,
         be they of several objects or several readings of one."""
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
         for i, reading in enumerate(readings):
-            groups[len(reading.frames), len(reading.pointers)].append(i)
+            groups[len(reading.frames), len(reading.pointers), len(self._copied(reading))].append(i)
         found: dict[int, Candidates] = {}
         for members in groups.values():
 
@@ -251,21 +252,38 @@ class Engine:
             found |= dict(self._in_batches(run, len(members)))
         return [found[i] for i in range(len(readings))]
 
+    def _copied(self, reading: Selection) -> list[FrameMemory]:
+        """The memories that masks are copied from, if the network does that: the prompts', and of those whose pointers
+        are read the ones of `COPIED_AT` that show the object. Where none does, those that are read."""
+        spec = self.model.spec
+        if not spec.copying:
+            return []
+        prompts = {memory.frame: memory for slot, memory in reading.frames if slot == spec.num_memories - 1}
+        shown = [
+            memory
+            for distance, memory in reading.pointers
+            if distance in COPIED_AT and memory.frame not in prompts and (memory.scores.object_score or 0.0) >= 0
+        ]
+        return [*prompts.values(), *shown] if shown else [memory for _, memory in reading.frames]
+
     def _stack(self, selections: Sequence[Selection]) -> Memories:
         """Batch readings of equally many memories."""
         device = self.model.device
         count, pointer_count = len(selections[0].frames), len(selections[0].pointers)
-        frames = [
-            torch.cat([selection.frames[i][1].features_bchw.to(device) for selection in selections])
-            for i in range(count)
-        ]
+
+        def batch(rows: Iterable[Sequence[FrameMemory]]) -> list[Tensor]:
+            columns = zip(*rows, strict=True)
+            return [torch.cat([memory.features_bchw.to(device) for memory in column]) for column in columns]
+
+        frames = batch([memory for _, memory in selection.frames] for selection in selections)
+        copied = batch(self._copied(selection) for selection in selections)
         slots = torch.tensor([[slot for slot, _ in selection.frames] for selection in selections])
         weights = None
         if any(selection.weights for selection in selections):
             weights = torch.tensor([selection.weights or [1.0] * (count + pointer_count) for selection in selections])
         if not pointer_count:
             pointers = torch.zeros(len(selections), 0, self.model.spec.width)
-            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0), weights)
+            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0), weights, copied)
         pointers = torch.stack(
             [torch.cat([memory.pointer_bc for _, memory in selection.pointers]) for selection in selections]
         )
@@ -273,7 +291,7 @@ class Engine:
             [[distance for distance, _ in selection.pointers] for selection in selections],
             dtype=torch.float32,
         )
-        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1), weights)
+        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1), weights, copied)
 
     def _choose(
         self,

@@ -1,0 +1,129 @@
+"""A closer look: a network that is told of an object looks again at the part of the picture around it.
+
+A small network sees more of an object that fills its input. So a box is decided in a window a little larger than the
+box, and a click in one around the mask that the click gave at first; further prompts correct the mask there. Tracking
+looks at whole frames, so what is remembered of the frame is made of all of it.
+
+Every prompt goes on from what those before it gave, and nothing else matters: the same prompts give the same mask,
+whether they came one by one or together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from masklet.models.sam2 import ImageFeatures
+from masklet.prompts import Prompt, asked
+from masklet.results import Box, Window
+from masklet.tracking.engine import Engine
+from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
+from masklet.tracking.windows import extent_of, moved, placed, seen_through
+
+#: Sides of a window in sides of a box that was drawn, and of the box of a mask that was found.
+BOX_ROOM, MASK_ROOM = 1.2, 2.0
+#: Sides of the smallest window, in sides of the network's input: pixels blown up further show no more.
+SMALLEST = 0.25
+#: A window that is larger than this share of the frame, across and down, shows nothing better than the frame.
+MOST_OF_FRAME = 0.9
+
+#: The features of the frame, or of a window of it.
+Look = Callable[[Window | None], ImageFeatures]
+
+
+def decide(
+    engine: Engine,
+    look: Look,
+    size: FrameSize,
+    track: ObjectTrack,
+    frame: int,
+    prompts: Sequence[Prompt],
+    known: FrameRecord | None = None,
+) -> FrameRecord:
+    """Let prompts decide a frame: what :meth:`Engine.decide` does, with a closer look if the network gains by it.
+
+    Args:
+        size: of the frame.
+        prompts, known: see :meth:`Engine.decide`.
+
+    Returns:
+        The frame's record. Its mask lies in its window, if it has one, and its memory is that of the whole frame.
+    """
+    prompts = tuple(prompts)
+    if not engine.model.spec.closer_look:
+        return engine.decide(look(None), size, track, frame, prompts, known)
+    if known is not None and (len(known.prompts) >= len(prompts) or known.prompts != prompts[: len(known.prompts)]):
+        known = None
+    closer = _CloserLook(engine, look, size, track, frame)
+    for end in range(1 if known is None else len(known.prompts) + 1, len(prompts) + 1):
+        known = closer.after(known, prompts[:end])
+    assert known is not None
+    if known.window is None:
+        return known
+    features = look(None)
+    logits = moved(known.low_res_11hw, known.window, None, size, features.shape.low_res)
+    # What a policy knows about places is about places in one window.
+    return replace(known, memory=engine.remember(features, known, logits), state=b"")
+
+
+class _CloserLook:
+    """Looks at one frame for one object."""
+
+    def __init__(self, engine: Engine, look: Look, size: FrameSize, track: ObjectTrack, frame: int) -> None:
+        self._engine, self._look, self._size, self._track, self._frame = engine, look, size, track, frame
+
+    def after(self, before: FrameRecord | None, prompts: tuple[Prompt, ...]) -> FrameRecord:
+        """What the frame shows after the last of these prompts; ``before`` is what it showed before that."""
+        new = prompts[-1]
+        if new.mask is not None:
+            if new.origin == "candidate" and before is not None:
+                return self._ask(before.window, before, prompts)
+            return self._ask(None, None, prompts)
+        if before is None and new.box is None:
+            found = self._ask(None, None, prompts)
+            window = self._window(found, new)
+            return found if window is None else self._ask(window, replace(found, prompts=()), prompts)
+        return self._ask(self._window(before, asked(prompts)), before, prompts)
+
+    def _window(self, before: FrameRecord | None, said: Prompt) -> Window | None:
+        """Where to look: where it was looked at before, if that holds all that is said."""
+        corners = [*said.points, *([said.box[:2], said.box[2:]] if said.box is not None else ())]
+        if before is not None and before.window is not None and all(before.window.holds(*xy) for xy in corners):
+            return before.window
+        extent = None if before is None else extent_of(before, self._size)
+        if extent is not None:
+            corners += [extent.box[:2], extent.box[2:]]
+        elif said.box is None:
+            return None
+        x, y = zip(*corners, strict=True)
+        room = BOX_ROOM if extent is None else MASK_ROOM
+        smallest = SMALLEST * self._engine.image_size
+        return around((min(x), min(y), max(x), max(y)), self._size, room, smallest)
+
+    def _ask(self, window: Window | None, before: FrameRecord | None, prompts: tuple[Prompt, ...]) -> FrameRecord:
+        features = self._look(window)
+        size = self._size if window is None else FrameSize(window.width, window.height)
+        said = prompts if before is None else (*before.prompts, prompts[-1])
+        if window is not None:
+            said = tuple(seen_through(window, prompt) for prompt in said)
+        if before is not None and before.window != window:
+            logits = moved(before.low_res_11hw, before.window, window, self._size, features.shape.low_res)
+            before = replace(before, low_res_11hw=logits, memory=self._engine.remember(features, before, logits))
+        if before is not None:
+            before = replace(before, prompts=said[:-1])
+        found = self._engine.decide(features, size, self._track, self._frame, said, before)
+        return replace(placed(found, window), prompts=prompts)
+
+
+def around(box: Box, size: FrameSize, room: float, smallest: float) -> Window | None:
+    """The window of a frame that is ``room`` times as large as a box, around it; None for (almost) the whole frame."""
+
+    def side(low: float, high: float, length: int) -> tuple[int, int]:
+        side = min(length, round(max(smallest, (high - low) * room)))
+        return min(max(0, round((low + high - side) / 2)), length - side), side
+
+    x, width = side(box[0], box[2], size.width)
+    y, height = side(box[1], box[3], size.height)
+    if width > MOST_OF_FRAME * size.width and height > MOST_OF_FRAME * size.height:
+        return None
+    return Window(x, y, width, height)

@@ -1,0 +1,91 @@
+"""Windows of a frame: where in it a mask lies, and prompts and records as they are seen through one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from masklet.masks import rle
+from masklet.masks.boxes import mask_to_box
+from masklet.prompts import Prompt
+from masklet.results import Box, Window
+from masklet.tracking.track import FrameRecord, FrameSize
+
+#: Logits beyond this say nothing more; outside of the part of a frame where a mask was looked for they are minus this.
+CERTAIN = 20.0
+
+
+class Extent(NamedTuple):
+    """Where an object is and how large: box and area in pixels of the frame."""
+
+    box: Box
+    area: float
+
+
+def moved(
+    logits_11hw: Tensor, source: Window | None, target: Window | None, size: FrameSize, grid_hw: tuple[int, int]
+) -> Tensor:
+    """Mask logits of one window, brought to another's grid; `-CERTAIN` where nothing is known."""
+    if source == target:
+        return logits_11hw
+    (ax, ay, aw, ah), (bx, by, bw, bh) = _bounds(source, size), _bounds(target, size)
+    # Where the grid becomes coarser, every place of it is the mean of several places between.
+    finer = max(1, min(8, math.ceil(max(bw / aw, bh / ah))))
+    h, w = (n * finer for n in grid_hw)
+    rows = ((by + (torch.arange(h) + 0.5) * bh / h) - ay) / ah * 2 - 1
+    columns = ((bx + (torch.arange(w) + 0.5) * bw / w) - ax) / aw * 2 - 1
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)[None].to(logits_11hw.device)
+    lifted = logits_11hw.float().clamp(-CERTAIN, CERTAIN) + CERTAIN
+    return F.avg_pool2d(F.grid_sample(lifted, grid, align_corners=False), finer) - CERTAIN
+
+
+def _bounds(window: Window | None, size: FrameSize) -> tuple[int, int, int, int]:
+    """x, y, width and height of a window or the whole frame."""
+    return (0, 0, size.width, size.height) if window is None else (window.x, window.y, window.width, window.height)
+
+
+def extent_of(record: FrameRecord, size: FrameSize) -> Extent | None:
+    """Where a frame shows the object; None where it is lost."""
+    # As the logits are kept for going on later.
+    shown = (record.low_res_11hw[0, 0].half() > 0).cpu().numpy()
+    box = mask_to_box(shown)
+    if box is None or (record.scores.object_score or 0.0) < 0:
+        return None
+    x, y, width, height = _bounds(record.window, size)
+    across, down = width / shown.shape[1], height / shown.shape[0]
+    x1, y1, x2, y2 = box
+    place = (x + x1 * across, y + y1 * down, x + x2 * across, y + y2 * down)
+    return Extent(place, float(shown.sum()) * across * down)
+
+
+def placed(record: FrameRecord, window: Window | None) -> FrameRecord:
+    """A record of a window, with its places in the frame's pixels."""
+    if window is None:
+        return record
+    assert record.memory is not None
+    why = record.explanation
+    if why is not None:
+        boxes = why.candidate_boxes
+        why = replace(
+            why,
+            candidate_boxes=None if boxes is None else tuple(window.shifted(box) for box in boxes),
+            motion_box_xyxy=window.shifted(why.motion_box_xyxy),
+        )
+    memory = replace(record.memory, window_side=window.width)
+    return replace(record, window=window, memory=memory, explanation=why)
+
+
+def seen_through(window: Window, prompt: Prompt) -> Prompt:
+    """A prompt in pixels of a window that holds all of it."""
+    points = tuple((x - window.x, y - window.y) for x, y in prompt.points)
+    box, mask = prompt.box, prompt.mask
+    if box is not None:
+        box = (box[0] - window.x, box[1] - window.y, box[2] - window.x, box[3] - window.y)
+    if mask is not None:
+        mask = rle.encode(window.cut(rle.decode(mask)))
+    return Prompt(points, prompt.labels, box, mask, prompt.origin)
