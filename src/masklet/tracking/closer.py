@@ -21,7 +21,7 @@ from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 from masklet.tracking.windows import extent_of, moved, placed, seen_through
 
 #: Sides of a window in sides of a box that was drawn, and of the box of a mask that was found.
-BOX_ROOM, MASK_ROOM = 1.2, 2.0
+BOX_ROOM, MASK_ROOM = 1.2, 1.6
 #: Sides of the smallest window, in sides of the network's input: pixels blown up further show no more.
 SMALLEST = 0.25
 #: A window that is larger than this share of the frame, across and down, shows nothing better than the frame.
