@@ -79,7 +79,7 @@ class Memories:
         pointers_bpc: object pointers.
         distances_bp: their distance in time from this frame, divided by the longest distance there can be.
         weights_bn: what the keys of every memory frame, then of every pointer, are multiplied by; None for nothing.
-        copied: memory frames from which masks are copied, if the network does that.
+        copied: memory frames from which masks are copied, if the network does that; without any, those that are read.
     """
 
     frames: Sequence[Tensor]
@@ -185,7 +185,7 @@ class SAM2(nn.Module):
         )
         if features.keys_bchw is None:
             return attended
-        kept = [frame[:, spec.memory_width :].to(device, dtype) for frame in memories.copied]
+        kept = [frame[:, spec.memory_width :].to(device, dtype) for frame in memories.copied or frames]
         copied = copying.copied(features.keys_bchw, kept)
         return torch.cat((attended, copied.to(attended.dtype)), 1)
 

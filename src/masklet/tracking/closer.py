@@ -18,7 +18,7 @@ from masklet.prompts import Prompt, asked
 from masklet.results import Box, Window
 from masklet.tracking.engine import Engine
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
-from masklet.tracking.windows import extent_of, moved, placed, seen_through
+from masklet.tracking.windows import Extent, extent_of, moved, placed, seen_through
 
 #: Sides of a window in sides of a box that was drawn, and of the box of a mask that was found.
 BOX_ROOM, MASK_ROOM = 1.2, 1.6
@@ -74,29 +74,32 @@ class _CloserLook:
 
     def after(self, before: FrameRecord | None, prompts: tuple[Prompt, ...]) -> FrameRecord:
         """What the frame shows after the last of these prompts; ``before`` is what it showed before that."""
-        new = prompts[-1]
+        new, said = prompts[-1], asked(prompts)
         if new.mask is not None:
             if new.origin == "candidate" and before is not None:
                 return self._ask(before.window, before, prompts)
             return self._ask(None, None, prompts)
-        if before is None and new.box is None:
+        if before is None and new.box is not None:
+            return self._ask(self._around(said, None, BOX_ROOM), None, prompts)
+        if before is None:
             found = self._ask(None, None, prompts)
-            window = self._window(found, new)
+            window = self._around(said, extent_of(found, self._size))
             return found if window is None else self._ask(window, replace(found, prompts=()), prompts)
-        return self._ask(self._window(before, asked(prompts)), before, prompts)
+        given = before.prompts[-1].mask
+        if given is not None and before.prompts[-1].origin != "candidate":
+            # The mask as it was given: as the frame's record has it, it may be coarser.
+            window = self._around(said, Extent.of(given))
+            return self._ask(window, replace(self._ask(window, None, prompts[-2:-1]), prompts=prompts[:-1]), prompts)
+        if before.window is not None and all(before.window.holds(*corner) for corner in _corners(said)):
+            return self._ask(before.window, before, prompts)
+        return self._ask(self._around(said, extent_of(before, self._size)), before, prompts)
 
-    def _window(self, before: FrameRecord | None, said: Prompt) -> Window | None:
-        """Where to look: where it was looked at before, if that holds all that is said."""
-        corners = [*said.points, *([said.box[:2], said.box[2:]] if said.box is not None else ())]
-        if before is not None and before.window is not None and all(before.window.holds(*xy) for xy in corners):
-            return before.window
-        extent = None if before is None else extent_of(before, self._size)
-        if extent is not None:
-            corners += [extent.box[:2], extent.box[2:]]
-        elif said.box is None:
+    def _around(self, said: Prompt, extent: Extent | None, room: float = MASK_ROOM) -> Window | None:
+        """The window around all that is said and the mask that is there; None for the whole frame."""
+        corners = [*_corners(said), *([extent.box[:2], extent.box[2:]] if extent is not None else ())]
+        if extent is None and said.box is None:
             return None
         x, y = zip(*corners, strict=True)
-        room = BOX_ROOM if extent is None else MASK_ROOM
         smallest = SMALLEST * self._engine.image_size
         return around((min(x), min(y), max(x), max(y)), self._size, room, smallest)
 
@@ -106,13 +109,17 @@ class _CloserLook:
         said = prompts if before is None else (*before.prompts, prompts[-1])
         if window is not None:
             said = tuple(seen_through(window, prompt) for prompt in said)
-        if before is not None and before.window != window:
-            logits = moved(before.low_res_11hw, before.window, window, self._size, features.shape.low_res)
-            before = replace(before, low_res_11hw=logits, memory=self._engine.remember(features, before, logits))
         if before is not None:
-            before = replace(before, prompts=said[:-1])
+            logits = moved(before.low_res_11hw, before.window, window, self._size, features.shape.low_res)
+            before = replace(before, low_res_11hw=logits, prompts=said[:-1])
+            if any(prompt.mask is not None for prompt in said[:-1]):  # clicks on a mask read the memory that it makes
+                before = replace(before, memory=self._engine.remember(features, before, logits))
         found = self._engine.decide(features, size, self._track, self._frame, said, before)
         return replace(placed(found, window), prompts=prompts)
+
+
+def _corners(said: Prompt) -> list[tuple[float, float]]:
+    return [*said.points, *([said.box[:2], said.box[2:]] if said.box is not None else ())]
 
 
 def around(box: Box, size: FrameSize, room: float, smallest: float) -> Window | None:

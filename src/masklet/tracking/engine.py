@@ -254,7 +254,7 @@ class Engine:
 
     def _copied(self, reading: Selection) -> list[FrameMemory]:
         """The memories that masks are copied from, if the network does that: the prompts', and of those whose pointers
-        are read the ones of `COPIED_AT` that show the object. Where none does, those that are read."""
+        are read the ones of `COPIED_AT`, if they show the object."""
         spec = self.model.spec
         if not spec.copying:
             return []
@@ -264,7 +264,7 @@ class Engine:
             for distance, memory in reading.pointers
             if distance in COPIED_AT and memory.frame not in prompts and (memory.scores.object_score or 0.0) >= 0
         ]
-        return [*prompts.values(), *shown] if shown else [memory for _, memory in reading.frames]
+        return [*prompts.values(), *shown]
 
     def _stack(self, selections: Sequence[Selection]) -> Memories:
         """Batch readings of equally many memories."""

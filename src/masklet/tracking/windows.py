@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
+from masklet.masks.rle import RLE
 from masklet.prompts import Prompt
 from masklet.results import Box, Window
 from masklet.tracking.track import FrameRecord, FrameSize
@@ -25,6 +26,15 @@ class Extent(NamedTuple):
 
     box: Box
     area: float
+
+    @classmethod
+    def of(cls, mask: RLE) -> Extent | None:
+        """Of a mask; None where it is empty."""
+        box = rle.box(mask)
+        if box is None:
+            return None
+        x1, y1, x2, y2 = (float(side) for side in box)
+        return cls((x1, y1, x2, y2), float(rle.area(mask)))
 
 
 def moved(

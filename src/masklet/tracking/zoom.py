@@ -19,7 +19,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from masklet.masks import rle
 from masklet.models.sam2 import ImageFeatures
 from masklet.prompts import Prompt
 from masklet.results import Box, Window
@@ -99,10 +98,9 @@ def extent_of_prompts(prompts: Sequence[Prompt]) -> Extent | None:
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
     area = FILLED * (boxes[-1][2] - boxes[-1][0]) * (boxes[-1][3] - boxes[-1][1]) if boxes else 0.0
     for prompt in prompts:
-        if prompt.mask is not None and (box := rle.box(prompt.mask)) is not None:
-            x1, y1, x2, y2 = (float(side) for side in box)
-            boxes.append((x1, y1, x2, y2))
-            area = float(rle.area(prompt.mask))
+        if prompt.mask is not None and (shown := Extent.of(prompt.mask)) is not None:
+            boxes.append(shown.box)
+            area = shown.area
     if not boxes:
         return None
     corners = np.array([*boxes, *((x, y, x, y) for prompt in prompts for x, y in prompt.points)])
@@ -146,7 +144,7 @@ class Zoom:
         self, track: ObjectTrack, frame: int, prompts: Sequence[Prompt], known: FrameRecord | None
     ) -> FrameRecord:
         """Let prompts decide a frame; see :meth:`Engine.decide`. They mean the same whatever was tracked before."""
-        if self._engine.model.spec.closer_look:
+        if self._engine.model.spec.closer_look and (prompts[-1].mask is None or prompts[-1].origin == "candidate"):
             look = partial(self._encode, frame, None)
             return closer.decide(self._engine, look, self._size, track, frame, prompts, known)
         extent = extent_of_prompts(prompts)
@@ -158,9 +156,11 @@ class Zoom:
                 found = self._ask(window, track, frame, prompts, known)
         return found
 
-    def _followed(self, record: FrameRecord) -> Window | None:
-        """The window that tracking goes on from. That of a closer look is not for tracking."""
-        return None if record.is_prompt and self._engine.model.spec.closer_look else record.window
+    @staticmethod
+    def _followed(record: FrameRecord) -> Window | None:
+        """The window that tracking goes on from; that of a closer look, whose memory is the whole frame's, is none."""
+        assert record.memory is not None
+        return record.window if record.memory.window_side else None
 
     def _next(self, window: Window | None, extent: Extent | None) -> Window | None:
         spec = self._engine.model.spec
