@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 from masklet.cli import app
 from masklet.errors import InputError
 from masklet.models.sam2 import SAM2
+from masklet.models.shape import CERTAIN
 from masklet.project import Project
 from masklet.results import Window
 from masklet.tracking.policies import POLICIES
 from masklet.tracking.session import Session
 from masklet.tracking.state import export_state, import_state
 from masklet.tracking.track import FrameSize
-from masklet.tracking.windows import CERTAIN, Extent, moved
+from masklet.tracking.windows import Extent, moved
 from masklet.tracking.zoom import SMALLEST, next_window
 from masklet.weights.loading import load_model
 

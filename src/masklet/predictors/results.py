@@ -12,6 +12,7 @@ from torch import Tensor
 
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
+from masklet.results import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class ImageMasks:
         predicted_iou_n: float32, predicted IoU of each candidate with the truth, 0…1.
         object_score: logit that the object is visible; below zero, the masks mean little.
         width, height: size of the picture in pixels.
+        window: the part of the picture that the logits are of, None for all of it; nothing was looked for elsewhere.
     """
 
     decoder_logits_nhw: Tensor
@@ -32,6 +34,7 @@ class ImageMasks:
     object_score: float
     width: int
     height: int
+    window: Window | None = None
 
     def __len__(self) -> int:
         return len(self.predicted_iou_n)
@@ -64,7 +67,7 @@ class ImageMasks:
     @property
     def logits_nhw(self) -> np.ndarray:
         """Every candidate's logits at the size of the picture: float32 ``[n, height, width]``; made anew each time."""
-        return upsample(self.decoder_logits_nhw[None], self.height, self.width)[0].cpu().numpy()
+        return self._enlarged(self.decoder_logits_nhw)
 
     @cached_property
     def masks_nhw(self) -> np.ndarray:
@@ -88,5 +91,10 @@ class ImageMasks:
         logits = self.decoder_logits_nhw[index]
         if not bool((logits > 0).any()):
             return np.zeros((self.height, self.width), bool)
-        with torch.inference_mode():
-            return (upsample(logits[None, None], self.height, self.width)[0, 0] > 0).cpu().numpy()
+        return self._enlarged(logits[None])[0] > 0
+
+    @torch.inference_mode()
+    def _enlarged(self, logits_nhw: Tensor) -> np.ndarray:
+        height, width = (self.height, self.width) if self.window is None else (self.window.height, self.window.width)
+        enlarged_nhw: np.ndarray = upsample(logits_nhw[None], height, width)[0].cpu().numpy()
+        return enlarged_nhw if self.window is None else self.window.pasted(enlarged_nhw, self.height, self.width)

@@ -15,17 +15,10 @@ from dataclasses import replace
 
 from masklet.models.sam2 import ImageFeatures
 from masklet.prompts import Prompt, asked
-from masklet.results import Box, Window
+from masklet.results import Window
 from masklet.tracking.engine import Engine
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
-from masklet.tracking.windows import Extent, extent_of, moved, placed, seen_through
-
-#: Sides of a window in sides of a box that was drawn, and of the box of a mask that was found.
-BOX_ROOM, MASK_ROOM = 1.2, 1.6
-#: Sides of the smallest window, in sides of the network's input: pixels blown up further show no more.
-SMALLEST = 0.25
-#: A window that is larger than this share of the frame, across and down, shows nothing better than the frame.
-MOST_OF_FRAME = 0.9
+from masklet.tracking.windows import Extent, extent_of, moved, placed
 
 #: The features of the frame, or of a window of it.
 Look = Callable[[Window | None], ImageFeatures]
@@ -50,7 +43,7 @@ def decide(
         The frame's record. Its mask lies in its window, if it has one, and its memory is that of the whole frame.
     """
     prompts = tuple(prompts)
-    if not engine.model.spec.closer_look:
+    if engine.model.spec.closer_look is None:
         return engine.decide(look(None), size, track, frame, prompts, known)
     if known is not None and (len(known.prompts) >= len(prompts) or known.prompts != prompts[: len(known.prompts)]):
         known = None
@@ -80,7 +73,7 @@ class _CloserLook:
                 return self._ask(before.window, before, prompts)
             return self._ask(None, None, prompts)
         if before is None and new.box is not None:
-            return self._ask(self._around(said, None, BOX_ROOM), None, prompts)
+            return self._ask(self._around(said, None), None, prompts)
         if before is None:
             found = self._ask(None, None, prompts)
             window = self._around(said, extent_of(found, self._size))
@@ -94,21 +87,25 @@ class _CloserLook:
             return self._ask(before.window, before, prompts)
         return self._ask(self._around(said, extent_of(before, self._size)), before, prompts)
 
-    def _around(self, said: Prompt, extent: Extent | None, room: float = MASK_ROOM) -> Window | None:
+    def _around(self, said: Prompt, extent: Extent | None) -> Window | None:
         """The window around all that is said and the mask that is there; None for the whole frame."""
         corners = [*_corners(said), *([extent.box[:2], extent.box[2:]] if extent is not None else ())]
         if extent is None and said.box is None:
             return None
         x, y = zip(*corners, strict=True)
-        smallest = SMALLEST * self._engine.image_size
-        return around((min(x), min(y), max(x), max(y)), self._size, room, smallest)
+        closer = self._engine.model.spec.closer_look
+        assert closer is not None
+        room = closer.box_room if extent is None else closer.mask_room
+        smallest = closer.smallest * self._engine.image_size
+        size = self._size.width, self._size.height
+        return Window.around((min(x), min(y), max(x), max(y)), size, room, smallest)
 
     def _ask(self, window: Window | None, before: FrameRecord | None, prompts: tuple[Prompt, ...]) -> FrameRecord:
         features = self._look(window)
         size = self._size if window is None else FrameSize(window.width, window.height)
         said = prompts if before is None else (*before.prompts, prompts[-1])
         if window is not None:
-            said = tuple(seen_through(window, prompt) for prompt in said)
+            said = tuple(window.seen(prompt) for prompt in said)
         if before is not None:
             logits = moved(before.low_res_11hw, before.window, window, self._size, features.shape.low_res)
             before = replace(before, low_res_11hw=logits, prompts=said[:-1])
@@ -120,17 +117,3 @@ class _CloserLook:
 
 def _corners(said: Prompt) -> list[tuple[float, float]]:
     return [*said.points, *([said.box[:2], said.box[2:]] if said.box is not None else ())]
-
-
-def around(box: Box, size: FrameSize, room: float, smallest: float) -> Window | None:
-    """The window of a frame that is ``room`` times as large as a box, around it; None for (almost) the whole frame."""
-
-    def side(low: float, high: float, length: int) -> tuple[int, int]:
-        side = min(length, round(max(smallest, (high - low) * room)))
-        return min(max(0, round((low + high - side) / 2)), length - side), side
-
-    x, width = side(box[0], box[2], size.width)
-    y, height = side(box[1], box[3], size.height)
-    if width > MOST_OF_FRAME * size.width and height > MOST_OF_FRAME * size.height:
-        return None
-    return Window(x, y, width, height)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from masklet.masks import rle
 from masklet.masks.boxes import mask_to_box
 from masklet.masks.rle import RLE
-from masklet.prompts import Prompt
+from masklet.models.shape import regridded
 from masklet.results import Box, Window
 from masklet.tracking.track import FrameRecord, FrameSize
-
-#: Logits beyond this say nothing more; outside of the part of a frame where a mask was looked for they are minus this.
-CERTAIN = 20.0
 
 
 class Extent(NamedTuple):
@@ -43,15 +37,7 @@ def moved(
     """Mask logits of one window, brought to another's grid; `-CERTAIN` where nothing is known."""
     if source == target:
         return logits_11hw
-    (ax, ay, aw, ah), (bx, by, bw, bh) = _bounds(source, size), _bounds(target, size)
-    # Where the grid becomes coarser, every place of it is the mean of several places between.
-    finer = max(1, min(8, math.ceil(max(bw / aw, bh / ah))))
-    h, w = (n * finer for n in grid_hw)
-    rows = ((by + (torch.arange(h) + 0.5) * bh / h) - ay) / ah * 2 - 1
-    columns = ((bx + (torch.arange(w) + 0.5) * bw / w) - ax) / aw * 2 - 1
-    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)[None].to(logits_11hw.device)
-    lifted = logits_11hw.float().clamp(-CERTAIN, CERTAIN) + CERTAIN
-    return F.avg_pool2d(F.grid_sample(lifted, grid, align_corners=False), finer) - CERTAIN
+    return regridded(logits_11hw, _bounds(source, size), _bounds(target, size), grid_hw)
 
 
 def _bounds(window: Window | None, size: FrameSize) -> tuple[int, int, int, int]:
@@ -88,14 +74,3 @@ def placed(record: FrameRecord, window: Window | None) -> FrameRecord:
         )
     memory = replace(record.memory, window_side=window.width)
     return replace(record, window=window, memory=memory, explanation=why)
-
-
-def seen_through(window: Window, prompt: Prompt) -> Prompt:
-    """A prompt in pixels of a window that holds all of it."""
-    points = tuple((x - window.x, y - window.y) for x, y in prompt.points)
-    box, mask = prompt.box, prompt.mask
-    if box is not None:
-        box = (box[0] - window.x, box[1] - window.y, box[2] - window.x, box[3] - window.y)
-    if mask is not None:
-        mask = rle.encode(window.cut(rle.decode(mask)))
-    return Prompt(points, prompt.labels, box, mask, prompt.origin)

@@ -26,7 +26,7 @@ from masklet.tracking import closer
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
-from masklet.tracking.windows import Extent, extent_of, moved, placed, seen_through
+from masklet.tracking.windows import Extent, extent_of, moved, placed
 
 #: An object is small while its area is that of a square of so many of the network's cells a side, in the whole frame;
 #: once it is looked at through a window, up to the second number.
@@ -199,9 +199,9 @@ class Zoom:
         known = known if known is not None and known.window == window else None
         asked = tuple(prompts)
         if window is not None:
-            asked = tuple(seen_through(window, prompt) for prompt in prompts)
+            asked = tuple(window.seen(prompt) for prompt in prompts)
             if known is not None:
-                known = replace(known, prompts=tuple(seen_through(window, prompt) for prompt in known.prompts))
+                known = replace(known, prompts=tuple(window.seen(prompt) for prompt in known.prompts))
         features = self._encode(frame, None, window)
         found = self._engine.decide(features, self._looked_at(window), track, frame, asked, known)
         return replace(placed(found, window), prompts=tuple(prompts))
