@@ -53,10 +53,7 @@ def decide(
     assert known is not None
     if known.window is None:
         return known
-    features = look(None)
-    logits = moved(known.low_res_11hw, known.window, None, size, features.shape.low_res)
-    # What a policy knows about places is about places in one window.
-    return replace(known, memory=engine.remember(features, known, logits), state=b"")
+    return engine.in_whole_frame(look(None), known, size)
 
 
 class _CloserLook:

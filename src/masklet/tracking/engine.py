@@ -28,6 +28,7 @@ from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import Policy
 from masklet.tracking.policies.base import Choice, Moment, Offer, Selection
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
+from masklet.tracking.windows import moved
 
 T = TypeVar("T")
 
@@ -304,24 +305,12 @@ class Engine:
     ) -> _Draft:
         """Let the policy choose among an object's candidates (where there is a choice), a batch of one a reading."""
         shape = self.input_shape(size)
-        looked_at: list[dict[int, Box | None]] = [{} for _ in found]
         masks = [self._shown(candidates) for candidates in found]
-
-        def offer(row: int) -> Offer:
-            def box_of(index: int) -> Box | None:
-                boxes = looked_at[row]
-                if index not in boxes:
-                    boxes[index] = _mask_box(masks[row][:, index : index + 1], shape)
-                return boxes[index]
-
-            @cache
-            def mask_of(index: int) -> np.ndarray:
-                shown: np.ndarray = (masks[row][0, index] > 0).cpu().numpy()
-                return shown
-
-            return Offer(tuple(found[row].iou_bn[0].tolist()), float(found[row].object_score_b1), box_of, mask_of)
-
-        offers = [offer(row) for row in range(len(found))]
+        offers, looked_at = [], []
+        for candidates, logits in zip(found, masks, strict=True):
+            offer, boxes = _offer(logits, candidates.iou_bn[0].tolist(), float(candidates.object_score_b1), shape)
+            offers.append(offer)
+            looked_at.append(boxes)
         choice = Choice(((0, 0),), b"", offers[0].ious)
         if len(offers[0].ious) > 1:
             choice = self.policy.choose(offers, track.bank, track.state, self.moment(frame, step))
@@ -382,6 +371,19 @@ class Engine:
         assert made.memory is not None
         return made.memory
 
+    @torch.inference_mode()
+    def in_whole_frame(self, features: ImageFeatures, record: FrameRecord, size: FrameSize) -> FrameRecord:
+        """A prompt's record whose mask lies in a window, with the memory that the whole frame makes of it, and with
+        what the policy knows then: places are places in the network's input."""
+        shape = features.shape
+        memory = self.remember(features, record, moved(record.low_res_11hw, record.window, None, size, shape.low_res))
+        offered, why, state = record.candidates_1nhw, record.explanation, b""
+        if record.state and offered is not None and why is not None:
+            logits = [moved(x[:, None], record.window, None, size, shape.low_res) for x in offered.unbind(1)]
+            offer, _ = _offer(torch.cat(logits, 1), why.ious, record.scores.object_score or 0.0, shape)
+            state = self.policy.choose([offer], MemoryBank(), b"", self.moment(record.frame, 0)).state
+        return replace(record, memory=memory, state=state)
+
     # --- memory of the device ----------------------------------------------------------------------------------
 
     def _in_batches(self, run: Callable[[slice], list[T]], count: int) -> list[T]:
@@ -395,6 +397,25 @@ class Engine:
 
     def _shrink(self, at_once: int) -> None:
         self.objects_at_once = at_once
+
+
+def _offer(
+    logits_1nhw: Tensor, ious: Sequence[float], object_score: float, shape: InputShape
+) -> tuple[Offer, dict[int, Box | None]]:
+    """Candidates as a policy looks at them, and the boxes that it has asked for."""
+    boxes: dict[int, Box | None] = {}
+
+    def box_of(index: int) -> Box | None:
+        if index not in boxes:
+            boxes[index] = _mask_box(logits_1nhw[:, index : index + 1], shape)
+        return boxes[index]
+
+    @cache
+    def mask_of(index: int) -> np.ndarray:
+        shown: np.ndarray = (logits_1nhw[0, index] > 0).cpu().numpy()
+        return shown
+
+    return Offer(tuple(ious), object_score, box_of, mask_of), boxes
 
 
 def _mask_box(logits_11hw: Tensor, shape: InputShape) -> Box | None:
