@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +116,9 @@ def test_equals_a_session(policy: str, video_dir: Path) -> None:
     """
     predictor = build_sam2_video_predictor("nano", policy=policy, device="cpu")
     state = predictor.init_state(video_path=str(video_dir))
-    session = Session(video_dir, predictor.network, policy=policy, short_clip_pointers=True)
+    whole = copy.copy(predictor.network)
+    whole.spec = replace(whole.spec, closer_look=None)  # the official functions look at whole frames
+    session = Session(video_dir, whole, policy=policy, short_clip_pointers=True)
     predictor.add_new_points_or_box(state, 0, 3, box=BOX)
     session.add_prompt(0, 3, box=BOX)
     for (frame, ids, logits), masks in zip(predictor.propagate_in_video(state), session.propagate(), strict=True):

@@ -77,7 +77,7 @@ def input_shape(shape: Shape, side: int, width: int, height: int) -> InputShape:
     return InputShape(*(-(-length // RESOLUTION_STEP) * RESOLUTION_STEP for length in inner), *inner)
 
 
-def regridded(logits_11hw: Tensor, source: Part, target: Part, grid_hw: tuple[int, int]) -> Tensor:
+def regridded(logits_b1hw: Tensor, source: Part, target: Part, grid_hw: tuple[int, int]) -> Tensor:
     """Mask logits of one part of a picture, brought to a grid over another part; `-CERTAIN` where nothing is known."""
     (ax, ay, aw, ah), (bx, by, bw, bh) = source, target
     # Where the grid becomes coarser, every place of it is the mean of several places between.
@@ -85,6 +85,10 @@ def regridded(logits_11hw: Tensor, source: Part, target: Part, grid_hw: tuple[in
     h, w = (n * finer for n in grid_hw)
     rows = ((by + (torch.arange(h) + 0.5) * bh / h) - ay) / ah * 2 - 1
     columns = ((bx + (torch.arange(w) + 0.5) * bw / w) - ax) / aw * 2 - 1
-    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)[None].to(logits_11hw.device)
-    lifted = logits_11hw.float().clamp(-CERTAIN, CERTAIN) + CERTAIN
+    grid = (
+        torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+        .to(logits_b1hw.device)
+        .expand(len(logits_b1hw), -1, -1, -1)
+    )
+    lifted = logits_b1hw.float().clamp(-CERTAIN, CERTAIN) + CERTAIN
     return F.avg_pool2d(F.grid_sample(lifted, grid, align_corners=False), finer) - CERTAIN

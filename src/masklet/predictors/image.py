@@ -221,7 +221,7 @@ class ImagePredictor:
             stability_fallback=self.stability_fallback,
         )
         ious, score = found.iou_bn[0].cpu().numpy(), float(found.object_score_b1)
-        return ImageMasks(found.logits_bnhw[0], ious, score, *size, window)
+        return ImageMasks(found.logits_bnhw[0], ious, score, *size, window, self.low_res_size(image))
 
     def predict_boxes(
         self, boxes_n4: Sequence[Sequence[float]] | np.ndarray, multimask: bool | None = None, *, image: int = 0
@@ -355,7 +355,7 @@ class ImagePredictor:
     ) -> tuple[Tensor, np.ndarray | None]:
         """The mask so far as float32 logits ``[1, 1, *low_res]``, and, of a painted one, its box."""
         if isinstance(mask, ImageMasks):
-            mask = mask.low_res_logits_nhw[mask.best] if mask.window is None else mask.logits_nhw[mask.best]
+            mask = mask.low_res_logits_nhw[mask.best]
         mask_hw = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
         if mask_hw.ndim == 3 and mask_hw.shape[0] == 1:
             mask_hw = mask_hw[0]
@@ -379,7 +379,7 @@ class ImagePredictor:
 
 def _shrunk(logits_hw: np.ndarray, size: tuple[int, int], low_res: tuple[int, int]) -> Tensor:
     """Logits of the low resolution (as they are) or of the picture's size: ``[1, 1, *low_res]``."""
-    logits = torch.from_numpy(np.array(logits_hw, np.float32)).clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+    logits = torch.from_numpy(np.array(logits_hw, np.float32))
     if tuple(logits.shape) not in (low_res, size):
         raise PromptError(
             f"mask logits have the shape {list(low_res)} (low resolution) or {list(size)} (the picture's), "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
+from masklet.models.shape import regridded
 from masklet.results import Window
 
 
@@ -27,6 +28,7 @@ class ImageMasks:
         object_score: logit that the object is visible; below zero, the masks mean little.
         width, height: size of the picture in pixels.
         window: the part of the picture that the logits are of, None for all of it; nothing was looked for elsewhere.
+        low_res: height and width of low-resolution logits of the whole picture, where there is a window.
     """
 
     decoder_logits_nhw: Tensor
@@ -35,6 +37,7 @@ class ImageMasks:
     width: int
     height: int
     window: Window | None = None
+    low_res: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         return len(self.predicted_iou_n)
@@ -62,7 +65,11 @@ class ImageMasks:
     @property
     def low_res_logits_nhw(self) -> Tensor:
         """Float32 logits at a quarter of the input's side, within ±32: what ``predict(mask=…)`` takes back."""
-        return self.decoder_logits_nhw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+        logits = self.decoder_logits_nhw
+        if self.window is not None:
+            picture = (0, 0, self.width, self.height)
+            logits = regridded(logits[:, None], astuple(self.window), picture, self.low_res)[:, 0]
+        return logits.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
 
     @property
     def logits_nhw(self) -> np.ndarray:

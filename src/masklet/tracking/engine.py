@@ -379,8 +379,8 @@ class Engine:
         memory = self.remember(features, record, moved(record.low_res_11hw, record.window, None, size, shape.low_res))
         offered, why, state = record.candidates_1nhw, record.explanation, b""
         if record.state and offered is not None and why is not None:
-            logits = [moved(x[:, None], record.window, None, size, shape.low_res) for x in offered.unbind(1)]
-            offer, _ = _offer(torch.cat(logits, 1), why.ious, record.scores.object_score or 0.0, shape)
+            logits = moved(offered.transpose(0, 1), record.window, None, size, shape.low_res).transpose(0, 1)
+            offer, _ = _offer(logits, why.ious, record.scores.object_score or 0.0, shape)
             state = self.policy.choose([offer], MemoryBank(), b"", self.moment(record.frame, 0)).state
         return replace(record, memory=memory, state=state)
 

@@ -24,7 +24,6 @@ from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
 from masklet.tracking.policies.base import State
 from masklet.tracking.spool import Spool
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
-from masklet.tracking.windows import moved
 from masklet.tracking.zoom import Zoom
 from masklet.weights.loading import resolve_model
 
@@ -430,11 +429,8 @@ class Session:
         """Let prompts decide a frame; see :meth:`Engine.decide`."""
         if self._zoom is not None:
             return self._zoom.decide(track, frame, prompts, known)
-        if self._correct_from_memory and (step or self.model.spec.closer_look is None):
+        if self._correct_from_memory:  # as in the official package, which looks at whole frames
             features = self._encode(frame)
-            if known is not None and known.window is not None:
-                logits = moved(known.low_res_11hw, known.window, None, self.size, features.shape.low_res)
-                known = changed(known, low_res_11hw=logits, window=None)
             return self.engine.decide(features, self.size, track, frame, prompts, known, correction_step=step)
         look = partial(self._encode, frame, None)
         return closer.decide(self.engine, look, self.size, track, frame, prompts, known)

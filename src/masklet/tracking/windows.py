@@ -32,12 +32,12 @@ class Extent(NamedTuple):
 
 
 def moved(
-    logits_11hw: Tensor, source: Window | None, target: Window | None, size: FrameSize, grid_hw: tuple[int, int]
+    logits_b1hw: Tensor, source: Window | None, target: Window | None, size: FrameSize, grid_hw: tuple[int, int]
 ) -> Tensor:
     """Mask logits of one window, brought to another's grid; `-CERTAIN` where nothing is known."""
     if source == target:
-        return logits_11hw
-    return regridded(logits_11hw, _bounds(source, size), _bounds(target, size), grid_hw)
+        return logits_b1hw
+    return regridded(logits_b1hw, _bounds(source, size), _bounds(target, size), grid_hw)
 
 
 def _bounds(window: Window | None, size: FrameSize) -> tuple[int, int, int, int]:
