@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from masklet.errors import MaskletError, ProjectError, ProjectInUseError
+from masklet.errors import MaskletError, ProjectError, ProjectInUseError, explained
 from masklet.project import schema
 
 #: Half of what is promised: a busy machine and a slow disk need the rest.
@@ -264,12 +264,10 @@ def check_file(path: Path) -> None:
 
 def put_in_place(file: Path, path: Path) -> None:
     """Gives a database that nobody has open another place, where a file may be that goes. Raises ProjectError."""
-    try:
+    with explained(ProjectError, f"Can't write {path}"):
         for suffix in ("-wal", "-shm"):  # the other file's log would be played into this one
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         file.replace(path)
-    except OSError as problem:
-        raise ProjectError(f"Can't write {path}: {problem.strerror or problem}.") from problem
 
 
 def copy_database(path: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal
 
 from anyio import to_thread
 
-from masklet.errors import ExportError, MaskletError, MediaError
+from masklet.errors import ExportError, MaskletError, MediaError, explained
 from masklet.jobs.queue import QUEUE_FILE
 from masklet.media.images import PIXEL_LIMIT, image_size, natural_key
 from masklet.sources import IMAGE_SUFFIXES
@@ -227,11 +227,8 @@ def check_media(path: Path) -> None:
 
     Raises MediaError for text (playlists make FFmpeg open other files) and for pictures of an absurd size.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as problem:
-        raise MediaError(f"{path.name} can't be read: {problem.strerror or problem}.") from problem
+    with explained(MediaError, f"{path.name} can't be read"), path.open("rb") as file:
+        head = file.read(4096)
     if not head:
         raise MediaError(f"{path.name} is empty.")
     suffix = path.suffix.lower()
