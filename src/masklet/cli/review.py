@@ -42,9 +42,8 @@ def review(
     for heading in ("object", "frames", "look at", "expected wrong", "why"):
         table.add_column(heading, no_wrap=heading != "why", overflow="fold")
     for stretch in found:
-        frames = str(stretch.first) if stretch.first == stretch.last else f"{stretch.first}–{stretch.last}"
         wrong = f"{stretch.expected:.1f} frames"
-        table.add_row(names[stretch.object_id], frames, str(stretch.worst), wrong, stretch.words)
+        table.add_row(names[stretch.object_id], stretch.span, str(stretch.worst), wrong, stretch.words)
     console.print(table if found else "Nothing deserves a look.")
     if click is not None:
         place = "" if click.point is None else f", near {click.point[0]:.0f},{click.point[1]:.0f}"

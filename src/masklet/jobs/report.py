@@ -226,7 +226,7 @@ def _section(video: VideoSummary, number: int) -> str:
         out.write("<table><tr><th>object<th>mean predicted IoU<th>frames lost<th>look at</tr>")
         for known in video.objects:
             iou = "–" if known.iou is None else f"{known.iou:.2f}"
-            look = "; ".join(f"{_span(stretch)} ({stretch.words})" for stretch in known.doubtful[:6]) or "nothing"
+            look = "; ".join(f"{stretch.span} ({stretch.words})" for stretch in known.doubtful[:6]) or "nothing"
             name = f"<i style='background: rgb{known.color}'></i>{html.escape(known.name)}"
             out.write(f"<tr><td>{name}<td>{iou}<td>{known.lost}<td>{html.escape(look)}</tr>")
         out.write("</table>")
@@ -234,7 +234,3 @@ def _section(video: VideoSummary, number: int) -> str:
         out.write(f"<div class='dim'>{html.escape(note)}</div>")
     out.write("</section>\n")
     return out.getvalue()
-
-
-def _span(stretch: Stretch) -> str:
-    return str(stretch.first) if stretch.first == stretch.last else f"{stretch.first}–{stretch.last}"

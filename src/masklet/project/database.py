@@ -138,6 +138,8 @@ class Database:
                     connection.close()
                 if self._copy:
                     self._copy.cleanup()
+                elif self.read_only:
+                    _tidy(self.path)
         if self._failure:
             failure, self._failure = self._failure, None
             raise failure
@@ -306,6 +308,15 @@ def explain(problem: sqlite3.Error, path: Path) -> ProjectError:
             "What was there half a second ago is safe."
         )
     return ProjectError(f"{path} can't be used: {text}.")
+
+
+def _tidy(path: Path) -> None:
+    """Removes the empty side files that reading leaves; SQLite does, unless somebody else has the project open."""
+    log = path.with_name(path.name + "-wal")
+    with suppress(OSError, sqlite3.Error):
+        if not log.stat().st_size:
+            with closing(_open(path, "rw")) as connection:
+                connection.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
