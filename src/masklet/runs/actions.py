@@ -92,13 +92,18 @@ def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> T
     else:
         given |= {"policy": request.policy, "policy_options": dict(request.policy_settings)}
     settings = settings.model_copy(update=given)
+    check_network(settings)
+    MaskSettings.from_dict(request.finish)
+    return settings
+
+
+def check_network(settings: TrackSettings) -> None:
+    """Raises InputError for what model or policy can't take."""
     spec = get_spec(settings.model)
     make_policy(settings.policy, spec, **settings.policy_options)
     if settings.resolution is not None:
         spec.check_resolution(settings.resolution)
     check_shape(settings.shape, settings.zoom)
-    MaskSettings.from_dict(request.finish)
-    return settings
 
 
 def frames_between(first: int, last: int) -> range:
