@@ -14,6 +14,7 @@ from masklet.cli.options import (
     POSITION,
     AsJson,
     Device,
+    OneObject,
     ProjectFile,
     Prompts,
     Source,
@@ -98,9 +99,7 @@ def correct(
     project: ProjectFile,
     *,
     frame: Annotated[str, of_object(metavar=POSITION, help="The frame: 120, 4.8s, 00:00:04:20.")],
-    wanted: Annotated[
-        str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
-    ] = None,
+    wanted: OneObject = None,
     prompts: Prompts,
     direction: Annotated[str, of_place(help="forward, backward or both.")] = "both",
     until_agrees: Annotated[
