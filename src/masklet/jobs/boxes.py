@@ -441,12 +441,12 @@ def _own(content: dict[str, Any], path: Path) -> FoundPrompts:
 # --- parts -----------------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path, missing: str = "") -> str:
-    """What a file says, in UTF-8. Raises InputError; `missing` is what to do where it isn't there."""
+def read_text(path: Path, missing: str = "there is no file or folder {}") -> str:
+    """What a file says, in UTF-8. Raises InputError; `missing` is what to say where it isn't there."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"There is no file or folder {path}.{missing}") from None
+        raise InputError(missing.format(path)) from None
     except UnicodeDecodeError as problem:
         raise InputError(f"{path} isn't in UTF-8: {problem}. Save it anew as UTF-8.") from problem
     except OSError as problem:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -24,6 +23,7 @@ from masklet.jobs.overview import ObjectSummary, summarise_objects
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
+from masklet.media.images import small_jpeg
 from masklet.naming import sanitize
 from masklet.project import Project
 from masklet.project.review import Stretch
@@ -116,9 +116,7 @@ def _strip(project: Project, doubtful: Sequence[Stretch]) -> list[tuple[int, boo
         drawn = {number: mask.mask for number, mask in masks.items() if mask is not None and mask.area}
         picture = render.overlay(reader.read(frame).image_hwc, drawn, colors)
         width = max(1, round(picture.shape[1] * _HEIGHT * 2 / picture.shape[0]))
-        small = cv2.resize(picture, (width, _HEIGHT * 2), interpolation=cv2.INTER_AREA)
-        _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
-        made.append((frame, frame in bad, data.tobytes()))
+        made.append((frame, frame in bad, small_jpeg(picture, width, 82)))
     return made
 
 

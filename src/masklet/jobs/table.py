@@ -155,7 +155,7 @@ def _entries(place: Path, mistakes: list[str]) -> Iterator[tuple[str, dict[str, 
         for file in sorted(place.glob(f"*{PROMPTS_SUFFIX}")):
             yield from _beside(file, mistakes)
         return
-    text = read_text(place, " `masklet batch init FOLDER` writes a table.")
+    text = read_text(place, "There is no folder or table {}. `masklet batch init FOLDER` writes one.")
     suffix = place.suffix.lower()
     if suffix == ".csv":
         yield from _csv(text, mistakes)
