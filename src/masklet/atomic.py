@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,14 +78,6 @@ def refuse_existing(path: Path, overwrite: bool, error: type[MaskletError] = Med
         raise error(f"{path} is a folder; a file name is needed.")
     if not overwrite and path.exists():
         raise error(f"{path} exists already; choose another name or allow overwriting.")
-
-
-def remove(path: Path) -> None:
-    """Removes a file, or a folder with all that is in it."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

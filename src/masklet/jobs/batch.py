@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from masklet.atomic import remove
 from masklet.jobs.merge import MERGERS, merge
 from masklet.jobs.places import Place
 from masklet.jobs.queue import Queue
@@ -45,4 +45,7 @@ def _finish(folder: Path, queue: Queue) -> list[Path]:
 def _sweep(folder: Path) -> None:
     """Removes what processes that were killed were writing."""
     for left in chain(folder.glob(".*.part"), folder.glob("*/.*.part"), folder.glob("exports/*/.*.part")):
-        remove(left)
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)

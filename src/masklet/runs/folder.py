@@ -12,13 +12,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masklet.atomic import remove
 from masklet.errors import InputError, MaskletError, MediaError, explained
 from masklet.export import registry
 from masklet.export.base import Put, StreamExporter
@@ -305,7 +305,10 @@ class _FolderRun:
                 path.unlink(missing_ok=True)
         for name in (MASKLETS, OVERLAY):
             for path in self.folder.glob(f".{name}.*part"):
-                remove(path)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def _stream(job: Job, **options: Any) -> AbstractContextManager[Put]:
