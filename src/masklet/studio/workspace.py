@@ -179,18 +179,8 @@ class OpenProject:
         )
 
     def object_state(self, object_: ProjectObject) -> schemas.ObjectState:
-        return schemas.ObjectState(
-            id=object_.id,
-            name=object_.name,
-            color=hex_color(object_.color),
-            visible=object_.visible,
-            locked=object_.locked,
-            position=object_.position,
-            mask_settings=object_.mask_settings,
-            effective_settings=self.project.settings_of(object_.id).model_dump(),
-            category=object_.category,
-            attributes=object_.attributes,
-        )
+        own = {**vars(object_), "color": hex_color(object_.color)}
+        return schemas.ObjectState(**own, effective_settings=self.project.settings_of(object_.id).model_dump())
 
     def lane(self, object_id: int) -> schemas.Lane:
         rows = self.project.scores(object_id)
