@@ -1,4 +1,4 @@
-"""What ends a batch before it begins, what reading a project leaves, and what the page says of a video tried again."""
+"""Batches and projects in small: what is refused at once, what reading leaves behind, what is said of another try."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from masklet.cli import app
-from masklet.jobs.job import VideoJob
+from masklet.errors import ProjectError
+from masklet.jobs.detectors import track_detected
+from masklet.jobs.job import DetectorSettings, VideoJob
 from masklet.jobs.queue import Queue
 from masklet.project import Project
+from masklet.runs.prompt_text import PromptText
+from masklet.runs.request import TrackRequest
 from masklet.studio.batches import Batch, Looks
 from masklet.studio.files import Root
 
@@ -63,3 +67,13 @@ def test_the_page_learns_which_videos_are_tried_again(tmp_path: Path) -> None:
         ("dies", "waiting", True),
         ("new", "waiting", False),
     ]
+
+
+def test_a_detector_leaves_a_project_alone_that_is_there(make_project: Callable[..., Project], clip: Path) -> None:
+    with make_project() as project:
+        path, digest = project.path, project.digest()
+    request = TrackRequest(str(clip), [PromptText("fox", "0", box=(8, 12, 75, 60))])
+    with pytest.raises(ProjectError, match="exists already"):
+        track_detected(path, request, DetectorSettings(detector="builtins:len"))
+    with Project.open(path, read_only=True) as project:
+        assert project.digest() == digest
