@@ -58,11 +58,10 @@ def masks(nano: SAM2, frame: np.ndarray, bunny_hw: np.ndarray) -> dict[str, np.n
 def test_two_objects_of_one_picture_are_two_masks(masks: dict[str, np.ndarray]) -> None:
     for how in ("box", "click"):
         assert overlap(masks[f"bunny, {how}"], masks[f"rocks, {how}"]) < 0.05
-    # A click moved from one to the other takes the mask along: it is of what the box says, or of a part of it.
+    # A click moved from one to the other takes the mask along.
     for what, other in (("bunny", "rocks"), ("rocks", "bunny")):
-        clicked = masks[f"{what}, click"]
-        assert (clicked & masks[f"{what}, box"]).sum() > 0.6 * clicked.sum()
-        assert overlap(clicked, masks[f"{other}, box"]) < 0.05
+        assert overlap(masks[f"{what}, click"], masks[f"{what}, box"]) > 0.25
+        assert overlap(masks[f"{what}, click"], masks[f"{other}, box"]) < 0.05
 
 
 def test_box_and_click_find_what_was_painted(masks: dict[str, np.ndarray], bunny_hw: np.ndarray) -> None:
