@@ -94,6 +94,19 @@ def show(results: dict[str, Any], console: Console) -> None:
         for part in results["review"]:
             table.add_row(part["by"], part["chooser"], *(f"{part[f'J{count}']:.1f}" for count in (0, 3, 5, 10)))
         console.print(table)
+    if results.get("tuning"):
+        table = Table(title="nano, fine-tuned on ten frames of a clip: mean J of the others")
+        for column in (
+            "sequence",
+            "frames",
+            "minutes",
+            *(f"{n} {when}" for n in (1, 10) for when in ("before", "after")),
+        ):
+            table.add_column(column, justify="left" if column == "sequence" else "right")
+        for part in results["tuning"]:
+            numbers = [f"{part[c.header]:.1f}" for c in table.columns[2:]]
+            table.add_row(part["sequence"], str(part["frames"]), *numbers)
+        console.print(table)
     if "batch" in results:
         part = results["batch"]
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in part["seconds"].items())
