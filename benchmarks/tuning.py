@@ -45,7 +45,7 @@ def _measure(clip: Clip, masks: Path) -> dict[str, Any]:
         minutes = (time.monotonic() - begin) / 60
         networks = {"before": load_model("nano"), "after": load_model(checkpoint=run / "model.safetensors")}
     scores = {
-        f"{count} {when}": _accuracy(network, clip.frames, truth, told, count)
+        f"from {count}, {when}": _accuracy(network, clip.frames, truth, told, count)
         for count in (1, ANNOTATED)
         for when, network in networks.items()
     }
