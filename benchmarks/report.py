@@ -96,12 +96,7 @@ def show(results: dict[str, Any], console: Console) -> None:
         console.print(table)
     if results.get("tuning"):
         table = Table(title="nano, fine-tuned on ten frames of a clip: mean J of the others")
-        for column in (
-            "sequence",
-            "frames",
-            "minutes",
-            *(f"{n} {when}" for n in (1, 10) for when in ("before", "after")),
-        ):
+        for column in results["tuning"][0]:
             table.add_column(column, justify="left" if column == "sequence" else "right")
         for part in results["tuning"]:
             numbers = [f"{part[c.header]:.1f}" for c in table.columns[2:]]
