@@ -17,7 +17,9 @@ from tests.e2e.studio_browser import (
     Watched,
     find_chromium,
     picture,
+    wait_for,
     wait_for_frame,
+    wait_until_gone,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="needs chromium")]
@@ -56,11 +58,11 @@ def test_a_moved_video_is_chosen_anew(studio: StudioProcess, page) -> None:
     assert dialog.locator(".file:has-text('dog.masklet')").count() == 0
     dialog.locator(".file:has-text('archive')").click()
     dialog.locator(".file:has-text('other.mp4')").click()
-    dialog.locator("[role=alert]:has-text('is not the source of dog.masklet')").wait_for()
+    wait_for(page, "dialog [role=alert]:has-text('is not the source of dog.masklet')")
     picture(page, "relink")
     dialog.locator(".file:has-text('7.mp4')").click()
     wait_for_frame(page, 0)
-    page.wait_for_selector(".object:has-text('bunny')")
+    wait_for(page, ".object:has-text('bunny')")
     assert page.locator("dialog").count() == 0
     assert studio.project()["media"]["path"] == "archive/7.mp4"
 
@@ -71,10 +73,10 @@ def test_the_page_goes_on_by_itself_after_a_restart(studio: StudioProcess, page)
     page.click(".file:has-text('other.mp4')")
     wait_for_frame(page, 0)
     studio.kill()
-    page.wait_for_selector(".away")
+    wait_for(page, ".away")
     studio.start()
-    page.wait_for_selector(".away", state="detached")
-    page.wait_for_selector("text=Open the address that it printed", state="detached")
+    wait_until_gone(page, ".away")
+    wait_until_gone(page, "text=Open the address that it printed")
     page.keyboard.press("ArrowRight")
     wait_for_frame(page, 1)
     # And the page itself is let in again, with its icon.
