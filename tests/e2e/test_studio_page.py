@@ -19,7 +19,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from masklet.masks import rle
-from masklet.project import TrackSettings
+from masklet.project import Project, TrackSettings
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -332,6 +332,7 @@ def test_killed_while_tracking_and_started_again(studio_process, context, bunny_
     wait_for(page, ".away")
     studio.start()
     wait_until_gone(page, ".away")  # by itself: the session outlives the server
+    assert not page.is_visible("text=Open the address that it printed")
 
     # Nothing of what was written is lost, and the run goes on where it stopped.
     wait_for(page, "button:has-text('Go on')")
@@ -343,7 +344,34 @@ def test_killed_while_tracking_and_started_again(studio_process, context, bunny_
     assert studio.project()["run"] is None
     go_to(page, 66)
     wait_for_mask(page, studio.mask(66), 0.9)
+    # The page itself is let in again too, with its icon.
+    page.reload()
+    wait_for_frame(page, PAINTED)
+    assert page.evaluate("fetch('favicon.svg').then((answer) => answer.status)") == 200
     assert watched.problems == []
+
+
+def test_a_moved_video_is_chosen_anew(root: Path, studio, context) -> None:
+    (root / "archive").mkdir()
+    with Project.create(root / "dog.masklet", root / "bunny.mp4") as project:
+        project.add_object(1, "bunny")
+    (root / "archive" / "other.mp4").write_bytes((root / "bunny.mp4").read_bytes() + b"\0\0\0\x08free")
+    (root / "bunny.mp4").rename(root / "archive" / "7.mp4")
+    page = studio.let_in(context)
+    page.click(".file:has-text('dog.masklet')")
+    wait_for(page, "dialog[aria-label='Where is the video?']")
+    dialog = page.locator("dialog")
+    assert "bunny.mp4 is not there" in dialog.locator("[role=alert]").inner_text()
+    assert dialog.locator(".file:has-text('dog.masklet')").count() == 0
+    dialog.locator(".file:has-text('archive')").click()
+    dialog.locator(".file:has-text('other.mp4')").click()
+    wait_for(page, "dialog [role=alert]:has-text('is not the source of dog.masklet')")
+    picture(page, "relink")
+    dialog.locator(".file:has-text('7.mp4')").click()
+    wait_for_frame(page, 0)
+    wait_for(page, ".object:has-text('bunny')")
+    assert dialog.count() == 0
+    assert studio.project()["media"]["path"] == "archive/7.mp4"
 
 
 def test_by_keyboard_alone(studio, context) -> None:
