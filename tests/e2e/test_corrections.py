@@ -28,7 +28,7 @@ SHOWN = range(48, 91)
 FIRST, CORRECTED, JUDGED, LAST = (SHOWN.index(frame) for frame in (48, 60, 72, 90))
 SECOND = 25
 WIDTH, HEIGHT = 320, 180
-SIZE = 256
+SIZE = 160
 KINDS = ["a click", "a lone negative click", "clicks of both kinds", "a box", "a painted mask"]
 
 
