@@ -23,6 +23,8 @@ from masklet.runs.agreement import AGREEING_FRAMES
 from masklet.runs.corrections import correct, retrack
 from masklet.runs.prompting import Prompter
 
+pytestmark = pytest.mark.slow
+
 #: Frames of the demo clip: there is a mask of the first, and an outline drawn by hand of the third.
 SHOWN = range(48, 91)
 FIRST, CORRECTED, JUDGED, LAST = (SHOWN.index(frame) for frame in (48, 60, 72, 90))

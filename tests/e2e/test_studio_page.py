@@ -318,7 +318,7 @@ def test_killed_while_tracking_and_started_again(studio_process, context, bunny_
     watched = Watched(page)
     open_clip(page)
     paint_by_script(page, studio, bunny_hw)
-    mark_range(page, 36, 72)
+    mark_range(page, 38, 66)
     page.keyboard.press("g")
     wait_for(page, "#track-progress")
     until(lambda: studio.tracks()[0]["done"] >= 6)
@@ -340,10 +340,10 @@ def test_killed_while_tracking_and_started_again(studio_process, context, bunny_
     picture(page, "again")
     page.click("button:has-text('Go on')")
     finish_tracking(page, studio)
-    assert studio.project()["lanes"][0]["spans"] == [[36, 72]]
+    assert studio.project()["lanes"][0]["spans"] == [[38, 66]]
     assert studio.project()["run"] is None
-    go_to(page, 66)
-    wait_for_mask(page, studio.mask(66), 0.9)
+    go_to(page, 62)
+    wait_for_mask(page, studio.mask(62), 0.9)
     # The page itself is let in again too, with its icon.
     page.reload()
     wait_for_frame(page, PAINTED)
@@ -687,6 +687,7 @@ def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
     page.keyboard.press("Control+z")
     held.pop().continue_()
     wait_for(page, ".notice:has-text('Undone: Click')")
+    page.click(".notice:has-text('Undone: Click') [aria-label=Dismiss]")
     wait_until_gone(page, ".notice:has-text('Undone: Click')")
     assert not clicks(studio) and not page.is_visible(offer)
     assert not any(url.endswith("/correct") for url in asked)
