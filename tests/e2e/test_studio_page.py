@@ -687,7 +687,7 @@ def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
     page.keyboard.press("Control+z")
     held.pop().continue_()
     wait_for(page, ".notice:has-text('Undone: Click')")
-    page.click(".notice:has-text('Undone: Click') [aria-label=Dismiss]")
+    page.click(".status [aria-label=Dismiss]")
     wait_until_gone(page, ".notice:has-text('Undone: Click')")
     assert not clicks(studio) and not page.is_visible(offer)
     assert not any(url.endswith("/correct") for url in asked)
