@@ -8,12 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-import cv2
 import numpy as np
 
-from masklet.errors import InputError, MediaError
+from masklet.errors import InputError
 from masklet.media import MediaReader
 from masklet.media.base import Cursor
+from masklet.media.images import small_jpeg
 
 PICTURE_BYTES = 192 << 20
 JPEG_BYTES = 96 << 20
@@ -172,16 +172,8 @@ class FrameStore:
         return self._number, frame, min(width or self.width, self.width, LARGEST_SIDE), QUALITY
 
     def _encode(self, picture_hwc: np.ndarray, key: tuple[int, int, int, int]) -> bytes:
-        _, frame, width, quality = key
-        if width < picture_hwc.shape[1]:
-            height = max(1, round(picture_hwc.shape[0] * width / picture_hwc.shape[1]))
-            picture_hwc = cv2.resize(picture_hwc, (width, height), interpolation=cv2.INTER_AREA)
-        done, data = cv2.imencode(
-            ".jpg", cv2.cvtColor(picture_hwc, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-        )
-        if not done:
-            raise MediaError(f"Frame {frame} can't be made a JPEG.")
-        jpeg = data.tobytes()
+        *_, width, quality = key
+        jpeg = small_jpeg(picture_hwc, width, quality)
         self._kept.jpegs.put(key, jpeg, len(jpeg))
         return jpeg
 
