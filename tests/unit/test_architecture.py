@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 from tools.draw_rooms import PACKAGE, read_imports
 
 #: Modules at the top of the package that every room above them may use. They are quick to import.
-VOCABULARY = {"atomic", "batching", "errors", "naming", "prompts", "results", "runtime", "settings", "sources"}
+VOCABULARY = {"atomic", "batching", "cores", "errors", "naming", "prompts", "results", "runtime", "settings", "sources"}
 _BASE = VOCABULARY | {"masks"}
 _TRACKING = _BASE | {"media", "models", "weights"}
 _RUNS = _TRACKING | {"tracking", "predictors", "project", "export", "runs"}
@@ -21,7 +21,8 @@ ARROWS: dict[str, set[str]] = {
     "atomic": {"errors", "sources"},
     "settings": {"errors"},
     "naming": {"errors"},
-    "runtime": {"errors"},
+    "cores": set(),
+    "runtime": {"cores", "errors"},
     "batching": {"errors", "runtime"},
     "prompts": {"errors", "masks"},
     "results": {"errors", "masks", "prompts"},
