@@ -32,7 +32,7 @@ from masklet.runs.request import TrackProgress
 
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
 #: Where it matters how good the masks are: the network sees too little at 128.
-SHARP = SETTINGS.model_copy(update={"resolution": 256})
+SHARP = SETTINGS.model_copy(update={"resolution": 192})
 FRAMES = 20
 
 # Three processes in turn, which need not import anything: each goes on with the project and says how far it is.

@@ -152,7 +152,7 @@ def spliced(nano: SAM2) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     noise = np.random.default_rng(0).integers(0, 255, black.shape, np.uint8)
     trees = cv2.resize(whole[0][:200, 900:1260], (320, 180), interpolation=cv2.INTER_AREA)
     painted = read_mask(data / "bunny_frame48.png")
-    with Session(shown, nano) as session:
+    with Session(shown, nano, resolution=256) as session:
         session.add_prompt(0, 1, mask=cv2.resize(painted.astype(np.uint8), (320, 180)) > 0)
         undisturbed = {masks.index: masks[1].mask for masks in session.propagate()}
     # There is the object on frames 0 to 3, 7 and 8, 12 and 13, 17 and 18.
@@ -165,7 +165,7 @@ def test_an_object_that_was_away_is_found_at_once(
     nano: SAM2, spliced: tuple[np.ndarray, dict[int, np.ndarray]], policy: str
 ) -> None:
     clip, undisturbed = spliced
-    with Session(clip, nano, policy=policy) as session:
+    with Session(clip, nano, resolution=256, policy=policy) as session:
         session.add_prompt(0, 1, mask=undisturbed[0])
         found = {masks.index: masks[1] for masks in session.propagate()}
     for frame, as_of in {7: 4, 8: 5, 12: 6, 13: 7, 17: 8, 18: 9}.items():
