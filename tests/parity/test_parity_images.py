@@ -26,6 +26,8 @@ from masklet.models.sam2 import SAM2
 from masklet.models.specs import get_spec
 from masklet.predictors import ImageMasks
 
+pytestmark = pytest.mark.slow
+
 MILLIONS = {"sam2.1-tiny": 38.96, "sam2.1-small": 46.06, "sam2.1-base-plus": 80.85, "sam2.1-large": 224.45}
 RUNS = [
     ("sam2.1-tiny", 1024),

@@ -18,8 +18,14 @@ from masklet.errors import InputError, MaskletError, MaskletWarning, MediaError,
 from masklet.tracking.policies import POLICIES
 from masklet.tracking.session import Session
 
+pytestmark = pytest.mark.slow
+
 BOX = np.array([60, 70, 170, 215], dtype=np.float32)
 P, Q = (110, 130), (24, 120)
+
+
+#: For what doesn't depend on how much the network sees.
+SMALL = {"hydra_overrides_extra": ["++model.image_size=128"]}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +35,7 @@ def full_size() -> SAM2VideoPredictor:
 
 @pytest.fixture(scope="module")
 def predictor() -> SAM2VideoPredictor:
-    """For what doesn't depend on how much the network sees."""
-    return build_sam2_video_predictor("nano", device="cpu", hydra_overrides_extra=["++model.image_size=128"])
+    return build_sam2_video_predictor("nano", device="cpu", **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +125,9 @@ def test_equals_a_session(policy: str, video_dir: Path) -> None:
 
     But for the last bits: a session enlarges masks with OpenCV, the official functions with PyTorch.
     """
-    predictor = build_sam2_video_predictor("nano", policy=policy, device="cpu")
+    predictor = build_sam2_video_predictor("nano", policy=policy, device="cpu", **SMALL)
     state = predictor.init_state(video_path=str(video_dir))
-    session = Session(video_dir, predictor.network, policy=policy, short_clip_pointers=True)
+    session = Session(video_dir, predictor.network, resolution=128, policy=policy, short_clip_pointers=True)
     predictor.add_new_points_or_box(state, 0, 3, box=BOX)
     session.add_prompt(0, 3, box=BOX)
     ours = predictor.propagate_in_video(state, max_frame_num_to_track=8)

@@ -30,6 +30,8 @@ from masklet.runs.corrections import correct
 from masklet.runs.engine import RunReport
 from masklet.runs.request import TrackProgress
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = TrackSettings(resolution=128, dtype="float32", policy_options={"stable_frames_threshold": 3})
 #: Where it matters how good the masks are: the network sees too little at 128.
 SHARP = SETTINGS.model_copy(update={"resolution": 192})

@@ -19,6 +19,8 @@ from masklet.tracking.session import Session
 from masklet.tracking.tracker import VideoTracker
 from masklet.weights.loading import load_model
 
+pytestmark = pytest.mark.slow
+
 BOX, POINT = (28, 78, 120, 208), (110, 130)
 #: Settings with which a policy's own ways are seen within a few frames.
 SOON: dict[str, dict[str, Any]] = {
