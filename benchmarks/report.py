@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import kills, studio
+from benchmarks import kills, review, studio
 from masklet.runtime import cpu_has_fast_bfloat16
 
 
@@ -89,10 +89,10 @@ def show(results: dict[str, Any], console: Console) -> None:
         console.print(f"masklet track, nano, 720p, {part['dtype']}: {part['fps']:.1f} frames/s")
     if results.get("review"):
         table = Table(title="nano, corrections with clicks: mean J")
-        for column in ("frames chosen", "sequences", "tracked", "after 3", "after 5", "after 10"):
+        for column in ("frames chosen", "sequences", "tracked", "after 3", "after 5", "after 10", "all"):
             table.add_column(column, justify="left" if column == "frames chosen" else "right")
         for part in results["review"]:
-            scores = [part[f"J{count}"] for count in (0, 3, 5, 10)]
+            scores = [part[f"J{count}"] for count in (0, *review.COUNTS, review.MOST_FRAMES)]
             shown = ("–" if score is None else f"{score:.1f}" for score in scores)
             table.add_row(part["chooser"], str(part["sequences"]), *shown)
         console.print(table)

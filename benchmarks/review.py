@@ -7,8 +7,8 @@ accepted as it is, which counts as a correction too.
 
 Which frames: those that the queue asks for ("correct here next"), random ones, or equally spaced ones, placed for the
 number of corrections that there will be. "Shared out" is the queue over all sequences as one job: every correction goes
-to the sequence where most is expected of it. "Tried" knows the truth: of seven frames each time, it takes the one whose
-correction turns out best, which says what is possible.
+to the sequence where most is expected of it. "Everywhere" clicks on every frame and tracks nothing again, which says
+what clicks can give at all.
 
 Every correction is kept in a CSV, so a measurement that was stopped goes on where it was.
 """
@@ -35,9 +35,9 @@ from masklet.runs.corrections import retrack
 from masklet.runs.prompting import Prompter
 
 COUNTS = (3, 5, 10)
-#: How many corrections are made in each way.
-WAYS = {"queue": 10, "random": 10, **{f"spaced {count}": count for count in COUNTS}, "tried": 5}
-MOST_FRAMES, MOST_CLICKS, GOOD, VISIBLE, TRIED = 40, 8, 0.9, 0.02, 7
+MOST_FRAMES, MOST_CLICKS, GOOD, VISIBLE = 40, 8, 0.9, 0.02
+#: How many corrections are made in each way, at most.
+WAYS = {"queue": 10, "random": 10, **{f"spaced {count}": count for count in COUNTS}, "everywhere": MOST_FRAMES}
 _FIELDS = ("sequence", "way", "done", "frame", "expected", "J")
 
 #: The frame to correct next, and the help expected of it; None where there is nothing left to do. It is told how many
@@ -61,22 +61,24 @@ def measure_review(places: Sequence[Path], kept: Path) -> list[dict[str, Any]]:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The mean J after each number of corrections (None where there is none), of the rows of the CSV."""
+    """The mean J after each number of corrections, of the rows of the CSV; None where it wasn't measured."""
     courses: dict[str, dict[str, list[Mapping[str, Any]]]] = {way: {} for way in WAYS}
     for row in rows:
         courses[row["way"]].setdefault(row["sequence"], []).append(row)
 
-    def after(count: int, way: str) -> float | None:
-        if WAYS[way] < count or not courses[way]:
-            return None
+    def after(count: int, way: str) -> float:
         return float(np.mean([float(course[: count + 1][-1]["J"]) for course in courses[way].values()]))
 
-    found = {way: [after(count, way) for count in COUNTS] for way in ("queue", "random", "tried")}
-    found["spaced"] = [after(count, f"spaced {count}") for count in COUNTS]
-    found["shared out"] = [_shared_out(courses["queue"], count) for count in COUNTS[:-1]] + [None]
+    found: dict[str, dict[int, float]] = {
+        "queue": {count: after(count, "queue") for count in COUNTS},
+        "random": {count: after(count, "random") for count in COUNTS},
+        "spaced": {count: after(count, f"spaced {count}") for count in COUNTS},
+        "shared out": {count: _shared_out(courses["queue"], count) for count in COUNTS[:-1]},
+        "everywhere": {MOST_FRAMES: after(MOST_FRAMES, "everywhere")},
+    }
+    same = {"sequences": len(courses["queue"]), "J0": after(0, "queue")}
     return [
-        {"chooser": way, "sequences": len(courses.get(way, courses["queue"])), "J0": after(0, "queue")}
-        | {f"J{count}": score for count, score in zip(COUNTS, scores, strict=True)}
+        {"chooser": way, **same, **{f"J{count}": scores.get(count) for count in (*COUNTS, MOST_FRAMES)}}
         for way, scores in found.items()
     ]
 
@@ -110,12 +112,12 @@ def measure_sequence(pictures: Path, masks: Path, ways: Sequence[str]) -> Iterat
             with Project.open(mine) as project:
                 person = Person(project, truth)
                 rows = [("", "", person.accuracy())]
-                choose = _chooser(way, person, masks.name)
+                choose = _chooser(way, len(truth), masks.name)
                 for done in range(WAYS[way]):
                     asked = choose(project, done)
                     if asked is None:
                         break
-                    person.correct(asked[0])
+                    person.correct(asked[0], again=way != "everywhere")
                     rows.append((*asked, person.accuracy()))
             yield [
                 dict(zip(_FIELDS, (masks.name, way, done, *row[:2], f"{100 * row[2]:.2f}"), strict=True))
@@ -130,12 +132,12 @@ class Person:
         self.project, self.truth = project, truth
         self.prompter = Prompter(project)
 
-    def correct(self, frame: int) -> None:
-        """Clicks on a frame and tracks again from it, or accepts it."""
-        if self._click(frame):
-            retrack(self.project, frame, 1, until_agrees=False)
-        else:
+    def correct(self, frame: int, again: bool = True) -> None:
+        """Clicks on a frame and tracks `again` from it, or accepts it."""
+        if not self._click(frame):
             judge(self.project, 1, frame, frame, "accepted")
+        elif again:
+            retrack(self.project, frame, 1, until_agrees=False)
 
     def accuracy(self) -> float:
         """Mean J of all frames but the first, which was given."""
@@ -164,12 +166,11 @@ class Person:
         return True
 
 
-def _chooser(way: str, person: Person, name: str) -> Chooser:
-    frames = len(person.truth)
+def _chooser(way: str, frames: int, name: str) -> Chooser:
     if way == "queue":
         return _queue
-    if way == "tried":
-        return lambda project, _: _best_tried(project, person)
+    if way == "everywhere":
+        return lambda _, done: (done + 1, 0.0) if done + 1 < frames else None
     if way == "random":
         drawn = np.random.default_rng(list(name.encode())).permutation(np.arange(1, frames))
         return lambda _, done: (int(drawn[done]), 0.0)
@@ -180,27 +181,6 @@ def _chooser(way: str, person: Person, name: str) -> Chooser:
 def _queue(project: Project, _: int) -> tuple[int, float] | None:
     asked = ask_queue(project, review_objects(project))
     return None if asked is None else (asked.frame, asked.gain)
-
-
-def _best_tried(project: Project, person: Person) -> tuple[int, float] | None:
-    """The best of some frames that are equally spread over those that nobody decided, and what it brings; None where
-    none brings anything."""
-    [seen] = review_objects(project)
-    free = [known.frame for known in seen.facts if not known.decided]
-    spread = [free[int((i + 0.5) * len(free) / TRIED)] for i in range(TRIED)] if len(free) > TRIED else free
-    before, steps = person.accuracy(), _steps(project)
-    brought = {}
-    for frame in spread:
-        person.correct(frame)
-        brought[frame] = person.accuracy() - before
-        while _steps(project) > steps:
-            project.undo()
-    best = max(brought, key=lambda frame: brought[frame], default=None)
-    return None if best is None or brought[best] <= 0 else (best, brought[best])
-
-
-def _steps(project: Project) -> int:
-    return sum(not step.undone for step in project.history())
 
 
 def _mask(path: Path) -> np.ndarray:
