@@ -187,12 +187,10 @@ def _unsure(scores: Scores) -> float:
 
 
 def _away(frames: Sequence[int], decided: Sequence[int]) -> np.ndarray:
-    """How many frames away the nearest of those that were decided is: float64 (frames,)."""
-    if not decided:
-        return np.full(len(frames), np.inf)
-    there = np.array(decided)
-    after = np.searchsorted(there, frames).clip(1, len(there) - 1) if len(there) > 1 else np.zeros(len(frames), int)
-    nearest: np.ndarray = np.minimum(abs(there[after] - frames), abs(there[after - 1] - frames)).astype(float)
+    """How many frames away the nearest that was decided is: float64 (frames,), infinite where nothing was."""
+    there = np.array([-np.inf, *decided, np.inf])
+    after = np.searchsorted(there, frames)
+    nearest: np.ndarray = np.minimum(there[after] - frames, frames - there[after - 1])
     return nearest
 
 
