@@ -124,6 +124,21 @@ def test_masks_are_doubted_more_the_farther_they_are_from_what_was_decided() -> 
     assert len(set(nothing)) == 1 and nothing[0] > errors.max()
 
 
+def test_an_object_whose_masks_were_right_when_looked_at_is_asked_about_less(project: Project) -> None:
+    unsure = Scores(6.0, 0.5)
+    bunny = [ObjectMask(BUNNY, t, rle.encode(square(20)), scores=unsure, is_prompt=t == 0) for t in range(8)]
+    rock = [ObjectMask(ROCK, t, rle.encode(square(90)), scores=unsure, is_prompt=t == 0) for t in range(7)]
+    project.clear_masks(ROCK)
+    project.put_masks([*bunny, *rock])  # more of the bunny is doubtful
+    click = next_click(project, review_objects(project))
+    assert click is not None and click.object_id == BUNNY
+    judge(project, BUNNY, 1, 1, "accepted")
+    asked = next_click(project, review_objects(project))
+    assert asked is not None and asked.object_id == ROCK
+    again = next_click(project, review_objects(project, [BUNNY]))
+    assert again is not None and 0 < again.gain < click.gain
+
+
 def test_accepted_stretches_leave_the_queue_until_their_masks_change(project: Project) -> None:
     judge(project, BUNNY, 5, 6, "accepted")
     assert queue(review_objects(project)) == [] and len(reviewed(project, BUNNY, "accepted")) == 1

@@ -7,7 +7,7 @@ Everything here is computed from what a project keeps: scores, areas, boxes and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Literal
@@ -172,7 +172,8 @@ def expected_errors(facts: Sequence[FrameFacts], reasons: Sequence[Mapping[Reaso
     The network's own estimate is hard to beat, but it is too dark, and it sees neither that masks get worse the farther
     they are from what a person decided, nor what the reasons say.
     """
-    away = _away([f.frame for f in facts], [f.frame for f in facts if f.decided])
+    frames = np.array([f.frame for f in facts], dtype=np.int64)
+    away = _away(frames, frames[[f.decided for f in facts]])
     drifted = _DRIFT * np.sqrt(np.minimum(away / _DRIFT_FRAMES, 1.0))
     return np.array(
         [
@@ -186,7 +187,7 @@ def _unsure(scores: Scores) -> float:
     return _OWN_SHARE * (0.5 if scores.predicted_iou is None else 1.0 - min(max(scores.predicted_iou, 0.0), 1.0))
 
 
-def _away(frames: Sequence[int], decided: Sequence[int]) -> np.ndarray:
+def _away(frames: np.ndarray, decided: np.ndarray) -> np.ndarray:
     """How many frames away the nearest that was decided is: float64 (frames,), infinite where nothing was."""
     there = np.array([-np.inf, *decided, np.inf])
     after = np.searchsorted(there, frames)
@@ -230,15 +231,16 @@ def gains(facts: Sequence[FrameFacts], errors: np.ndarray) -> np.ndarray:
 
     What was wrong on the corrected frame and is still wrong on another is what is mended there. Tracking carries it on
     in its direction, and hardly back, so the frame to correct is where an error begins. It ends at what a person
-    decided.
+    decided, and beside that, what is still wrong is what can't be mended.
     """
     frames = np.array([f.frame for f in facts], dtype=np.int64)
+    mendable = errors * (1 - 0.5 ** _away(frames, frames[[f.decided for f in facts]]))
     steps = np.array([f.step for f in facts], dtype=np.int64)
     between = np.cumsum([f.decided for f in facts])
-    gained: np.ndarray = errors.copy()
+    gained: np.ndarray = mendable.copy()
     for apart in range(1, min(_FARTHEST, len(facts))):
         left, right = slice(None, -apart), slice(apart, None)
-        shared = np.minimum(errors[left], errors[right]) * (between[left] == between[right])
+        shared = np.minimum(mendable[left], mendable[right]) * (between[left] == between[right])
         away = frames[right] - frames[left]
         gained[left] += shared * 0.5 ** (away / np.where(steps[right] > 0, _REACH_AHEAD, _REACH_BACK))
         gained[right] += shared * 0.5 ** (away / np.where(steps[left] < 0, _REACH_AHEAD, _REACH_BACK))
@@ -297,11 +299,8 @@ def _moved_onto(mask_hw: np.ndarray, onto_hw: np.ndarray) -> np.ndarray | None:
 # --- of a project
 
 
-def facts_of(project: Project, object_id: int) -> list[FrameFacts]:
-    """What the project keeps of an object, by rising frame."""
-    accepted = {
-        frame for kept in reviewed(project, object_id, "accepted") for frame in range(kept.first, kept.last + 1)
-    }
+def facts_of(project: Project, object_id: int, accepted: Container[int] = ()) -> list[FrameFacts]:
+    """What the project keeps of an object, by rising frame; `accepted` are frames that a person accepted."""
     why = project.explanations(object_id)
     facts = []
     for mask in project.masks([object_id]):
@@ -333,25 +332,33 @@ def _rival(mask: ObjectMask, why: Explanation | None) -> float | None:
 
 @dataclass(frozen=True)
 class ObjectReview:
-    """What a review found out about one object: of every tracked frame its facts, reasons and expected error."""
+    """What a review found out about one object: of every tracked frame its facts, reasons and expected error.
+
+    `belief`, 0 to 1, is how far doubts about it are believed: the less, the more of them turned out to be none.
+    """
 
     object_id: int
     facts: list[FrameFacts]
     reasons: list[dict[Reason, str]]
     errors: np.ndarray
+    belief: float
 
 
 def review_object(project: Project, object_id: int) -> ObjectReview:
     """Looks at all frames of an object. Raises ProjectError where the file is damaged."""
-    facts = facts_of(project, object_id)
+    verdicts = reviewed(project, object_id)
+    accepted = [kept for kept in verdicts if kept.verdict == "accepted"]
+    facts = facts_of(project, object_id, {frame for kept in accepted for frame in range(kept.first, kept.last + 1)})
     usual = usual_iou(facts)
     befores = [None, *facts[:-1]]
     reasons = [reasons_of(f, before, usual, project.source.size) for f, before in zip(facts, befores, strict=False)]
-    for kept in reviewed(project, object_id, "rejected"):
+    for kept in verdicts:
         for i, known in enumerate(facts):
-            if kept.first <= known.frame <= kept.last:
+            if kept.verdict == "rejected" and kept.first <= known.frame <= kept.last:
                 reasons[i] = {"rejected": "rejected by you", **reasons[i]}
-    return ObjectReview(object_id, facts, reasons, expected_errors(facts, reasons))
+    wrong = 1 + len(project.said(object_id))
+    belief = wrong / (wrong + len(accepted))
+    return ObjectReview(object_id, facts, reasons, expected_errors(facts, reasons), belief)
 
 
 def review_objects(project: Project, objects: Iterable[int] | None = None) -> list[ObjectReview]:
@@ -375,7 +382,7 @@ def next_click(project: Project, reviews: Iterable[ObjectReview]) -> NextClick |
     """Where one click is expected to help most; None where nothing was tracked or all of it was decided."""
     best: NextClick | None = None
     for seen in reviews:
-        gained = gains(seen.facts, seen.errors)
+        gained = seen.belief * gains(seen.facts, seen.errors)
         if not len(gained) or not gained.max() > (best.gain if best else 0):
             continue
         at = int(gained.argmax())
