@@ -172,9 +172,7 @@ def expected_errors(facts: Sequence[FrameFacts], reasons: Sequence[Mapping[Reaso
     The network's own estimate is hard to beat, but it is too dark, and it sees neither that masks get worse the farther
     they are from what a person decided, nor what the reasons say.
     """
-    frames = np.array([f.frame for f in facts], dtype=np.int64)
-    away = _away(frames, frames[[f.decided for f in facts]])
-    drifted = _DRIFT * np.sqrt(np.minimum(away / _DRIFT_FRAMES, 1.0))
+    drifted = _DRIFT * np.sqrt(np.minimum(_away(facts) / _DRIFT_FRAMES, 1.0))
     return np.array(
         [
             0.0 if f.decided else max([_unsure(f.scores) + drift, *(_LEAST_WRONG[reason] for reason in why)])
@@ -187,9 +185,10 @@ def _unsure(scores: Scores) -> float:
     return _OWN_SHARE * (0.5 if scores.predicted_iou is None else 1.0 - min(max(scores.predicted_iou, 0.0), 1.0))
 
 
-def _away(frames: np.ndarray, decided: np.ndarray) -> np.ndarray:
-    """How many frames away the nearest that was decided is: float64 (frames,), infinite where nothing was."""
-    there = np.array([-np.inf, *decided, np.inf])
+def _away(facts: Sequence[FrameFacts]) -> np.ndarray:
+    """How far every frame is from the nearest that was decided: float64 (frames,), infinite where none was."""
+    frames = np.array([f.frame for f in facts])
+    there = np.array([-np.inf, *(f.frame for f in facts if f.decided), np.inf])
     after = np.searchsorted(there, frames)
     nearest: np.ndarray = np.minimum(there[after] - frames, frames - there[after - 1])
     return nearest
@@ -233,9 +232,8 @@ def gains(facts: Sequence[FrameFacts], errors: np.ndarray) -> np.ndarray:
     in its direction, and hardly back, so the frame to correct is where an error begins. It ends at what a person
     decided, and beside that, what is still wrong is what can't be mended.
     """
-    frames = np.array([f.frame for f in facts], dtype=np.int64)
-    mendable = errors * (1 - 0.5 ** _away(frames, frames[[f.decided for f in facts]]))
-    steps = np.array([f.step for f in facts], dtype=np.int64)
+    mendable = errors * (1 - 0.5 ** _away(facts))
+    frames, steps = np.array([f.frame for f in facts]), np.array([f.step for f in facts])
     between = np.cumsum([f.decided for f in facts])
     gained: np.ndarray = mendable.copy()
     for apart in range(1, min(_FARTHEST, len(facts))):
