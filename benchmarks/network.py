@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.straightforward import Straightforward
 from benchmarks.timing import take_turns
-from masklet.models.sam2 import ABSENT, SAM2, ImageFeatures, Memories
+from masklet.models.sam2 import ABSENT, FLOAT32_PARTS, SAM2, ImageFeatures, Memories
 from masklet.models.shape import InputShape, input_shape
 from masklet.models.specs import get_spec
 from masklet.results import Scores
@@ -27,7 +27,11 @@ STAGES = ("encode_image", "attend_to_memory", "decode_masks", "encode_memory")
 def random_model(name: str, dtype: torch.dtype) -> SAM2:
     """A network with made-up weights: they cost as much time as real ones."""
     torch.manual_seed(0)
-    return SAM2(get_spec(name)).eval().requires_grad_(False).in_format(dtype)
+    model = SAM2(get_spec(name)).eval().requires_grad_(False).to(dtype)
+    for part, module in model.named_children():
+        if f"{part}." in FLOAT32_PARTS:
+            module.float()
+    return model
 
 
 def full_memories(model: SAM2, shape: InputShape, objects: int) -> Memories:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from masklet.errors import MaskletError, MediaError
+from masklet.errors import MaskletError, MediaError, explained
 from masklet.sources import refuse_source
 
 
@@ -18,10 +18,8 @@ def temporary_name(path: Path, error: type[MaskletError] = MediaError) -> Path:
     Raises `SourceError` where `path` is a source, `error` where the folder can't be made or written to.
     """
     refuse_source(path)
-    try:
+    with explained(error, f"The folder {path.parent} can't be made"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise error(f"The folder {path.parent} can't be made: {problem.strerror or problem}.") from problem
     if not os.access(path.parent, os.W_OK):
         raise error(f"The folder {path.parent} can't be written to: permission denied.")
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -39,7 +37,7 @@ def publish(
     Raises `SourceError` where `path` is a source, `error` where it can't be flushed to disk or renamed, or where `path`
     exists and may not be overwritten. The temporary file is removed then.
     """
-    try:
+    with _temporary(temporary, path, error):
         refuse_source(path)
         if durable:
             with temporary.open("rb+") as file:
@@ -50,10 +48,6 @@ def publish(
             _claim(temporary, path, error)
         if durable:
             _sync_folder(path.parent)
-    except OSError as problem:
-        raise error(f"{path} can't be written: {problem.strerror or problem}.") from problem
-    finally:
-        _remove(temporary)
 
 
 @contextmanager
@@ -73,13 +67,9 @@ def atomic_path(
     final = Path(path)
     refuse_existing(final, overwrite, error)
     temporary = temporary_name(final, error)
-    try:
+    with _temporary(temporary, final, error):
         yield temporary
         publish(temporary, final, overwrite, error, durable)
-    except OSError as problem:
-        raise error(f"{final} can't be written: {problem.strerror or problem}.") from problem
-    finally:
-        _remove(temporary)
 
 
 def refuse_existing(path: Path, overwrite: bool, error: type[MaskletError] = MediaError) -> None:
@@ -90,9 +80,15 @@ def refuse_existing(path: Path, overwrite: bool, error: type[MaskletError] = Med
         raise error(f"{path} exists already; choose another name or allow overwriting.")
 
 
-def _remove(temporary: Path) -> None:
-    with suppress(OSError):
-        temporary.unlink(missing_ok=True)
+@contextmanager
+def _temporary(temporary: Path, path: Path, error: type[MaskletError]) -> Iterator[None]:
+    """A file that is on its way to `path`; it is removed in the end, unless it got there."""
+    try:
+        with explained(error, f"{path} can't be written"):
+            yield
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _claim(temporary: Path, path: Path, error: type[MaskletError]) -> None:

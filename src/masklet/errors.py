@@ -6,6 +6,9 @@ and the service into a 4xx answer; any other exception is a bug in masklet.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MaskletError(Exception):
     """Base of every error that masklet raises on purpose."""
@@ -76,3 +79,12 @@ class CancelledError(MaskletError):
 
 class BatchError(MaskletError):
     """A batch of videos can't be begun or gone on with."""
+
+
+@contextmanager
+def explained(error: type[MaskletError], what: str) -> Iterator[None]:
+    """What the system refuses in here is raised as `error`, which says what can't be done and why."""
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"{what}: {problem.strerror or problem}.") from problem

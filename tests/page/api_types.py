@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from masklet.project import edits
 from masklet.studio import schemas
@@ -24,9 +25,10 @@ def declarations() -> str:
     models = [
         model
         for _, model in inspect.getmembers(schemas, inspect.isclass)
-        if issubclass(model, BaseModel) and model.__module__ == schemas.__name__ and model is not schemas.Given
+        if (issubclass(model, BaseModel) and model.__module__ == schemas.__name__ and model is not schemas.Given)
+        or (is_dataclass(model) and model.__module__.startswith("masklet."))
     ]
-    models.sort(key=lambda model: inspect.getsourcelines(model)[1])
+    models.sort(key=lambda model: (model.__module__ != schemas.__name__, inspect.getsourcelines(model)[1]))
     parts = ["// Made from src/masklet/studio/schemas.py by tests/page/api_types.py; don't edit.\n"]
     parts += [_interface(model) for model in models]
     kinds = get_args(get_args(edits.Edit)[0])
@@ -35,9 +37,9 @@ def declarations() -> str:
     return "\n".join(parts)
 
 
-def _interface(model: type[BaseModel]) -> str:
+def _interface(model: type) -> str:
     given = issubclass(model, schemas.Given | edits.RangeEdit)
-    schema = model.model_json_schema(mode="validation" if given else "serialization")
+    schema = TypeAdapter(model).json_schema(mode="validation" if given else "serialization")
     required = set(schema.get("required", []))
     lines = [f"export interface {model.__name__} {{"]
     for name, field in schema.get("properties", {}).items():

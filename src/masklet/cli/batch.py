@@ -66,6 +66,13 @@ class Cluster(Group):
         float, of_cluster(metavar="SECONDS", min=0.1, help="How much work a node may take with it when it dies.")
     ] = 30
 
+    def check(self, network: Network) -> None:
+        """Raises DeviceError: this machine, if it is the one that works, has no such device or number format."""
+        if self.ray is None:
+            from masklet.runtime import pick_device, pick_dtype
+
+            pick_dtype(network.dtype, pick_device(network.device))
+
     def team(self, place: Place, workers: int | None, defaults: Mapping[str, Any]) -> Team:
         """Who does the work. Raises BatchError."""
         if self.ray is None and place.folder is not None:
@@ -138,6 +145,7 @@ def run(
 
     defaults = {**vars(network), "zoom": zoom, **vars(policy), **vars(looks)}
     defaults = {name: value for name, value in defaults.items() if value not in (None, {})}
+    cluster.check(network)
     listed = _checked(jobs, formats or (), defaults, split)
     place = Place(output)
     team = cluster.team(place, workers, defaults)

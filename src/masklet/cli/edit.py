@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from masklet.cli.options import POSITION, ProjectFile, Source, of_object, of_place
+from masklet.cli.options import POSITION, End, OneObject, ProjectFile, Source, Start, of_object, of_place
 from masklet.cli.project import find_object
 from masklet.project.edits import KINDS, parse_edit
 
@@ -16,9 +16,7 @@ def edit(
     project: ProjectFile,
     kind: Annotated[str, typer.Argument(metavar="KIND", help=f"What to do: {', '.join(KINDS)}.", show_default=False)],
     *,
-    wanted: Annotated[
-        str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
-    ] = None,
+    wanted: OneObject = None,
     other: Annotated[
         str | None, of_object(metavar="NAME|ID", help="The second object of merge, swap and reassign.")
     ] = None,
@@ -28,8 +26,8 @@ def edit(
     region: Annotated[
         Path | None, of_object(metavar="FILE", help="A picture of the part to split off, white on black.")
     ] = None,
-    start: Annotated[str | None, of_place(metavar=POSITION, help="First frame.", show_default="the first")] = None,
-    end: Annotated[str | None, of_place(metavar=POSITION, help="Last frame.", show_default="the last")] = None,
+    start: Start = None,
+    end: End = None,
     frame: Annotated[str | None, of_place(metavar=POSITION, help="The frame that a mask is copied from.")] = None,
     source: Source = None,
 ) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn
-from rich.table import Table
 
-from masklet.cli.display import progress_bar
+from masklet.cli.display import listing, progress_bar
 from masklet.cli.options import (
     AsJson,
     End,
@@ -133,10 +132,7 @@ def formats(
     if name is not None:
         _show_one(console, chosen[0])
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("format", no_wrap=True)
-    table.add_column("writes", no_wrap=True)
-    table.add_column("what it is", overflow="fold")
+    table = listing("format", "writes", "what it is", wide="what it is")
     group = None
     for exporter in chosen:
         if exporter.group != group:
@@ -153,10 +149,7 @@ def _show_one(console: Console, exporter: type[Exporter]) -> None:
     if not exporter.model_fields:
         console.print("It has no options.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("option", "default", "values"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("what it does", overflow="fold")
+    table = listing("option", "default", "values", "what it does", wide="what it does")
     for name, field in exporter.model_json_schema()["properties"].items():
         default = "required" if "default" not in field else _plain(field["default"])
         table.add_row(name, default, _values(field), field.get("description", ""))

@@ -39,6 +39,8 @@ Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="W
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Overwrite = Annotated[bool, of_files("--overwrite", help="Replace files that exist.")]
 
+OneObject = Annotated[str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")]
+
 POSITION = "N|TIME"
 Start = Annotated[str | None, of_place(metavar=POSITION, help="First frame.", show_default="the first")]
 End = Annotated[str | None, of_place(metavar=POSITION, help="Last frame.", show_default="the last")]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from masklet.cli.display import RunDisplay, go_on, in_short, listing, show_outcome
 from masklet.cli.options import (
     POSITION,
     AsJson,
     Device,
+    OneObject,
     ProjectFile,
     Prompts,
     Source,
@@ -58,9 +59,7 @@ def status(project: ProjectFile, as_json: AsJson = False) -> None:
         *(["zoom"] if settings["zoom"] else []),
     ]
     console.print(f"tracking {settings['model']}{resolution}, {', '.join(more)}", markup=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("id", "object", "prompts", "frames", "lost", ""):
-        table.add_column(heading, no_wrap=heading != "lost", overflow="fold")
+    table = listing("id", "object", "prompts", "frames", "lost", "", wide="lost")
     for known in found["objects"]:
         marks = [word for word in ("locked", "hidden") if known[word]]
         painted = [f"{len(known['painted'])} painted"] if known["painted"] else []
@@ -84,7 +83,6 @@ def resume(project: ProjectFile, source: Source = None, device: Device = None) -
 
     Example: `masklet resume clip.masklet`
     """
-    from masklet.cli.display import RunDisplay
     from masklet.project import Project
     from masklet.runs import actions
 
@@ -101,9 +99,7 @@ def correct(
     project: ProjectFile,
     *,
     frame: Annotated[str, of_object(metavar=POSITION, help="The frame: 120, 4.8s, 00:00:04:20.")],
-    wanted: Annotated[
-        str | None, of_object("--object", metavar="NAME|ID", help="Needed where there are several.")
-    ] = None,
+    wanted: OneObject = None,
     prompts: Prompts,
     direction: Annotated[str, of_place(help="forward, backward or both.")] = "both",
     until_agrees: Annotated[
@@ -123,7 +119,6 @@ def correct(
     It was lost; here it is:
       masklet correct clip.masklet --frame 4.8s --object bunny --box 120,80,330,400
     """
-    from masklet.cli.display import RunDisplay
     from masklet.media import parse_position
     from masklet.project import Project
     from masklet.runs import corrections
@@ -201,8 +196,6 @@ def _describe(project: Project) -> dict[str, Any]:
 
 def _ranges(frames: list[int]) -> str:
     """0–5, 9, 12–40 out of the frames."""
-    from masklet.cli.display import in_short
-
     if not frames:
         return "-"
     parts = stretches(frames)
@@ -210,8 +203,6 @@ def _ranges(frames: list[int]) -> str:
 
 
 def _summarise(report: RunReport, project: Path) -> None:
-    from masklet.cli.display import go_on, show_outcome
-
     show_outcome(report)
     if not report.complete:
         go_on(project)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from masklet.cli.display import listing
 from masklet.cli.options import AsJson, ProjectFile, of_object
 
 
@@ -38,13 +38,10 @@ def review(
         typer.echo(json.dumps({"queue": rows, "next": None if click is None else asdict(click)}, indent=2))
         return
     console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("object", "frames", "look at", "expected wrong", "why"):
-        table.add_column(heading, no_wrap=heading != "why", overflow="fold")
+    table = listing("object", "frames", "look at", "expected wrong", "why", wide="why")
     for stretch in found:
-        frames = str(stretch.first) if stretch.first == stretch.last else f"{stretch.first}–{stretch.last}"
         wrong = f"{stretch.expected:.1f} frames"
-        table.add_row(names[stretch.object_id], frames, str(stretch.worst), wrong, stretch.words)
+        table.add_row(names[stretch.object_id], stretch.span, str(stretch.worst), wrong, stretch.words)
     console.print(table if found else "Nothing deserves a look.")
     if click is not None:
         place = "" if click.point is None else f", near {click.point[0]:.0f},{click.point[1]:.0f}"

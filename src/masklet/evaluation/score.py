@@ -33,10 +33,7 @@ class MaskEvaluation:
     @property
     def by_sequence(self) -> dict[str, float]:
         """J&F of every sequence, the mean of its objects'."""
-        found: dict[str, list[float]] = {}
-        for tracked in self.objects:
-            found.setdefault(tracked.sequence, []).append(tracked.j_and_f)
-        return {name: float(np.mean(scores)) for name, scores in found.items()}
+        return _means((tracked.sequence, tracked.j_and_f) for tracked in self.objects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,18 @@ class BoxEvaluation:
     @property
     def by_sequence(self) -> dict[str, float]:
         """Average overlap of every sequence."""
-        found: dict[str, list[float]] = {}
-        for scores in self.sequences:
-            found.setdefault(scores.sequence, []).append(scores.average_overlap)
-        return {name: float(np.mean(overlaps)) for name, overlaps in found.items()}
+        return _means((scores.sequence, scores.average_overlap) for scores in self.sequences)
 
 
 Evaluation = MaskEvaluation | BoxEvaluation
+
+
+def _means(scores: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean of all scores of each name."""
+    found: dict[str, list[float]] = {}
+    for name, score in scores:
+        found.setdefault(name, []).append(score)
+    return {name: float(np.mean(known)) for name, known in found.items()}
 
 
 def score_mask_sequence(sequence: MaskSequence, predicted: PredictedMask) -> list[ObjectScores]:

@@ -7,7 +7,7 @@ import shutil
 import uuid
 from pathlib import Path, PurePosixPath
 
-from masklet.errors import ExportError
+from masklet.errors import ExportError, explained
 from masklet.media.complete import check_complete
 from masklet.sources import refuse_source
 
@@ -28,11 +28,9 @@ class Output:
         self._known: set[str] = set()
         check_free(self.target, folder=folder, overwrite=overwrite)
         self._stage = self.target.with_name(f".{self.target.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
+        with explained(ExportError, f"Can't write {self.target.parent}"):
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self._stage.mkdir()
-        except OSError as problem:
-            raise _unwritable(self.target.parent, problem) from problem
 
     def file(self, name: str | PurePosixPath | None = None) -> Path:
         """Where to write a file that will be called `name`; without one, the single file of a file format.
@@ -65,21 +63,20 @@ class Output:
         """
         places = [self.target / relative for relative in self._files] if self.folder else [self.target]
         try:
-            for relative, place in zip(self._files, places, strict=True):
-                refuse_source(place)
-                check_complete(self._stage / relative)
-            self._sync()
-            if self.folder and not self.target.exists():
-                self._stage.replace(self.target)
-            elif self.folder:
+            with explained(ExportError, f"Can't write {self.target}"):
                 for relative, place in zip(self._files, places, strict=True):
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    (self._stage / relative).replace(place)
-            else:
-                [relative] = self._files
-                (self._stage / relative).replace(self.target)
-        except OSError as problem:
-            raise _unwritable(self.target, problem) from problem
+                    refuse_source(place)
+                    check_complete(self._stage / relative)
+                self._sync()
+                if self.folder and not self.target.exists():
+                    self._stage.replace(self.target)
+                elif self.folder:
+                    for relative, place in zip(self._files, places, strict=True):
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        (self._stage / relative).replace(place)
+                else:
+                    [relative] = self._files
+                    (self._stage / relative).replace(self.target)
         finally:
             self.discard()
         return places
@@ -120,7 +117,3 @@ def check_free(place: Path, *, folder: bool, overwrite: bool) -> None:
         raise ExportError(f"{place} is a folder; a file of this name can't be written.")
     elif place.exists() and not overwrite:
         raise ExportError(f"{place} exists already. Allow to overwrite it, or choose another name.")
-
-
-def _unwritable(place: Path, problem: OSError) -> ExportError:
-    return ExportError(f"Can't write {place}: {problem.strerror or problem}.")

@@ -8,12 +8,11 @@ import html
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-
 from masklet.atomic import atomic_path, refuse_existing
 from masklet.errors import BatchError, InputError, MediaError
 from masklet.jobs.table import COLUMNS, NO_VIDEO
 from masklet.media import open_media
+from masklet.media.images import small_jpeg
 from masklet.naming import sanitize
 
 _SHARE = (0.0, 0.5, 1.0)  # of a video: the frames that are shown
@@ -97,10 +96,7 @@ def write_blank(folder: Path, table: Path, *, overwrite: bool = False) -> Blank:
             for index in sorted({round(share * (len(reader) - 1)) for share in _SHARE}):
                 frame = reader.read(index).image_hwc
                 height, width = frame.shape[:2]
-                scale = min(1.0, _WIDTH / width)
-                small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
-                source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+                source = f"data:image/jpeg;base64,{base64.b64encode(small_jpeg(frame, _WIDTH)).decode()}"
                 pictures.append(
                     f"<figure><img src='{source}' data-width='{width}' data-height='{height}' "
                     f"draggable='false' alt='Frame {index}'>"

@@ -76,7 +76,7 @@ def read_prompts(
     if path.is_dir():
         seen = _yolo(path, info, first_frame or 0, mistakes)
     else:
-        text = _text(path)
+        text = read_text(path)
         start = text.lstrip()[:1]
         if start == "<":
             seen = _cvat(text, first_frame or 0, mistakes)
@@ -208,7 +208,7 @@ def _yolo(folder: Path, info: MediaInfo, first: int, mistakes: list[str]) -> Ite
         if frame is None:
             mistakes.append(f"{where}: its name doesn't end in the number of a frame")
             continue
-        for number, line in enumerate(_text(path).splitlines(), 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             place, cells = f"{where}, line {number}", line.split()
             values = _floats(cells)
             if not cells:
@@ -235,13 +235,13 @@ def _yolo_classes(folder: Path) -> dict[int, str]:
     for place in (folder, folder.parent):
         if (place / "data.yaml").is_file():
             try:
-                found = (yaml.safe_load(_text(place / "data.yaml")) or {}).get("names", {})
+                found = (yaml.safe_load(read_text(place / "data.yaml")) or {}).get("names", {})
                 pairs = found.items() if isinstance(found, dict) else enumerate(found)
                 return {int(number): str(name) for number, name in pairs}
             except (yaml.YAMLError, AttributeError, TypeError, ValueError) as problem:
                 raise InputError(f"{place / 'data.yaml'} can't be read: {problem}") from problem
         if (place / "classes.txt").is_file():
-            return dict(enumerate(_text(place / "classes.txt").split("\n")))
+            return dict(enumerate(read_text(place / "classes.txt").split("\n")))
     return {}
 
 
@@ -441,13 +441,16 @@ def _own(content: dict[str, Any], path: Path) -> FoundPrompts:
 # --- parts -----------------------------------------------------------------------------------------------------
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path, missing: str = "there is no file or folder {}") -> str:
+    """What a file says, in UTF-8. Raises InputError; `missing` is what to say where it isn't there."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"there is no file or folder {path}") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(f"{path} can't be read as text: {problem}") from problem
+        raise InputError(missing.format(path)) from None
+    except UnicodeDecodeError as problem:
+        raise InputError(f"{path} isn't in UTF-8: {problem}. Save it anew as UTF-8.") from problem
+    except OSError as problem:
+        raise InputError(f"{path} can't be read: {problem.strerror or problem}.") from problem
 
 
 def _json(text: str) -> Any:

@@ -21,7 +21,7 @@ from masklet.errors import InputError
 from masklet.jobs.job import DetectorSettings
 from masklet.jobs.overlaps import iou, match
 from masklet.masks import rle
-from masklet.media import MediaReader, open_media, parse_position
+from masklet.media import MediaReader, open_media
 from masklet.project import Project
 from masklet.project.run import Asked
 from masklet.runs import actions
@@ -149,40 +149,32 @@ def track_detected(
     if resume and not path.exists():
         raise InputError(f"there is no project {path} to go on with. Leave --resume out to start")
     detector = load_detector(settings.detector)
-    total = RunReport("")
     with open_media(request.source, rate=request.rate) as reader:
-        positions = (request.start or "0", request.end or "last", request.frame or request.start or "0")
-        first, last, place = (parse_position(text, reader) for text in positions)
-        kept = actions.frames_between(first, last)
+        kept, place = actions.places_of(request, reader)
         asked_for = collect_objects(request.prompts, reader, place)
         looks = scheduled(reader, kept, settings.every)
-        if len(looks) > 1 and looks[-1] == last:
+        if len(looks) > 1 and looks[-1] == kept[-1]:
             looks.pop()
-        run = _Stretches(path, request, reader, asked_for, kept, total, progress, stopped)
-        started = resume
+        run = _Stretches(path, request, reader, asked_for, kept, place, RunReport(""), progress, stopped, resume)
+        total = run.total
         if resume:
             if not run.go_on():
                 return total
             if progress is not None:  # a detector may take its time
                 progress(TrackProgress("track", run.before + total.frames, len(kept)))
-        if not started and any(known.starts[0] <= looks[0] for known in asked_for):
-            if not run.track([], looks[0]):
-                return total
-            started = True
-        for frame, end in zip(looks, [*looks[1:], last], strict=True):
-            if started and run.reached() > frame:
+        elif run.begins_by(looks[0]) and not run.track([], looks[0]):
+            return total
+        for frame, end in zip(looks, [*looks[1:], kept[-1]], strict=True):
+            if run.reached() > frame:
                 continue
-            known = run.boxes(frame) if started else []
-            room = settings.max_objects - (run.count() if started else len(asked_for))
+            names = run.names()
             found = detect(detector, reader.read(frame).image_hwc, settings)
-            new = new_objects(found, known, settings.min_iou)[: max(room, 0)]
-            if not started and not new and not any(known.starts[0] <= end for known in asked_for):
+            new = new_objects(found, run.boxes(frame), settings.min_iou)[: max(settings.max_objects - len(names), 0)]
+            if not run.started and not new and not run.begins_by(end):
                 continue
-            prompts = _named(new, run.names() if started else {known.name for known in asked_for}, frame)
-            if not run.track(prompts, end, anew=not started):
+            if not run.track(_named(new, names, frame), end):
                 return total
-            started = True
-    if not started:
+    if not run.started:
         raise InputError(
             f"the detector {settings.detector} found nothing on {len(looks)} frames with a score of "
             f"{settings.min_score:g} or more"
@@ -210,9 +202,11 @@ class _Stretches:
     reader: MediaReader
     asked_for: list[TrackedObject]
     kept: range
+    place: int  # of prompts that name no frame
     total: RunReport
     progress: Progress | None
     stopped: Stopped
+    started: bool  # the project is there
     before: int = 0  # frames that were tracked at an earlier time
 
     def go_on(self) -> bool:
@@ -225,21 +219,23 @@ class _Stretches:
             report = actions.resume(project, self.request.device, **self._watching())
         return self._add(report)
 
-    def track(self, texts: Sequence[PromptText], end: int, anew: bool | None = None) -> bool:
+    def begins_by(self, frame: int) -> bool:
+        """Whether an object that the user prompted has begun by then."""
+        return any(known.starts[0] <= frame for known in self.asked_for)
+
+    def track(self, texts: Sequence[PromptText], end: int) -> bool:
         """Tracks to `end`, with the objects prompted so far and new ones. False where that was stopped."""
-        if anew or (anew is None and not self.path.exists()) or (anew is None and self.request.overwrite):
-            own = [text for text in self.request.prompts if self._met(text, end)]
-            request = replace(self.request, prompts=[*own, *texts], end=str(end))
+        texts = [*(text for text in self.request.prompts if self._met(text, end)), *texts]
+        if not self.started:
+            self.started = True
+            request = replace(self.request, prompts=texts, end=str(end))
             return self._add(actions.begin(self.path, request, **self._watching()))
         with Project.open(self.path) as project:
-            there = objects_of(project)
-            own = [text for text in self.request.prompts if self._met(text, end)]
-            place = parse_position(self.request.frame or self.request.start or "0", self.reader)
-            objects = collect_objects([*own, *texts], self.reader, place, there)
+            objects = collect_objects(texts, self.reader, self.place, objects_of(project))
             asked = Asked(first=self.kept[0], last=end, direction="forward")
-            settings = project.track_settings
+            settings, device = project.track_settings, self.request.device
             watching = self._watching()
-            report = actions.track_again(project, objects, asked, settings, None, self.request.device, **watching)
+            report = actions.track_again(project, objects, asked, settings, None, device, **watching)
         return self._add(report)
 
     def _met(self, text: PromptText, end: int) -> bool:
@@ -251,18 +247,23 @@ class _Stretches:
         )
 
     def reached(self) -> int:
+        """The last frame that was asked for so far; -1: nothing was."""
+        if not self.started:
+            return -1
         with Project.open(self.path, read_only=True) as project:
             return -1 if project.asked is None else project.asked.last
 
-    def count(self) -> int:
-        return len(self.names())
-
     def names(self) -> set[str]:
+        """What the objects are called that there are, or will be."""
+        if not self.started:
+            return {known.name for known in self.asked_for}
         with Project.open(self.path, read_only=True) as project:
             return {known.name for known in project.objects()}
 
     def boxes(self, frame: int) -> list[Any]:
         """Boxes of the masks that a frame has."""
+        if not self.started:
+            return []
         with Project.open(self.path, read_only=True) as project:
             masks = [project.mask(frame, known.id) for known in project.objects()]
             found = [rle.box(mask.rle) for mask in masks if mask is not None and not mask.lost]

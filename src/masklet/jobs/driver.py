@@ -20,7 +20,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from masklet.atomic import atomic_path
-from masklet.errors import BatchError
+from masklet.errors import BatchError, explained
 from masklet.jobs.places import Place
 from masklet.jobs.queue import QUEUE_FILE, JobRow, Queue, State
 from masklet.jobs.work import Outcome
@@ -134,10 +134,8 @@ def open_queue(folder: str | os.PathLike[str], *, make: bool = True) -> Queue:
     """The queue of the batch in a folder. Raises BatchError."""
     folder = Path(folder)
     if make:
-        try:
+        with explained(BatchError, f"Can't make the folder {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise BatchError(f"Can't make the folder {folder}: {problem.strerror or problem}.") from problem
     return Queue(folder / QUEUE_FILE, make=make)
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from masklet.runs.prompt_text import PromptText
 from masklet.runs.request import TrackRequest
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+#: A text that may be written as a number, such as a frame.
+Text = Annotated[str, BeforeValidator(_as_text)]
 
 
 class JobPrompt(BaseModel):
@@ -27,18 +35,13 @@ class JobPrompt(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    object: str | None = Field(default=None, min_length=1, max_length=200)
-    frame: str | None = None
+    object: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
+    frame: Text | None = None
     points: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
     box: tuple[float, float, float, float] | None = Field(default=None, validation_alias="box_xyxy")
     mask: Path | None = None
     rle: dict[str, Any] | None = None
-
-    @field_validator("object", "frame", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _says_something(self) -> JobPrompt:
@@ -70,11 +73,11 @@ class JobSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frame: str | None = None
-    start: str | None = None
-    end: str | None = None
+    frame: Text | None = None
+    start: Text | None = None
+    end: Text | None = None
     direction: str | None = None
-    rate: str | None = None
+    rate: Text | None = None
     model: str | None = None
     checkpoint: Path | None = None
     resolution: int | None = None
@@ -85,11 +88,6 @@ class JobSettings(BaseModel):
     policy: str | None = None
     policy_settings: dict[str, Any] = {}
     finish: dict[str, Any] = {}
-
-    @field_validator("frame", "start", "end", "rate", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class JobExport(BaseModel):

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from masklet.errors import BatchError
+from masklet.errors import BatchError, explained
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import export_path
 from masklet.naming import sanitize
@@ -43,7 +43,7 @@ def _whole(target: Path, join: Callable[[Sequence[Part], Path], None], parts: Se
     """Makes a folder beside its place, and moves it there when it is complete."""
     new, old = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.old")
     refuse_source(target)
-    try:
+    with explained(BatchError, f"The data set {target} can't be written"):
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
         new.mkdir(parents=True)
@@ -52,8 +52,6 @@ def _whole(target: Path, join: Callable[[Sequence[Part], Path], None], parts: Se
             target.rename(old)
         new.rename(target)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as problem:
-        raise BatchError(f"The data set {target} can't be written: {problem.strerror or problem}.") from problem
     return target
 
 

@@ -65,6 +65,8 @@ _EXPORTED_LATER = (
     "began = NULL, ended = NULL"
 )
 _ANEW = f"anew = 1, done = 0, total = 0, result = NULL, {_EXPORTED_LATER}"
+#: The job that a worker has.
+_MINE = "WHERE number = ? AND worker = ? AND state = 'running'"
 
 
 @dataclass(frozen=True)
@@ -189,19 +191,16 @@ class Queue:
         now = time.time()
         with self._writing():
             self._set_back("lease < ?", now)
-            waiting = "state = 'waiting' AND number = coalesce(?, number)"
-            row = self._execute(f"SELECT * FROM job WHERE {waiting} ORDER BY stuck, number LIMIT 1", number).fetchone()
-            if row is None:
-                return None
-            self._execute(
+            first = "state = 'waiting' AND number = coalesce(?, number) ORDER BY stuck, number LIMIT 1"
+            taken = self._execute(
                 "UPDATE job SET state = 'running', attempts = attempts + 1, begun = 0, worker = ?, lease = ?, "
-                "began = coalesce(began, ?) WHERE number = ?",
+                f"began = coalesce(began, ?) WHERE number = (SELECT number FROM job WHERE {first}) RETURNING *",
                 worker,
                 now + lease,
                 now,
-                row["number"],
-            )
-            return self._row(self._execute("SELECT * FROM job WHERE number = ?", row["number"]).fetchone())
+                number,
+            ).fetchall()
+            return self._row(taken[0]) if taken else None
 
     def beat(self, number: int, worker: str, done: int = 0, total: int = 0, *, lease: float = LEASE) -> bool:
         """Says that a worker is alive and how far it is. False: the job isn't its own any more, so it should stop.
@@ -226,30 +225,26 @@ class Queue:
         with self._writing():
             [written] = self._execute("SELECT written FROM job WHERE number = ?", number).fetchone()
             now = json.dumps({**json.loads(written), export: digest})
-            mine = "WHERE number = ? AND worker = ? AND state = 'running'"
-            self._execute(f"UPDATE job SET written = ? {mine}", now, number, worker)
+            self._execute(f"UPDATE job SET written = ? {_MINE}", now, number, worker)
 
     def finish(self, number: int, worker: str, result: JobResult) -> None:
         """Everything is tracked and written. The seconds of earlier times are added to those of the result."""
         with self._writing():
             [before] = self._execute("SELECT seconds FROM job WHERE number = ?", number).fetchone()
             result = result.model_copy(update={"seconds": round(before + result.seconds, 3)})
-            self._end(number, worker, "done", result=result.model_dump_json(), seconds=result.seconds)
+            became = "state = 'done', reason = NULL, result = ?, seconds = ?"
+            self._end(number, worker, became, result.model_dump_json(), result.seconds)
 
     def fail(self, number: int, worker: str, reason: str) -> None:
         """It can't be done, and why."""
         with self._writing():
-            self._end(number, worker, "failed", reason=reason)
+            self._end(number, worker, "state = 'failed', reason = ?", reason)
 
     def release(self, number: int, worker: str) -> None:
         """Gives a job back that the user stopped; it waits, and goes on from where it was."""
         with self._writing():
-            self._execute(
-                "UPDATE job SET state = 'waiting', attempts = attempts - 1, lease = NULL "
-                "WHERE number = ? AND worker = ? AND state = 'running'",
-                number,
-                worker,
-            )
+            waits = f"UPDATE job SET state = 'waiting', attempts = attempts - 1, lease = NULL {_MINE}"
+            self._execute(waits, number, worker)
 
     def stuck(self, number: int, worker: str, reason: str) -> None:
         """It can't be done now, and why: it waits behind the others, or has failed if that happened too often."""
@@ -311,28 +306,9 @@ class Queue:
             yield from map(self._row, found)
             after, skip = found[-1]["number"], 0
 
-    def _end(
-        self,
-        number: int,
-        worker: str,
-        state: State,
-        *,
-        reason: str | None = None,
-        result: str | None = None,
-        seconds: float | None = None,
-    ) -> None:
-        self._execute(
-            "UPDATE job SET state = ?, reason = ?, result = coalesce(?, result), seconds = coalesce(?, seconds), "
-            "lease = NULL, ended = ? "
-            "WHERE number = ? AND worker = ? AND state = 'running'",
-            state,
-            reason,
-            result,
-            seconds,
-            time.time(),
-            number,
-            worker,
-        )
+    def _end(self, number: int, worker: str, became: str, *values: Any) -> None:
+        end = f"UPDATE job SET {became}, lease = NULL, ended = ? {_MINE}"
+        self._execute(end, *values, time.time(), number, worker)
 
     def _set_back(
         self, where: str, *values: Any, reason: str | None = None, most_early: int = MOST_STUCK_EARLY

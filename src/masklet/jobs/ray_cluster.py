@@ -244,18 +244,16 @@ class _Entry:
     """A job on the desk.
 
     Attributes:
-        row: the job, with what is known of it since it was given out.
+        row: the job, with what is known of it since it was given out; `done` are the frames in the batch's place.
         begun: how often; whoever began last has it.
         deaths: of workers since it last got further, and one for the worker that has it.
         at: frames done and in all.
-        safe: frames that are in the batch's place.
     """
 
     row: JobRow
     begun: int = 0
     deaths: int = 0
     at: tuple[int, int] = (0, 0)
-    safe: int = 0
 
 
 class Desk:
@@ -269,7 +267,7 @@ class Desk:
         """A worker takes a job: the number under which it has it, and the job as it is now; or why it shouldn't."""
         if self._stopping:
             return Outcome()
-        entry = self._entries.setdefault(row.number, _Entry(row, at=(row.done, row.total), safe=row.done))
+        entry = self._entries.setdefault(row.number, _Entry(row, at=(row.done, row.total)))
         if entry.deaths >= MOST_STUCK:
             return Outcome(
                 reason=f"{entry.deaths} workers died of it at the same place. Is there enough memory (--ray-memory)?"
@@ -291,8 +289,8 @@ class Desk:
     def saved(self, number: int, holder: int, done: int) -> None:
         """So many frames are in the batch's place."""
         entry = self._entries.get(number)
-        if entry is not None and entry.begun == holder and done > entry.safe:
-            entry.safe, entry.deaths = done, 1
+        if entry is not None and entry.begun == holder and done > entry.row.done:
+            entry.deaths = 1
             entry.row = replace(entry.row, anew=False, done=done)
 
     def wrote(self, number: int, holder: int, export: str, digest: str) -> None:
@@ -307,7 +305,7 @@ class Desk:
         return entry is not None and entry.begun == holder
 
     def news(self) -> dict[int, Told]:
-        return {number: Told(entry.at, entry.safe, entry.row.written) for number, entry in self._entries.items()}
+        return {number: Told(entry.at, entry.row.done, entry.row.written) for number, entry in self._entries.items()}
 
     def forget(self, number: int) -> None:
         self._entries.pop(number, None)

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -24,6 +23,7 @@ from masklet.jobs.overview import ObjectSummary, summarise_objects
 from masklet.jobs.queue import JobRow
 from masklet.jobs.work import project_path
 from masklet.masks import render
+from masklet.media.images import small_jpeg
 from masklet.naming import sanitize
 from masklet.project import Project
 from masklet.project.review import Stretch
@@ -116,9 +116,7 @@ def _strip(project: Project, doubtful: Sequence[Stretch]) -> list[tuple[int, boo
         drawn = {number: mask.mask for number, mask in masks.items() if mask is not None and mask.area}
         picture = render.overlay(reader.read(frame).image_hwc, drawn, colors)
         width = max(1, round(picture.shape[1] * _HEIGHT * 2 / picture.shape[0]))
-        small = cv2.resize(picture, (width, _HEIGHT * 2), interpolation=cv2.INTER_AREA)
-        _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
-        made.append((frame, frame in bad, data.tobytes()))
+        made.append((frame, frame in bad, small_jpeg(picture, width, 82)))
     return made
 
 
@@ -226,7 +224,7 @@ def _section(video: VideoSummary, number: int) -> str:
         out.write("<table><tr><th>object<th>mean predicted IoU<th>frames lost<th>look at</tr>")
         for known in video.objects:
             iou = "–" if known.iou is None else f"{known.iou:.2f}"
-            look = "; ".join(f"{_span(stretch)} ({stretch.words})" for stretch in known.doubtful[:6]) or "nothing"
+            look = "; ".join(f"{stretch.span} ({stretch.words})" for stretch in known.doubtful[:6]) or "nothing"
             name = f"<i style='background: rgb{known.color}'></i>{html.escape(known.name)}"
             out.write(f"<tr><td>{name}<td>{iou}<td>{known.lost}<td>{html.escape(look)}</tr>")
         out.write("</table>")
@@ -234,7 +232,3 @@ def _section(video: VideoSummary, number: int) -> str:
         out.write(f"<div class='dim'>{html.escape(note)}</div>")
     out.write("</section>\n")
     return out.getvalue()
-
-
-def _span(stretch: Stretch) -> str:
-    return str(stretch.first) if stretch.first == stretch.last else f"{stretch.first}–{stretch.last}"

@@ -13,6 +13,7 @@ import av
 from masklet.errors import InputError
 from masklet.jobs.job import VideoJob
 from masklet.media import MediaReader, open_media, parse_position
+from masklet.runs.actions import places_of
 from masklet.runs.request import TrackRequest
 
 #: How much a frame has to differ from the one before it to begin a shot, in per cent (FFmpeg's `scdet`).
@@ -124,8 +125,5 @@ def split_job(job: VideoJob, shots: Sequence[range]) -> list[VideoJob]:
 def _places(request: TrackRequest) -> tuple[range, list[int]]:
     """The frames that a request keeps, and the frame of each of its prompts."""
     with open_media(request.source, rate=request.rate) as reader:
-        first, last = (parse_position(text, reader) for text in (request.start or "0", request.end or "last"))
-        place = last if request.direction == "backward" else first
-        place = place if request.frame is None else parse_position(request.frame, reader)
-        frames = [place if text.frame is None else parse_position(text.frame, reader) for text in request.prompts]
-        return range(first, last + 1), frames
+        kept, place = places_of(request, reader)
+        return kept, [place if text.frame is None else parse_position(text.frame, reader) for text in request.prompts]

@@ -23,7 +23,7 @@ from pydantic_core import PydanticSerializationError
 
 from masklet.errors import InputError, MaskletError, MediaError
 from masklet.export import get
-from masklet.jobs.boxes import read_prompts
+from masklet.jobs.boxes import read_prompts, read_text
 from masklet.jobs.detectors import load_detector, scheduled
 from masklet.jobs.job import JobExport, JobPrompt, JobSettings, VideoJob
 from masklet.jobs.places import local_path
@@ -155,7 +155,8 @@ def _entries(place: Path, mistakes: list[str]) -> Iterator[tuple[str, dict[str, 
         for file in sorted(place.glob(f"*{PROMPTS_SUFFIX}")):
             yield from _beside(file, mistakes)
         return
-    text, suffix = _text(place), place.suffix.lower()
+    text = read_text(place, "There is no folder or table {}. `masklet batch init FOLDER` writes one.")
+    suffix = place.suffix.lower()
     if suffix == ".csv":
         yield from _csv(text, mistakes)
     elif suffix in (".jsonl", ".ndjson"):
@@ -205,17 +206,6 @@ def _yaml(text: str) -> list[tuple[str, Any]]:
         node = next((value for key, value in node.value if key.value == "videos"), None)
     lines = [child.start_mark.line + 1 for child in node.value] if isinstance(node, yaml.SequenceNode) else []
     return _listed(yaml.safe_load(text), lambda number: f"line {lines[number - 1]}")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"There is no folder or table {path}. `masklet batch init FOLDER` writes one.") from None
-    except UnicodeDecodeError as problem:
-        raise InputError(f"{path} isn't in UTF-8: {problem}. Save it anew as UTF-8.") from problem
-    except OSError as problem:
-        raise InputError(f"{path} can't be read: {problem.strerror or problem}.") from problem
 
 
 def _csv(text: str, mistakes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -268,7 +258,7 @@ def _beside(file: Path, mistakes: list[str]) -> Iterator[tuple[str, dict[str, An
         mistakes.append(f"{file.name}: {what} beside it; it is for the video {stem} with any suffix")
         return
     try:
-        text = _text(file)
+        text = read_text(file)
     except InputError as problem:
         mistakes.append(f"{file.name}: {problem}")
         return

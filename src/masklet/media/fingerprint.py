@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masklet.errors import MediaError
+from masklet.errors import MediaError, explained
 from masklet.media.types import ImageArray
 
 _CHUNK = 1 << 20
@@ -35,10 +35,8 @@ def files_fingerprint(paths: Sequence[Path]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(f"{len(paths)} files".encode())
     for path in paths:
-        try:
+        with explained(MediaError, f"{path} can't be read"):
             digest.update(path.stat().st_size.to_bytes(8, "little"))
-        except OSError as error:
-            raise MediaError(f"{path} can't be read: {error.strerror or error}.") from error
     for position in sorted({0, len(paths) // 2, len(paths) - 1}):
         _add_file(digest, paths[position])
     return digest.hexdigest()
@@ -54,12 +52,9 @@ def array_fingerprint(frames: Sequence[ImageArray]) -> str:
 
 
 def _add_file(digest: hashlib.blake2b, path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest.update(size.to_bytes(8, "little"))
-            for start in sorted({0, max(0, size // 2 - _CHUNK // 2), max(0, size - _CHUNK)}):
-                file.seek(start)
-                digest.update(file.read(_CHUNK))
-    except OSError as error:
-        raise MediaError(f"{path} can't be read: {error.strerror or error}.") from error
+    with explained(MediaError, f"{path} can't be read"), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(size.to_bytes(8, "little"))
+        for start in sorted({0, max(0, size // 2 - _CHUNK // 2), max(0, size - _CHUNK)}):
+            file.seek(start)
+            digest.update(file.read(_CHUNK))

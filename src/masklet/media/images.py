@@ -304,6 +304,19 @@ def _cineon_table() -> ImageArray:
     return light_to_bytes((exposure - black) / (1 - black))
 
 
+def small_jpeg(image_hwc: ImageArray, width: int, quality: int = 80) -> bytes:
+    """A picture (uint8 RGB) as JPEG, shrunk where it is wider than `width`. Raises MediaError: JPEG can't hold it."""
+    import cv2
+
+    if width < image_hwc.shape[1]:
+        height = max(1, round(image_hwc.shape[0] * width / image_hwc.shape[1]))
+        image_hwc = cv2.resize(image_hwc, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    done, data = cv2.imencode(".jpg", image_hwc[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise MediaError(f"A picture of {image_hwc.shape[1]}×{image_hwc.shape[0]} can't be made a JPEG.")
+    return data.tobytes()
+
+
 def resize_longest_image_size(image_hwc: npt.NDArray[Any], target_length: int) -> tuple[int, int]:
     """The size (height, width) of a picture whose longest side is made `target_length`, keeping its aspect ratio.
 

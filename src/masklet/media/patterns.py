@@ -111,22 +111,25 @@ def files_of_folder(folder: Path) -> SequenceFiles:
 
 
 def files_of_member(path: Path) -> SequenceFiles | None:
-    """The sequence that a file like `shot.0001.png` is part of; None if it stands alone.
-
-    The last number of the name counts frames if it has at least three digits or is padded with zeros.
-    """
-    hit = _LAST_NUMBER.match(path.stem)
-    if not hit or path.suffix.lower() not in IMAGE_SUFFIXES:
+    """The sequence that a file like `shot.0001.png` is part of; None if it stands alone."""
+    parts = frame_number(path.stem)
+    if parts is None or path.suffix.lower() not in IMAGE_SUFFIXES:
         return None
-    before, digits, after = hit.groups()
-    if len(digits) < 3 and not digits.startswith("0"):
-        return None
+    before, digits, after = parts
     pattern = path.with_name(f"{before}{'#' * len(digits)}{after}{path.suffix}")
     if digits[0] != "0":  # 10000 may follow 9999: shorter padding is possible
         shorter = _shortest_padding(path, before, digits, after)
         pattern = path.with_name(f"{before}{'#' * shorter}{after}{path.suffix}")
     members = files_of_pattern(pattern)
     return members if len(members.paths) > 1 else None
+
+
+def frame_number(stem: str) -> tuple[str, str, str] | None:
+    """The last number of a name, between what stands before and behind it, if it counts frames: it has at least three
+    digits then, or is padded with zeros.
+    """
+    hit = _LAST_NUMBER.match(stem)
+    return (hit[1], hit[2], hit[3]) if hit and (len(hit[2]) >= 3 or hit[2].startswith("0")) else None
 
 
 def _shortest_padding(path: Path, before: str, digits: str, after: str) -> int:

@@ -129,14 +129,6 @@ class SAM2(nn.Module):
         """Number format of the features, and of the weights but those of `FLOAT32_PARTS`."""
         return self.no_mem_embed.dtype
 
-    def in_format(self, dtype: torch.dtype) -> SAM2:
-        """Bring the weights to a number format; what needs float32 (`FLOAT32_PARTS`) stays in it. Returns itself."""
-        self.to(dtype)
-        for name, module in self.named_children():
-            if f"{name}." in FLOAT32_PARTS:
-                module.float()
-        return self
-
     def encode_image(self, image_bchw: Tensor, shape: InputShape | None = None) -> ImageFeatures:
         """Encode normalised pictures ``[b, 3, h, w]`` (SAM 2 section 4, image encoder), which may be padded."""
         decoder = self.sam_mask_decoder

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from masklet.errors import MaskletError, ProjectError, ProjectInUseError
+from masklet.errors import MaskletError, ProjectError, ProjectInUseError, explained
 from masklet.project import schema
 
 #: Half of what is promised: a busy machine and a slow disk need the rest.
@@ -138,6 +138,8 @@ class Database:
                     connection.close()
                 if self._copy:
                     self._copy.cleanup()
+                elif self.read_only:
+                    _tidy(self.path)
         if self._failure:
             failure, self._failure = self._failure, None
             raise failure
@@ -264,12 +266,10 @@ def check_file(path: Path) -> None:
 
 def put_in_place(file: Path, path: Path) -> None:
     """Gives a database that nobody has open another place, where a file may be that goes. Raises ProjectError."""
-    try:
+    with explained(ProjectError, f"Can't write {path}"):
         for suffix in ("-wal", "-shm"):  # the other file's log would be played into this one
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         file.replace(path)
-    except OSError as problem:
-        raise ProjectError(f"Can't write {path}: {problem.strerror or problem}.") from problem
 
 
 def copy_database(path: Path, target: Path) -> None:
@@ -308,6 +308,15 @@ def explain(problem: sqlite3.Error, path: Path) -> ProjectError:
             "What was there half a second ago is safe."
         )
     return ProjectError(f"{path} can't be used: {text}.")
+
+
+def _tidy(path: Path) -> None:
+    """Removes the empty side files that reading leaves; SQLite does, unless somebody else has the project open."""
+    log = path.with_name(path.name + "-wal")
+    with suppress(OSError, sqlite3.Error):
+        if not log.stat().st_size:
+            with closing(_open(path, "rw")) as connection:
+                connection.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:

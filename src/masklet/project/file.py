@@ -226,8 +226,7 @@ def write_new(path: Path, source: SourceReference, settings: TrackSettings) -> N
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
     try:
-        connection = sqlite3.connect(temporary, isolation_level=None)
-        try:
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN")
             schema.build(connection)
@@ -242,8 +241,6 @@ def write_new(path: Path, source: SourceReference, settings: TrackSettings) -> N
             )
             connection.execute("INSERT INTO setting (key, value) VALUES ('track', ?)", (settings.model_dump_json(),))
             connection.execute("COMMIT")
-        finally:
-            connection.close()
         put_in_place(temporary, path)
     except sqlite3.Error as problem:
         raise explain(problem, path) from problem

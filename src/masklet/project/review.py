@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from masklet.errors import InputError
 from masklet.masks.boxes import box_overlap, centroid, mask_to_box
@@ -82,16 +82,20 @@ class FrameFacts:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Frames `first` to `last` of an object that deserve a look. `worst` is the frame to begin with, `expected` how
-    many frames' worth of mask is expected to be wrong; `reasons` come worst first, `words` say them."""
+    """Frames of an object that deserve a look."""
 
     object_id: int
     first: int
     last: int
-    worst: int
-    expected: float
-    reasons: tuple[Reason, ...]
-    words: str
+    worst: Annotated[int, Field(description="The frame to look at first")]
+    expected: Annotated[float, Field(description="How many frames' worth of mask is expected to be wrong")]
+    reasons: Annotated[tuple[Reason, ...], Field(description="Worst first")]
+    words: Annotated[str, Field(description="The reasons in words")]
+
+    @property
+    def span(self) -> str:
+        """Its frames as they are written: 7, or 7–12."""
+        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
 
 
 @dataclass(frozen=True)
@@ -107,15 +111,14 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class NextClick:
-    """Where one click is expected to help most: `point` is x, y in pixels; None where nothing says more than the frame.
-
-    `gain` is how many frames' worth of mask it is expected to put right.
-    """
+    """Where one click is expected to help most."""
 
     object_id: int
     frame: int
-    point: tuple[float, float] | None
-    gain: float
+    point: Annotated[
+        tuple[float, float] | None, Field(description="x, y in pixels; null: nothing says more than the frame")
+    ]
+    gain: Annotated[float, Field(description="How many frames' worth of mask it is expected to put right")]
     words: str
 
 
@@ -389,7 +392,7 @@ def next_click(project: Project, reviews: Iterable[ObjectReview]) -> NextClick |
     if best is None:
         return None
     point = hottest(heat_of(project, best.object_id, best.frame))
-    return NextClick(**{**asdict(best), "point": point})
+    return replace(best, point=point)
 
 
 def heat_of(project: Project, object_id: int, frame: int) -> np.ndarray:

@@ -50,12 +50,8 @@ class Plan:
 def make_plan(request: TrackRequest, reader: MediaReader) -> Plan:
     """Raises MaskletError for what can't be used."""
     settings = settings_of(request)
-    start, end = (None if text is None else parse_position(text, reader) for text in (request.start, request.end))
-    kept = frames_between(start or 0, len(reader) - 1 if end is None else end)
+    kept, place = places_of(request, reader)
     direction = request.direction or DEFAULT_DIRECTION
-    place = kept[-1] if direction == "backward" else kept[0]
-    if request.frame is not None:
-        place = parse_position(request.frame, reader)
     if not request.prompts:
         raise InputError(
             "say what to track: a point on it (--point 640,300), a box around it (--box 153,219,571,558) or a "
@@ -64,6 +60,18 @@ def make_plan(request: TrackRequest, reader: MediaReader) -> Plan:
     objects = collect_objects(request.prompts, reader, place)
     make_legs(objects, kept, direction)
     return Plan(settings, objects, Asked(first=kept[0], last=kept[-1], direction=direction))
+
+
+def places_of(request: TrackRequest, reader: MediaReader) -> tuple[range, int]:
+    """The frames that a request keeps, and where its prompts belong that name no frame.
+
+    Raises InputError for positions that aren't in the video, or in the wrong order.
+    """
+    first, last = (parse_position(text, reader) for text in (request.start or "0", request.end or "last"))
+    kept = frames_between(first, last)
+    if request.frame is not None:
+        return kept, parse_position(request.frame, reader)
+    return kept, last if request.direction == "backward" else first
 
 
 def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> TrackSettings:
@@ -84,13 +92,18 @@ def settings_of(request: TrackRequest, before: TrackSettings | None = None) -> T
     else:
         given |= {"policy": request.policy, "policy_options": dict(request.policy_settings)}
     settings = settings.model_copy(update=given)
+    check_network(settings)
+    MaskSettings.from_dict(request.finish)
+    return settings
+
+
+def check_network(settings: TrackSettings) -> None:
+    """Raises InputError for what model or policy can't take."""
     spec = get_spec(settings.model)
     make_policy(settings.policy, spec, **settings.policy_options)
     if settings.resolution is not None:
         spec.check_resolution(settings.resolution)
     check_shape(settings.shape, settings.zoom)
-    MaskSettings.from_dict(request.finish)
-    return settings
 
 
 def frames_between(first: int, last: int) -> range:

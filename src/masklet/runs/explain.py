@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from masklet.errors import InputError, ProjectError
 from masklet.results import Box, Explanation, ObjectMask, Scores
@@ -25,15 +27,15 @@ _MOST_MEMORIES = 64
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One of the decoder's masks: `box` (x1, y1, x2, y2 in pixels of the frame) where the policy looked at it."""
+class ExplainedCandidate:
+    """One of the decoder's masks."""
 
     index: int
     chosen: bool
     predicted_iou: float
-    motion_iou: float | None
+    motion_iou: Annotated[float | None, Field(description="Overlap of its box with the predicted one")]
     final_score: float
-    box: Box | None
+    box: Annotated[Box | None, Field(description="In pixels of the frame, where the policy looked at it")]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Why:
     policy: str
     mask: ObjectMask
     summary: list[str]
-    candidates: list[Candidate] = field(default_factory=list)
+    candidates: list[ExplainedCandidate] = field(default_factory=list)
     motion_box: Box | None = None
     memories: list[Memory] = field(default_factory=list)
 
@@ -103,9 +105,9 @@ def _explain(project: Project, mask: ObjectMask, kept: Explanation) -> Why:
     )
 
 
-def _candidates(mask: ObjectMask, kept: Explanation) -> list[Candidate]:
+def _candidates(mask: ObjectMask, kept: Explanation) -> list[ExplainedCandidate]:
     return [
-        Candidate(
+        ExplainedCandidate(
             index=i,
             chosen=i == mask.candidate,
             predicted_iou=iou,

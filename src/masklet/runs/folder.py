@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masklet.errors import InputError, MaskletError, MediaError
+from masklet.errors import InputError, MaskletError, MediaError, explained
 from masklet.export import registry
 from masklet.export.base import Put, StreamExporter
 from masklet.export.job import Job, frames_between
@@ -360,10 +360,8 @@ def _earlier_names(folder: Path) -> set[str]:
 def _made(folder: Path) -> Iterator[None]:
     """Makes a folder; it goes again, and those around it that were made, where it is empty at the end."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
+    with explained(MediaError, f"The folder {folder} can't be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(f"The folder {folder} can't be made: {error.strerror or error}.") from error
     if not os.access(folder, os.W_OK):
         raise MediaError(f"The folder {folder} can't be written to: permission denied.")
     try:

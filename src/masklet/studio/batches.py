@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
@@ -86,7 +86,7 @@ def _look(path: Path, stamp: str, root: Root) -> Look:
             review = schemas.VideoReview(
                 stretches=len(doubtful),
                 frames=len({frame for found in doubtful for frame in range(found.first, found.last + 1)}),
-                worst=None if worst is None else schemas.StretchState(**asdict(worst)),
+                worst=worst,
                 object=None if worst is None else names[worst.object_id],
             )
             source = Path(project.source.path)
@@ -160,6 +160,7 @@ class Batch:
             number=row.number,
             name=row.job.name,
             state=row.state,
+            retried=row.retried,
             silent=row.silent,
             done=row.done,
             total=row.total,

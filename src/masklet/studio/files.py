@@ -16,9 +16,10 @@ from typing import BinaryIO, Literal
 
 from anyio import to_thread
 
-from masklet.errors import ExportError, MaskletError, MediaError
+from masklet.errors import ExportError, MaskletError, MediaError, explained
 from masklet.jobs.queue import QUEUE_FILE
 from masklet.media.images import PIXEL_LIMIT, image_size, natural_key
+from masklet.media.patterns import frame_number
 from masklet.sources import IMAGE_SUFFIXES
 from masklet.studio.problems import NotFoundError, OutsideRootError, StudioError, TooLargeError
 from masklet.studio.schemas import FileEntry, FileList, Uploaded
@@ -29,7 +30,6 @@ VIDEO_SUFFIXES = frozenset(
     | {".ogv", ".3gp", ".y4m", ".vob", ".gif", ".apng", ".nut"}
 )
 _ENTRIES_SHOWN = 2000
-_MEMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{word}{i}" for word in ("com", "lpt") for i in range(1, 10))}
 _TEXT_PICTURES = {".ppm", ".pgm", ".hdr"}
 
@@ -227,11 +227,8 @@ def check_media(path: Path) -> None:
 
     Raises MediaError for text (playlists make FFmpeg open other files) and for pictures of an absurd size.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as problem:
-        raise MediaError(f"{path.name} can't be read: {problem.strerror or problem}.") from problem
+    with explained(MediaError, f"{path.name} can't be read"), path.open("rb") as file:
+        head = file.read(4096)
     if not head:
         raise MediaError(f"{path.name} is empty.")
     suffix = path.suffix.lower()
@@ -323,11 +320,11 @@ def _as_sequences(pictures: list[FileEntry]) -> list[FileEntry]:
     alone = []
     for picture in pictures:
         stem, suffix = Path(picture.name).stem, Path(picture.name).suffix
-        hit = _MEMBER.match(stem)
-        if hit and (len(hit[2]) >= 3 or hit[2].startswith("0")):
-            groups.setdefault((hit[1], len(hit[2]), hit[3] + suffix), []).append(picture)
-        else:
+        parts = frame_number(stem)
+        if parts is None:
             alone.append(picture)
+        else:
+            groups.setdefault((parts[0], len(parts[1]), parts[2] + suffix), []).append(picture)
     for (before, digits, after), members in groups.items():
         if len(members) == 1:
             alone += members

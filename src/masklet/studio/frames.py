@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-import cv2
 import numpy as np
 
-from masklet.errors import InputError, MediaError
+from masklet.errors import InputError
 from masklet.media import MediaReader
+from masklet.media.images import small_jpeg
 
 PICTURE_BYTES = 192 << 20
 JPEG_BYTES = 96 << 20
@@ -159,16 +159,8 @@ class FrameStore:
         return next(iter(self.reader.frames(frame, frame + 1, prefetch=0))).image_hwc if known is None else known
 
     def _encode(self, picture_hwc: np.ndarray, key: tuple[int, int, int, int]) -> bytes:
-        _, frame, width, quality = key
-        if width < picture_hwc.shape[1]:
-            height = max(1, round(picture_hwc.shape[0] * width / picture_hwc.shape[1]))
-            picture_hwc = cv2.resize(picture_hwc, (width, height), interpolation=cv2.INTER_AREA)
-        done, data = cv2.imencode(
-            ".jpg", cv2.cvtColor(picture_hwc, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-        )
-        if not done:
-            raise MediaError(f"Frame {frame} can't be made a JPEG.")
-        jpeg = data.tobytes()
+        *_, width, quality = key
+        jpeg = small_jpeg(picture_hwc, width, quality)
         self._kept.jpegs.put(key, jpeg, len(jpeg))
         return jpeg
 

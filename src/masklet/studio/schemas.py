@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from masklet.jobs.queue import State
 from masklet.project import TrackSettings
 from masklet.project.edits import Edited
-from masklet.project.review import Reason, Verdict
+from masklet.project.review import NextClick, Stretch, Verdict
+from masklet.runs.explain import ExplainedCandidate
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 FrameIndex = Annotated[int, Field(ge=0, lt=2**31)]
@@ -199,13 +201,6 @@ class HistoryState(BaseModel):
     undo: str | None = Field(description="What undo would take back; null: nothing")
     redo: str | None
     step: int = Field(description="The newest step that is done; 0: none. Later ones have larger numbers")
-
-
-class HistoryStep(BaseModel):
-    id: int
-    label: str
-    created: float
-    undone: bool
 
 
 class RunState(BaseModel):
@@ -401,15 +396,6 @@ class Correct(Given):
     until_agrees: bool = Field(default=True, description="End where the new masks are as the old ones were")
 
 
-class ExplainedCandidate(BaseModel):
-    index: int
-    chosen: bool
-    predicted_iou: float
-    motion_iou: float | None = Field(description="Overlap of its box with the predicted one")
-    final_score: float
-    box: tuple[float, float, float, float] | None
-
-
 class ExplainedMemory(ScoresState):
     frame: int
     used: bool
@@ -478,33 +464,11 @@ class EditAnswer(Edited):
 # --- review ----------------------------------------------------------------------------------------------------------
 
 
-class StretchState(BaseModel):
-    """Frames of an object that deserve a look."""
-
-    object_id: int
-    first: int
-    last: int
-    worst: int = Field(description="The frame to look at first")
-    expected: float = Field(description="How many frames' worth of mask is expected to be wrong")
-    reasons: list[Reason] = Field(description="Worst first")
-    words: str = Field(description="The reasons in words")
-
-
-class NextClickState(BaseModel):
-    """Where one click is expected to help most."""
-
-    object_id: int
-    frame: int
-    point: tuple[float, float] | None = Field(description="x, y; null: nothing says more than the frame")
-    gain: float = Field(description="How many frames' worth of mask it is expected to put right")
-    words: str
-
-
 class ReviewState(BaseModel):
     """The review queue of a project, without locked objects; those that were accepted are out of it."""
 
-    queue: list[StretchState] = Field(description="Worst first")
-    next: NextClickState | None
+    queue: list[Stretch] = Field(description="Worst first")
+    next: NextClick | None
     accepted: int = Field(description="How many stretches were accepted")
     revision: int
 
@@ -549,7 +513,7 @@ class VideoReview(BaseModel):
 
     stretches: int
     frames: int = Field(description="Frames of these stretches")
-    worst: StretchState | None = Field(description="null: nothing deserves a look")
+    worst: Stretch | None = Field(description="null: nothing deserves a look")
     object: str | None = Field(description="Name of the object that the worst stretch is of")
 
 
@@ -558,7 +522,8 @@ class BatchVideo(BaseModel):
 
     number: int
     name: str
-    state: Literal["waiting", "running", "done", "failed"]
+    state: State
+    retried: bool = Field(description="An earlier try failed, or ended with its process")
     silent: bool = Field(description="It was begun, but nobody works on it now: the same command goes on with it")
     done: int = Field(description="Frames that are tracked")
     total: int = Field(description="0 until that is known")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import uvicorn
 
-from masklet.errors import InputError
+from masklet.errors import InputError, explained
 from masklet.jobs.queue import QUEUE_FILE
 from masklet.studio.app import Studio, StudioOptions, make_app
 from masklet.studio.schemas import OpenRequest
@@ -87,12 +87,10 @@ class Server:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    try:
+    with explained(InputError, f"{host} is no address of this machine"):
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         # asyncio sends small answers at once (TCP_NODELAY) only where the socket says that it is TCP.
         made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    except OSError as problem:
-        raise InputError(f"{host} is no address of this machine: {problem.strerror or problem}.") from problem
     try:
         if os.name != "nt":  # there it would let two programs share the port
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

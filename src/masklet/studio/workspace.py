@@ -179,18 +179,8 @@ class OpenProject:
         )
 
     def object_state(self, object_: ProjectObject) -> schemas.ObjectState:
-        return schemas.ObjectState(
-            id=object_.id,
-            name=object_.name,
-            color=hex_color(object_.color),
-            visible=object_.visible,
-            locked=object_.locked,
-            position=object_.position,
-            mask_settings=object_.mask_settings,
-            effective_settings=self.project.settings_of(object_.id).model_dump(),
-            category=object_.category,
-            attributes=object_.attributes,
-        )
+        own = {**vars(object_), "color": hex_color(object_.color)}
+        return schemas.ObjectState(**own, effective_settings=self.project.settings_of(object_.id).model_dump())
 
     def lane(self, object_id: int) -> schemas.Lane:
         rows = self.project.scores(object_id)
@@ -213,7 +203,7 @@ class OpenProject:
         )
 
     def change_settings(self, given: schemas.ChangeSettings) -> None:
-        """Raises InputError for settings that can't be; NotFoundError, OutsideRootError for weights."""
+        """Raises InputError, DeviceError for settings that can't be; NotFoundError, OutsideRootError for weights."""
         project = self.project
         if given.track is not None:
             check_settings(given.track, self._device)
@@ -358,16 +348,10 @@ class Workspace:
 
 def check_settings(settings: TrackSettings, device: str | None) -> None:
     """Raises InputError or DeviceError for a model, policy, resolution or number format that can't be."""
-    from masklet.models.specs import get_spec
+    from masklet.runs.actions import check_network
     from masklet.runtime import pick_device, pick_dtype
-    from masklet.settings import check_shape
-    from masklet.tracking.policies import make_policy
 
-    spec = get_spec(settings.model)
-    make_policy(settings.policy, spec, **settings.policy_options)
-    if settings.resolution is not None:
-        spec.check_resolution(settings.resolution)
-    check_shape(settings.shape, settings.zoom)
+    check_network(settings)
     pick_dtype(settings.dtype, pick_device(device))
 
 

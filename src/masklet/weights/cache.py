@@ -20,7 +20,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from masklet.atomic import atomic_path
-from masklet.errors import CheckpointError, MediaError
+from masklet.errors import CheckpointError, MediaError, explained
 from masklet.weights.registry import RELEASED, ReleasedCheckpoint
 
 CacheState = Literal["ready", "unchecked", "partial", "wrong size", "missing"]
@@ -118,10 +118,8 @@ def find_cached(checkpoint: ReleasedCheckpoint) -> Path | None:
             f"{path} has {path.stat().st_size:,} bytes; the published {checkpoint.filename} has "
             f"{checkpoint.size:,}. It is cut off or another file. {remedy}"
         )
-    try:
+    with explained(CheckpointError, f"{path} can't be read"):
         found = sha256_of(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read: {error.strerror or error}.") from error
     if found != checkpoint.sha256:
         raise CheckpointError(
             f"{path} is not the published {checkpoint.filename}: its SHA-256 is {found}, it should be "

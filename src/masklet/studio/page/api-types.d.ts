@@ -207,13 +207,6 @@ export interface HistoryState {
   step: number;
 }
 
-export interface HistoryStep {
-  id: number;
-  label: string;
-  created: number;
-  undone: boolean;
-}
-
 export interface RunState {
   label: string;
   frame: number;
@@ -422,16 +415,6 @@ export interface Correct {
   until_agrees?: boolean;
 }
 
-export interface ExplainedCandidate {
-  index: number;
-  chosen: boolean;
-  predicted_iou: number;
-  /** Overlap of its box with the predicted one */
-  motion_iou: number | null;
-  final_score: number;
-  box: [number, number, number, number] | null;
-}
-
 export interface ExplainedMemory {
   object_score: number | null;
   predicted_iou: number | null;
@@ -510,34 +493,10 @@ export interface EditAnswer {
   revision: number;
 }
 
-export interface StretchState {
-  object_id: number;
-  first: number;
-  last: number;
-  /** The frame to look at first */
-  worst: number;
-  /** How many frames' worth of mask is expected to be wrong */
-  expected: number;
-  /** Worst first */
-  reasons: ("rejected" | "lost" | "low score" | "score drop" | "motion" | "area jump" | "two near candidates" | "edge")[];
-  /** The reasons in words */
-  words: string;
-}
-
-export interface NextClickState {
-  object_id: number;
-  frame: number;
-  /** x, y; null: nothing says more than the frame */
-  point: [number, number] | null;
-  /** How many frames' worth of mask it is expected to put right */
-  gain: number;
-  words: string;
-}
-
 export interface ReviewState {
   /** Worst first */
-  queue: StretchState[];
-  next: NextClickState | null;
+  queue: Stretch[];
+  next: NextClick | null;
   /** How many stretches were accepted */
   accepted: number;
   revision: number;
@@ -580,7 +539,7 @@ export interface VideoReview {
   /** Frames of these stretches */
   frames: number;
   /** null: nothing deserves a look */
-  worst: StretchState | null;
+  worst: Stretch | null;
   /** Name of the object that the worst stretch is of */
   object: string | null;
 }
@@ -589,6 +548,8 @@ export interface BatchVideo {
   number: number;
   name: string;
   state: "waiting" | "running" | "done" | "failed";
+  /** An earlier try failed, or ended with its process */
+  retried: boolean;
   /** It was begun, but nobody works on it now: the same command goes on with it */
   silent: boolean;
   /** Frames that are tracked */
@@ -695,6 +656,41 @@ export interface JobChanged {
 
 export interface Missed {
   type: "missed";
+}
+
+export interface ExplainedCandidate {
+  index: number;
+  chosen: boolean;
+  predicted_iou: number;
+  /** Overlap of its box with the predicted one */
+  motion_iou: number | null;
+  final_score: number;
+  /** In pixels of the frame, where the policy looked at it */
+  box: [number, number, number, number] | null;
+}
+
+export interface Stretch {
+  object_id: number;
+  first: number;
+  last: number;
+  /** The frame to look at first */
+  worst: number;
+  /** How many frames' worth of mask is expected to be wrong */
+  expected: number;
+  /** Worst first */
+  reasons: ("rejected" | "lost" | "low score" | "score drop" | "motion" | "area jump" | "two near candidates" | "edge")[];
+  /** The reasons in words */
+  words: string;
+}
+
+export interface NextClick {
+  object_id: number;
+  frame: number;
+  /** x, y in pixels; null: nothing says more than the frame */
+  point: [number, number] | null;
+  /** How many frames' worth of mask it is expected to put right */
+  gain: number;
+  words: string;
 }
 
 export interface DeleteMasks {

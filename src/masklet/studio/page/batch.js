@@ -305,7 +305,7 @@ function stateOf(video) {
       return html`${video.total ? `${video.done} of ${video.total}` : "begins"}
         <progress max=${video.total || 1} value=${video.done} aria-label=${`Frames of ${video.name}`}></progress>`;
     default:
-      return kindOf(video);
+      return kindOf(video) + (video.state === "waiting" && video.retried ? " (retried)" : "");
   }
 }
 

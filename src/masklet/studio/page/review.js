@@ -8,7 +8,7 @@ import * as state from "./state.js";
 import { Icon, IconButton, batch, classes, effect, html, signal } from "./ui.js";
 
 /** @typedef {import("./api-types.js").ReviewState} ReviewState */
-/** @typedef {import("./api-types.js").StretchState} Stretch */
+/** @typedef {import("./api-types.js").Stretch} Stretch */
 
 /** The queue of the open project, while somebody looks at it. */
 const review = signal(/** @type {ReviewState | null} */ (null));

@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 
 from masklet.studio.app import Studio
 from masklet.studio.problems import SupersededError
@@ -44,6 +44,9 @@ async def the_project(studio: StudioOf, project: Annotated[str, Path(max_length=
 ProjectOf = Annotated[OpenProject, Depends(the_project)]
 FrameOf = Annotated[int, Path(ge=0, lt=2**31, description="Frame, from 0")]
 ObjectOf = Annotated[int, Path(ge=0, lt=2**31, description="Id of an object")]
+#: A frame, or the id of an object, behind the question mark.
+Asked = Annotated[int, Query(ge=0, lt=2**31)]
+MaybeAsked = Annotated[int | None, Query(ge=0, lt=2**31)]
 
 
 async def answer_of(request: Request, future: Future[T]) -> T:

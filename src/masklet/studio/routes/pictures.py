@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from masklet.studio import schemas
 from masklet.studio.frames import LARGEST_SIDE
 from masklet.studio.overlays import MOST_FRAMES
-from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ObjectOf, ProjectOf
+from masklet.studio.routes.common import PROBLEMS, PROJECT, Asked, FrameOf, ObjectOf, ProjectOf
 from masklet.studio.workspace import OpenProject
 
 router = APIRouter(responses=PROBLEMS, tags=["pictures and masks"])
@@ -59,7 +59,7 @@ def get_masks(project: ProjectOf, frame: FrameOf, raw: bool = False) -> schemas.
 @router.get(f"{PROJECT}/masks")
 def get_many_masks(
     project: ProjectOf,
-    start: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    start: Asked = 0,
     end: Annotated[int | None, Query(ge=0, lt=2**31, description=f"At most {MOST_FRAMES} frames at a time")] = None,
     raw: bool = False,
     before: Annotated[

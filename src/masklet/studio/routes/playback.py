@@ -13,7 +13,7 @@ from masklet.studio import packed
 from masklet.studio.frames import LARGEST_SIDE
 from masklet.studio.overlays import MOST_FRAMES
 from masklet.studio.problems import NotFoundError
-from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ProjectOf
+from masklet.studio.routes.common import PROBLEMS, PROJECT, Asked, FrameOf, ProjectOf
 
 router = APIRouter(responses=PROBLEMS, tags=["playing"])
 
@@ -28,7 +28,7 @@ _JPEG: dict[int | str, dict[str, Any]] = {
 @router.get(f"{PROJECT}/mask-stream", response_class=StreamingResponse, responses=_MASKS)
 def stream_masks(
     project: ProjectOf,
-    start: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    start: Asked = 0,
     count: Annotated[int, Query(ge=1, le=MOST_FRAMES)] = MOST_FRAMES,
     backward: bool = False,
 ) -> StreamingResponse:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from anyio import to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
+from masklet.project.history import Step
 from masklet.studio import schemas
 from masklet.studio.app import Studio
 from masklet.studio.problems import BusyError
-from masklet.studio.routes.common import PROBLEMS, PROJECT, ProjectOf, StudioOf
+from masklet.studio.routes.common import PROBLEMS, PROJECT, MaybeAsked, ProjectOf, StudioOf
 from masklet.studio.worker import Urgency
 from masklet.studio.workspace import OpenProject
 
@@ -49,7 +48,7 @@ async def close_project(studio: StudioOf, project: ProjectOf) -> schemas.Done:
 
 
 @router.get(f"{PROJECT}/lanes")
-def get_lanes(project: ProjectOf, object: Annotated[int | None, Query(ge=0, lt=2**31)] = None) -> list[schemas.Lane]:
+def get_lanes(project: ProjectOf, object: MaybeAsked = None) -> list[schemas.Lane]:
     """Where each object was tracked, and with what scores."""
     if object is not None:
         return [project.lane(project.project.get_object(object).id)]
@@ -57,9 +56,9 @@ def get_lanes(project: ProjectOf, object: Annotated[int | None, Query(ge=0, lt=2
 
 
 @router.get(f"{PROJECT}/history")
-def get_history(project: ProjectOf) -> list[schemas.HistoryStep]:
+def get_history(project: ProjectOf) -> list[Step]:
     """All steps that can be taken back or done again, oldest first."""
-    return [schemas.HistoryStep(**vars(step)) for step in project.project.history()]
+    return project.project.history()
 
 
 @router.post(f"{PROJECT}/undo")

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from masklet.errors import InputError
 from masklet.runs.prompting import Answer, Prompter
 from masklet.studio import overlays, schemas
 from masklet.studio.app import Studio
-from masklet.studio.routes.common import PROBLEMS, PROJECT, FrameOf, ObjectOf, ProjectOf, StudioOf, answer_of
+from masklet.studio.routes.common import (
+    PROBLEMS,
+    PROJECT,
+    Asked,
+    FrameOf,
+    MaybeAsked,
+    ObjectOf,
+    ProjectOf,
+    StudioOf,
+    answer_of,
+)
 from masklet.studio.worker import Urgency
 from masklet.studio.workspace import OpenProject, parse_color, prompt_state
 
@@ -56,11 +66,7 @@ def delete_object(project: ProjectOf, object: ObjectOf) -> schemas.Done:
 
 
 @router.get(f"{PROJECT}/prompts")
-def list_prompts(
-    project: ProjectOf,
-    frame: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
-    object: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
-) -> list[schemas.PromptState]:
+def list_prompts(project: ProjectOf, frame: MaybeAsked = None, object: MaybeAsked = None) -> list[schemas.PromptState]:
     """Prompts in the order in which they were made."""
     return [prompt_state(record) for record in project.project.prompts(frame, object)]
 
@@ -83,11 +89,7 @@ async def add_prompt(
 
 @router.get(f"{PROJECT}/prompts/candidates")
 async def get_candidates(
-    request: Request,
-    studio: StudioOf,
-    project: ProjectOf,
-    frame: Annotated[int, Query(ge=0, lt=2**31)],
-    object: Annotated[int, Query(ge=0, lt=2**31)],
+    request: Request, studio: StudioOf, project: ProjectOf, frame: Asked, object: Asked
 ) -> schemas.PromptAnswer:
     """The candidates that the clicks on a frame gave, and which of them was chosen. Nothing is changed."""
     return await _answer(request, studio, project, lambda p: p.look(frame, object), changes=False)
@@ -103,11 +105,7 @@ async def choose_candidate(
 
 @router.delete(f"{PROJECT}/prompts")
 async def delete_prompts(
-    request: Request,
-    studio: StudioOf,
-    project: ProjectOf,
-    frame: Annotated[int, Query(ge=0, lt=2**31)],
-    object: Annotated[int, Query(ge=0, lt=2**31)],
+    request: Request, studio: StudioOf, project: ProjectOf, frame: Asked, object: Asked
 ) -> schemas.PromptAnswer:
     """Takes back what was said about an object on a frame; what tracking had found there comes back."""
     return await _answer(request, studio, project, lambda p: p.clear(frame, object))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
-
 import cv2
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from masklet.project import review
 from masklet.studio import schemas
-from masklet.studio.routes.common import PROBLEMS, PROJECT, ProjectOf
+from masklet.studio.routes.common import PROBLEMS, PROJECT, Asked, ProjectOf
 from masklet.studio.routes.pictures import PNG
 
 router = APIRouter(responses=PROBLEMS, tags=["review"])
@@ -26,10 +23,9 @@ def get_review(project: ProjectOf) -> schemas.ReviewState:
     opened = project.project
     ids = [known.id for known in opened.objects() if not known.locked]
     seen = review.review_objects(opened, ids)
-    click = review.next_click(opened, seen)
     return schemas.ReviewState(
-        queue=[schemas.StretchState(**asdict(stretch)) for stretch in review.queue(seen)],
-        next=None if click is None else schemas.NextClickState(**asdict(click)),
+        queue=review.queue(seen),
+        next=review.next_click(opened, seen),
         accepted=sum(len(review.reviewed(opened, number, "accepted")) for number in ids),
         revision=project.revision,
     )
@@ -43,11 +39,7 @@ def judge(project: ProjectOf, given: schemas.Judge) -> schemas.Done:
 
 
 @router.get(f"{PROJECT}/review/heat.png", response_class=Response, responses=PNG)
-def get_heat(
-    project: ProjectOf,
-    frame: Annotated[int, Query(ge=0, lt=2**31)],
-    object: Annotated[int, Query(ge=0, lt=2**31)],
-) -> Response:
+def get_heat(project: ProjectOf, frame: Asked, object: Asked) -> Response:
     """Where an object's mask on a frame is likely to be wrong: a picture to lay over the frame, the hotter the more
     opaque."""
     heat = review.heat_of(project.project, object, frame)

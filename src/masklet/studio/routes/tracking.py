@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from fastapi import APIRouter
 
 from masklet.errors import InputError, ProjectError
@@ -81,7 +79,7 @@ def get_explanation(project: ProjectOf, frame: FrameOf, object: ObjectOf) -> sch
         policy=why.policy,
         object_score=why.mask.scores.object_score,
         lost=why.mask.lost,
-        candidates=[schemas.ExplainedCandidate(**dataclasses.asdict(candidate)) for candidate in why.candidates],
+        candidates=why.candidates,
         motion_box=why.motion_box,
         memories=[schemas.ExplainedMemory(**vars(memory.scores), **vars(memory)) for memory in why.memories],
     )
