@@ -44,7 +44,7 @@ setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
 
 demo: setup
-	@$(BIN)/masklet track $(CLIP) --mask bunny:src/masklet/data/bunny_frame48.png --frame 48 --direction both \
+	@$(BIN)/masklet track $(CLIP) --box bunny:290,45,615,638 --frame 99 --direction backward \
 		--output $(DEMO) --overwrite
 	@echo "Watch $(CURDIR)/$(DEMO)/overlay.mp4"
 

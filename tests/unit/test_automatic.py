@@ -138,7 +138,7 @@ def plain_search(predictor: ImagePredictor, image_hwc: np.ndarray, grid: np.ndar
     predictor.set_image(image_hwc)
     found = []
     for x, y in grid * (width, height):
-        answer = predictor.predict(points=[(x, y)], multimask=True)
+        answer = predictor.predict(points=[(x, y)], multimask=True, closer=False)
         for iou, logits in zip(answer.predicted_iou_n, answer.logits_nhw, strict=True):
             possible = (logits > -1).sum()
             stability = (logits > 1).sum() / possible if possible else 0
@@ -249,12 +249,14 @@ def test_refining_and_single_masks(model: SAM2, photo: np.ndarray, found: list[F
     predictor = ImagePredictor(model).set_image(photo)
     assert single
     for mask in single:
-        answer = predictor.predict(points=[mask.point_xy], multimask=False)
+        answer = predictor.predict(points=[mask.point_xy], multimask=False, closer=False)
         assert mask.predicted_iou == pytest.approx(answer.predicted_iou, abs=1e-4)
         assert (answer.mask ^ mask.mask).sum() <= 0.002 * mask.area + 2
     # A refined mask is the answer to its point with one of the point's own masks fed back.
-    first = predictor.predict(points=[refined[0].point_xy], multimask=True)
-    again = [predictor.predict(points=[refined[0].point_xy], mask=mask, multimask=False) for mask in first]
+    first = predictor.predict(points=[refined[0].point_xy], multimask=True, closer=False)
+    again = [
+        predictor.predict(points=[refined[0].point_xy], mask=mask, multimask=False, closer=False) for mask in first
+    ]
     assert min(abs(answer.predicted_iou - refined[0].predicted_iou) for answer in again) < 1e-4
 
 

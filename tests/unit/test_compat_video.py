@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,9 @@ def test_equals_a_session(policy: str, video_dir: Path) -> None:
     """
     predictor = build_sam2_video_predictor("nano", policy=policy, device="cpu", **SMALL)
     state = predictor.init_state(video_path=str(video_dir))
-    session = Session(video_dir, predictor.network, resolution=128, policy=policy, short_clip_pointers=True)
+    whole = copy.copy(predictor.network)
+    whole.spec = replace(whole.spec, closer_look=None)  # the official functions look at whole frames
+    session = Session(video_dir, whole, resolution=128, policy=policy, short_clip_pointers=True)
     predictor.add_new_points_or_box(state, 0, 3, box=BOX)
     session.add_prompt(0, 3, box=BOX)
     ours = predictor.propagate_in_video(state, max_frame_num_to_track=8)

@@ -167,7 +167,7 @@ def test_frames_without_objects_cost_no_network(nano: SAM2, frames: np.ndarray) 
     masks = tracker.push(frames[0], time=Fraction(3, 25))
     assert len(masks) == 0
     assert masks.time == Fraction(3, 25)
-    assert tracker._features is None
+    assert not tracker._features
 
 
 def test_refusals_leave_the_stream_as_it_was(nano: SAM2, frames: np.ndarray) -> None:
