@@ -15,6 +15,9 @@ CLIP := src/masklet/data/bunny.mp4
 .PHONY: help demo test lint pytest bench training-sources setup setup-dev clean
 .DEFAULT_GOAL := help
 
+# The tests begin Python many times: what it compiled the first time is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Style and types are judged beside the tests, and Python's packages are installed beside the system's.
 MAKEFLAGS += --jobs=2
 
@@ -41,7 +44,7 @@ setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
 
 demo: setup
-	@$(BIN)/masklet track $(CLIP) --mask bunny:src/masklet/data/bunny_frame48.png --frame 48 --direction both \
+	@$(BIN)/masklet track $(CLIP) --box bunny:290,45,615,638 --frame 99 --direction backward \
 		--output $(DEMO) --overwrite
 	@echo "Watch $(CURDIR)/$(DEMO)/overlay.mp4"
 

@@ -36,6 +36,8 @@ CLIP = ROOT / "src" / "masklet" / "data" / "bunny.mp4"
 MASK = ROOT / "src" / "masklet" / "data" / "bunny_frame48.png"
 PROMPTED, HIDDEN, WALKED = 48, 70, 72
 CLICK = (1000, 390)
+#: What `make demo` is told: a box on the last frame.
+BOXED, BOX = 99, (290, 45, 615, 638)
 INK, FAINT = "#1d2733", "#6b7785"
 WIDTH, DPI = 11.0, 110
 
@@ -67,10 +69,13 @@ def main(folder: Path) -> None:
         save(memory(session, results, remembered), folder / "how_memory.png")
         for masks in session.propagate(PROMPTED, 0, direction="backward"):
             results[masks.index] = masks
-        save(strip(session, results), folder / "how_strip.png")
         save(features(session), folder / "how_features.png")
         save(kalman(session, results), folder / "how_kalman.png")
         save(scores(results), folder / "how_scores.png")
+    with Session(CLIP, "nano") as session:  # as `make demo` does it
+        session.add_prompt(BOXED, 1, box=BOX)
+        results = {masks.index: masks for masks in session.propagate(BOXED, direction="backward")}
+        save(strip(session, results), folder / "how_strip.png")
     save(policies(), folder / "policies_memory.png")
 
 

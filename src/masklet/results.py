@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -20,26 +20,63 @@ from masklet.masks.rle import RLE
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from masklet.prompts import Prompt
+
 Box = tuple[float, float, float, float]
 #: Logit of pixels where nobody looked for the object.
 _NOT_LOOKED_AT = -1024.0
+#: A window that is larger than this share of the frame, across and down, shows nothing better than the frame.
+_MOST_OF_FRAME = 0.9
 
 
 @dataclass(frozen=True)
 class Window:
-    """A square part of a frame that the network looked at: its upper left pixel, and its side in pixels."""
+    """A part of a frame that the network looked at: its upper left pixel, and its size in pixels."""
 
     x: int
     y: int
-    side: int
+    width: int
+    height: int
+
+    @classmethod
+    def around(cls, box: Box, frame_size: tuple[int, int], room: float, smallest: float) -> Window | None:
+        """The window that is ``room`` times as large as a box, around it; None for (almost) the whole frame.
+
+        Args:
+            frame_size: width and height.
+            smallest: the least width and height of a window, in pixels of the frame.
+        """
+        x, y = (
+            _side_around(low, high, length, room, smallest)
+            for low, high, length in zip(box[:2], box[2:], frame_size, strict=True)
+        )
+        if all(side > _MOST_OF_FRAME * length for (_, side), length in zip((x, y), frame_size, strict=True)):
+            return None
+        return cls(x[0], y[0], x[1], y[1])
 
     def cut(self, image_hw: np.ndarray) -> np.ndarray:
         """The part of a picture (or mask) of the frame's size, as a view."""
-        return image_hw[self.y : self.y + self.side, self.x : self.x + self.side]
+        return image_hw[self.y : self.y + self.height, self.x : self.x + self.width]
+
+    def pasted(self, logits: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Logits ``[..., height, width]`` of a frame of which the window's are known."""
+        whole = np.full((*logits.shape[:-2], height, width), _NOT_LOOKED_AT, np.float32)
+        whole[..., self.y : self.y + self.height, self.x : self.x + self.width] = logits
+        return whole
+
+    def seen(self, prompt: Prompt) -> Prompt:
+        """A prompt in pixels of the window that holds all of it."""
+        points = tuple((x - self.x, y - self.y) for x, y in prompt.points)
+        box, mask = prompt.box, prompt.mask
+        if box is not None:
+            box = (box[0] - self.x, box[1] - self.y, box[2] - self.x, box[3] - self.y)
+        if mask is not None:
+            mask = rle.encode(self.cut(rle.decode(mask)))
+        return replace(prompt, points=points, box=box, mask=mask)
 
     def holds(self, x: float, y: float) -> bool:
         """Whether a point of the frame lies inside."""
-        return 0 <= x - self.x <= self.side and 0 <= y - self.y <= self.side
+        return 0 <= x - self.x <= self.width and 0 <= y - self.y <= self.height
 
     def shifted(self, box_xyxy: Box | None) -> Box | None:
         """A box in pixels of the window, in pixels of the frame."""
@@ -47,6 +84,12 @@ class Window:
             return None
         x1, y1, x2, y2 = box_xyxy
         return (x1 + self.x, y1 + self.y, x2 + self.x, y2 + self.y)
+
+
+def _side_around(low: float, high: float, length: int, room: float, smallest: float) -> tuple[int, int]:
+    """Where a window begins along one axis, and how long it is."""
+    side = min(length, round(max(smallest, (high - low) * room)))
+    return min(max(0, round((low + high - side) / 2)), length - side), side
 
 
 @dataclass(frozen=True)
@@ -194,15 +237,13 @@ class ObjectMask:
         if self.low_res_logits_hw is None:
             raise InputError("This mask has no logits: it was read from a file. Its pixels are in `mask`.")
         low = self.low_res_logits_hw.detach().float().cpu().numpy()
-        height, width = self.size if self.window is None else (self.window.side, self.window.side)
+        height, width = self.size if self.window is None else (self.window.height, self.window.width)
         if low.shape != (height, width):
             # OpenCV's bilinear resize is ten times as quick as PyTorch's on a CPU, and equal to float32 rounding.
             low = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)
         if self.window is None:
             return low
-        frame = np.full(self.size, _NOT_LOOKED_AT, np.float32)
-        self.window.cut(frame)[:] = low
-        return frame
+        return self.window.pasted(low, *self.size)
 
     @cached_property
     def mask(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 from tests.conftest import ROOT
 from tools.draw_rooms import PACKAGE, read_imports
@@ -47,6 +48,7 @@ ARROWS: dict[str, set[str]] = {
 NOT_YET: dict[tuple[str, str], str] = {}
 
 
+@cache
 def arrows() -> dict[tuple[str, str], list[str]]:
     """Where each arrow is written. Imports for type checkers alone don't count: nothing is loaded for them."""
     found: dict[tuple[str, str], list[str]] = {}

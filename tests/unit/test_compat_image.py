@@ -96,10 +96,10 @@ def test_shapes_of_every_kind_of_prompt(predictor: SAM2ImagePredictor) -> None:
 def test_the_same_numbers_as_masklets_own(predictor: SAM2ImagePredictor, model: SAM2Base, image: np.ndarray) -> None:
     own = ImagePredictor(model.network).set_image(image)
     for ours, given in (
-        (own.predict(points=POINT, multimask=True), {"point_coords": POINT, "point_labels": ONE}),
-        (own.predict(box=BOXES[0], multimask=False), {"box": BOXES[0], "multimask_output": False}),
+        (own.predict(points=POINT, multimask=True, closer=False), {"point_coords": POINT, "point_labels": ONE}),
+        (own.predict(box=BOXES[0], multimask=False, closer=False), {"box": BOXES[0], "multimask_output": False}),
         (
-            own.predict(points=[(110, 130), (24, 120)], labels=[1, 0], box=BOXES[0], multimask=False),
+            own.predict(points=[(110, 130), (24, 120)], labels=[1, 0], box=BOXES[0], multimask=False, closer=False),
             {
                 "point_coords": np.array([(110, 130), (24, 120)]),
                 "point_labels": np.array([1, 0]),

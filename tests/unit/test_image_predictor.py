@@ -145,7 +145,7 @@ def test_boxes_together_are_boxes_alone(predictor: ImagePredictor) -> None:
     together = predictor.predict_boxes(boxes)
     assert len(together) == 3
     for box, answer in zip(boxes, together, strict=True):
-        assert_same(answer, predictor.predict(box=box))
+        assert_same(answer, predictor.predict(box=box, closer=False))
     assert predictor.predict_boxes([]) == []
 
 
@@ -160,7 +160,7 @@ def test_prompts_of_all_kinds_together(predictor: ImagePredictor) -> None:
         {"points": [BODY], "box": BOX},
     ]
     for prompt, answer in zip(prompts, predictor.predict_batch(prompts), strict=True):
-        assert_same(answer, predictor.predict(**prompt))
+        assert_same(answer, predictor.predict(**prompt, closer=False))
 
 
 def test_pictures_together_are_pictures_alone(model: SAM2, photo: np.ndarray, later_photo: np.ndarray) -> None:
@@ -169,10 +169,10 @@ def test_pictures_together_are_pictures_alone(model: SAM2, photo: np.ndarray, la
     assert several.sizes == [(picture.shape[1], picture.shape[0]) for picture in pictures]
     answers = several.predict_batch([{"points": [(100 + i, 110)]} for i in range(5)])
     for i, (picture, answer) in enumerate(zip(pictures, answers, strict=True)):
-        alone = ImagePredictor(model).set_image(picture).predict(points=[(100 + i, 110)])
+        alone = ImagePredictor(model).set_image(picture).predict(points=[(100 + i, 110)], closer=False)
         assert_same(answer, alone)
         assert answer.mask.shape == picture.shape[:2]
-    assert_same(several.predict(points=[(102, 110)], image=2), answers[2])
+    assert_same(several.predict(points=[(102, 110)], image=2, closer=False), answers[2])
     swapped = several.predict_batch([{"points": [(102, 110)], "image": 2}, {"points": [(100, 110)], "image": 0}])
     assert_same(swapped[0], answers[2])
     assert_same(swapped[1], answers[0])

@@ -139,7 +139,11 @@ def test_pictures_of_many_shapes_go_through_together(nano) -> None:
     together = ImagePredictor(nano, resolution=128, shape="fit").set_images(pictures)
     answers = together.predict_batch([{"points": [(30, 40)], "image": i} for i in range(4)])
     for number, (picture, answer) in enumerate(zip(pictures, answers, strict=True)):
-        alone = ImagePredictor(nano, resolution=128, shape="fit").set_image(picture).predict(points=[(30, 40)])
+        alone = (
+            ImagePredictor(nano, resolution=128, shape="fit")
+            .set_image(picture)
+            .predict(points=[(30, 40)], closer=False)
+        )
         assert answer.masks_nhw.shape[1:] == picture.shape[:2]
         assert torch.allclose(alone.decoder_logits_nhw, answer.decoder_logits_nhw, atol=1e-3)
         refined = together.predict(points=[(30, 40)], mask=answer, image=number)
@@ -163,7 +167,9 @@ def test_a_square_picture_gives_the_same_in_both_shapes(name: str) -> None:
     model = SAM2(get_spec(name)).eval()
     picture = np.random.default_rng(2).integers(0, 255, (70, 70, 3), np.uint8)
     answers = [
-        ImagePredictor(model, resolution=128, shape=shape).set_image(picture).predict(box=(10, 10, 50, 60))
+        ImagePredictor(model, resolution=128, shape=shape)
+        .set_image(picture)
+        .predict(box=(10, 10, 50, 60), closer=False)
         for shape in ("square", "fit")
     ]
     assert torch.equal(answers[0].decoder_logits_nhw, answers[1].decoder_logits_nhw)

@@ -105,7 +105,7 @@ def test_tracking_goes_on_with_the_same_masks_to_the_bit(
 def test_a_state_of_another_version_of_masklet_is_refused(moving_clip: np.ndarray) -> None:
     with session_with_prompts(moving_clip) as session:
         [state, _] = export_state(session, [(3, 1)]).values()
-        older = state.replace(b"masklet track 4", b"masklet track 3", 1)
+        older = state.replace(b"masklet track 5", b"masklet track 4", 1)
         with pytest.raises(InputError, match="another version of masklet: track it anew"):
             import_state(session, [older])
 

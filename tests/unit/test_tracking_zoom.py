@@ -15,13 +15,15 @@ from typer.testing import CliRunner
 from masklet.cli import app
 from masklet.errors import InputError
 from masklet.models.sam2 import SAM2
+from masklet.models.shape import CERTAIN
 from masklet.project import Project
 from masklet.results import Window
 from masklet.tracking.policies import POLICIES
 from masklet.tracking.session import Session
 from masklet.tracking.state import export_state, import_state
 from masklet.tracking.track import FrameSize
-from masklet.tracking.zoom import CERTAIN, SMALLEST, Extent, moved, next_window
+from masklet.tracking.windows import Extent, moved
+from masklet.tracking.zoom import SMALLEST, next_window
 from masklet.weights.loading import load_model
 
 FRAME = FrameSize(1600, 900)
@@ -64,9 +66,9 @@ def look(window: Window | None, *box: float) -> Window | None:
 def test_a_small_object_has_a_window_around_it_and_a_large_one_the_whole_frame() -> None:
     window = look(None, 800, 400, 880, 460)
     assert window is not None
-    assert abs(window.x + window.side / 2 - 840) < 1
-    assert abs(window.y + window.side / 2 - 430) < 1
-    assert 1.8 * 80 <= window.side <= 4.5 * 80
+    assert abs(window.x + window.width / 2 - 840) < 1
+    assert abs(window.y + window.width / 2 - 430) < 1
+    assert 1.8 * 80 <= window.width <= 4.5 * 80
     assert look(None, 400, 100, 900, 800) is None
 
 
@@ -74,9 +76,9 @@ def test_a_window_stays_while_the_object_is_well_inside_and_keeps_its_size_when_
     window = look(None, 800, 400, 880, 460)
     assert window is not None
     assert look(window, 820, 405, 901, 466) == window
-    moved_on = look(window, window.x + window.side - 60, 400, window.x + window.side + 20, 460)
+    moved_on = look(window, window.x + window.width - 60, 400, window.x + window.width + 20, 460)
     assert moved_on is not None
-    assert moved_on.side == window.side
+    assert moved_on.width == window.width
     assert moved_on.x > window.x
 
 
@@ -85,7 +87,7 @@ def test_a_window_changes_its_size_with_the_object_and_goes_where_it_is_no_longe
     assert window is not None
     larger = look(window, 760, 380, 920, 500)
     assert larger is not None
-    assert larger.side > window.side
+    assert larger.width > window.width
     # What is already looked at through a window may be larger than what gets one.
     between = (600.0, 300.0, 840.0, 540.0)
     assert look(None, *between) is None
@@ -94,25 +96,25 @@ def test_a_window_changes_its_size_with_the_object_and_goes_where_it_is_no_longe
 
 
 def test_windows_lie_in_the_frame_and_are_not_smaller_than_is_of_use() -> None:
-    assert look(None, 0, 890, 10, 900) == Window(0, 900 - round(256 * SMALLEST), round(256 * SMALLEST))
+    assert look(None, 0, 890, 10, 900) == Window(0, 900 - round(256 * SMALLEST), *[round(256 * SMALLEST)] * 2)
     corner = look(None, 1560, 0, 1600, 30)
     assert corner is not None
     assert look(corner, 1565, 0, 1600, 30) == corner, "an edge of the frame is no reason to move"
 
 
 def test_what_is_not_seen_is_looked_for_where_it_was_seen() -> None:
-    assert next_window(Window(5, 6, 200), None, FRAME, 256, 16) == Window(5, 6, 200)
+    assert next_window(Window(5, 6, 200, 200), None, FRAME, 256, 16) == Window(5, 6, 200, 200)
     assert next_window(None, None, FRAME, 256, 16) is None
 
 
-@pytest.mark.parametrize("target", [Window(750, 350, 180), Window(700, 300, 256), None])
+@pytest.mark.parametrize("target", [Window(750, 350, 180, 180), Window(700, 300, 256, 256), None])
 def test_a_mask_keeps_its_place_in_the_frame_when_it_is_brought_to_another_window(target: Window | None) -> None:
-    source = Window(720, 320, 256)
+    source = Window(720, 320, 256, 256)
     logits = torch.full((1, 1, 64, 64), -8.0)
     logits[..., 20:40, 24:44] = 8.0  # in the frame: x 816 to 896, y 400 to 480
-    found = moved(logits, source, target, FRAME)
+    found = moved(logits, source, target, FRAME, (64, 64))
     assert found.shape == logits.shape
-    x, y, width, height = (0, 0, 1600, 900) if target is None else (target.x, target.y, target.side, target.side)
+    x, y, width, height = (0, 0, 1600, 900) if target is None else (target.x, target.y, target.width, target.height)
     rows, columns = (found[0, 0] > 0).nonzero(as_tuple=True)
     cell = (width / 64, height / 64)
     assert abs(x + columns.min() * cell[0] - 816) <= max(4, cell[0])
@@ -127,18 +129,18 @@ def test_a_mask_keeps_its_place_in_the_frame_when_it_is_brought_to_another_windo
 
 
 def test_small_objects_are_followed_better(nano: SAM2, small_clip: np.ndarray, clip_256_frames: Any) -> None:
-    sharp = Session(np.stack(clip_256_frames[:12]), nano)
+    sharp = Session(np.stack(clip_256_frames[:8]), nano)
     sharp.add_prompt(0, box=BOX)
     truth = {found.index: found[1].mask for found in sharp.propagate()}
     scores = {}
     for zoom in (False, True):
-        session = open_session(nano, small_clip, zoom=zoom, resolution=256)
+        session = open_session(nano, small_clip[:8], zoom=zoom, resolution=256)
         session.add_prompt(0, box=SMALL_BOX)
         scores[zoom] = [
             overlap(found[1].mask[AT[1] : AT[1] + 256, AT[0] : AT[0] + 256], truth[found.index])
             for found in session.propagate()
         ]
-        outside = session.masks(11)[1].mask.copy()
+        outside = session.masks(7)[1].mask.copy()
         outside[AT[1] : AT[1] + 256, AT[0] : AT[0] + 256] = False
         assert not zoom or not outside.any()
     assert np.mean(scores[True]) > np.mean(scores[False]) + 0.1
@@ -157,9 +159,10 @@ def test_going_on_later_gives_the_same_masks_to_the_bit(nano: SAM2, small_clip: 
         return session
 
     expected = {found.index: [mask.logits.tobytes() for mask in found] for found in begin().propagate()}
-    for cut in (4, 6):
-        first, later = begin(), open_session(nano, clip, policy=policy)
-        for _ in first.propagate(stop=cut - 1):
+    first = begin()
+    for start, cut in ((0, 4), (4, 6)):
+        later = open_session(nano, clip, policy=policy)
+        for _ in first.propagate(start, cut - 1):
             pass
         import_state(later, export_state(first, [(cut, 1)]).values())
         for found in later.propagate(start=cut):
@@ -168,7 +171,9 @@ def test_going_on_later_gives_the_same_masks_to_the_bit(nano: SAM2, small_clip: 
         import_state(open_session(nano, clip, policy=policy, zoom=False), export_state(begin(), [(1, 1)]).values())
 
 
-@pytest.mark.parametrize("window", [Window(1250, 0, 64), Window(-1, 0, 64), Window(0, 1000, 64), Window(0, 0, 5000)])
+@pytest.mark.parametrize(
+    "window", [Window(1250, 0, 64, 64), Window(-1, 0, 64, 64), Window(0, 1000, 64, 64), Window(0, 0, 5000, 5000)]
+)
 def test_windows_outside_of_the_frame_are_refused(nano: SAM2, small_clip: np.ndarray, window: Window) -> None:
     session = open_session(nano, small_clip)
     session.add_prompt(0, box=SMALL_BOX)
@@ -200,7 +205,7 @@ def test_every_object_is_looked_at_in_its_own_way(nano: SAM2, clip_256_frames: l
     both.add_prompt(0, 2, box=(780, 80, 821, 121))
     for found, expected in zip(both.propagate(), alone.propagate(), strict=True):
         assert found[2].window is not None
-        assert found[1].window is None
+        assert found[1].window == expected[1].window
         assert torch.equal(found[1].low_res_logits_hw, expected[1].low_res_logits_hw)
 
 
@@ -218,7 +223,7 @@ def test_corrections_are_seen_through_a_window_or_in_the_whole_frame_where_they_
     other = open_session(nano, small_clip[:5])
     assert other.set_prompts(3, 1, said)[1] == near, "prompts mean the same in any session"
     far = session.add_prompt(3, points=[(20, 20)], labels=[0])[1]
-    assert far.window is None
+    assert far.window is None or far.window.holds(20, 20)
     assert [found[1].mask.any() for found in session.propagate(start=3)] == [True, True]
 
 

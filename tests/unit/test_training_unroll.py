@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,6 @@ from masklet.training.losses import Guess
 from masklet.training.settings import Prompting
 from masklet.training.unroll import Unroller
 from masklet.weights.checkpoints import build, read_checkpoint
-from masklet.weights.loading import load_model
 from masklet.weights.registry import packaged_weights
 
 FRAMES = 7  # more than the network's memories, so that old ones are dropped
@@ -28,7 +29,9 @@ KINDS = {
 def batch(clip_256_frames: list[np.ndarray]) -> Batch:
     """The clip, and two masks on its first frame: a part of the picture each, right enough to be followed."""
     frames = np.stack(clip_256_frames[:FRAMES])
-    tracker = VideoTracker(load_model("nano", dtype="float32"), policy="recency", resolution=256)
+    whole = build(read_checkpoint(packaged_weights("nano"))).eval()
+    whole.spec = replace(whole.spec, closer_look=None)  # training prompts whole frames
+    tracker = VideoTracker(whole, policy="recency", resolution=256)
     prompts = {1: {"box": (28, 78, 120, 208)}, 2: {"points": [(24, 120)]}}
     found = [tracker.push(frame, prompts if t == 0 else None) for t, frame in enumerate(frames)]
     masks = np.stack([[masks[k].mask for masks in found] for k in (1, 2)])
@@ -62,7 +65,9 @@ def test_unrolling_equals_tracking(kind: str, batch: Batch, monkeypatch: pytest.
     guesses = [*spoken[0], *spoken[1]]
     assert len(guesses) == FRAMES
 
-    tracker = VideoTracker(load_model("nano", dtype="float32"), policy="recency", resolution=256)
+    whole = build(read_checkpoint(packaged_weights("nano"))).eval()
+    whole.spec = replace(whole.spec, closer_look=None)  # training prompts whole frames
+    tracker = VideoTracker(whole, policy="recency", resolution=256)
     tracker.engine.stability_fallback = False  # which is there for use, not for training
     prompts = {}
     for k in range(2):

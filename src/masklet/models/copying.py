@@ -20,6 +20,9 @@ from masklet.models.trunks.levels import Level
 
 #: How many remembered cells a cell copies from, and how much more the most similar of them counts.
 _COPIED, _TEMPERATURE = 10, 0.07
+#: Masks are copied from the prompts and from frames so far back. Of the frame just before, a mask would be a copy of a
+#: copy of a copy: the fewer times a mask was copied, the less it drifts.
+COPIED_AT = (3, 7)
 #: How far things move: a standard deviation, in shares of the picture.
 _REACH = 0.2
 #: How much the copied mask counts where the decoder's counts one, and how sure it may be.

@@ -79,6 +79,7 @@ class Memories:
         pointers_bpc: object pointers.
         distances_bp: their distance in time from this frame, divided by the longest distance there can be.
         weights_bn: what the keys of every memory frame, then of every pointer, are multiplied by; None for nothing.
+        copied: memory frames from which masks are copied, if the network does that; without any, those that are read.
     """
 
     frames: Sequence[Tensor]
@@ -86,6 +87,7 @@ class Memories:
     pointers_bpc: Tensor
     distances_bp: Tensor
     weights_bn: Tensor | None = None
+    copied: Sequence[Tensor] = ()
 
 
 class SAM2(nn.Module):
@@ -175,7 +177,8 @@ class SAM2(nn.Module):
         )
         if features.keys_bchw is None:
             return attended
-        copied = copying.copied(features.keys_bchw, [frame[:, spec.memory_width :] for frame in frames])
+        kept = [frame[:, spec.memory_width :].to(device, dtype) for frame in memories.copied or frames]
+        copied = copying.copied(features.keys_bchw, kept)
         return torch.cat((attended, copied.to(attended.dtype)), 1)
 
     def _pointer_positions(self, distances_bp: Tensor) -> Tensor:

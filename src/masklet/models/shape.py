@@ -7,9 +7,11 @@ levels have to divide its input, so what is missing to the next multiple is padd
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +19,11 @@ from masklet.settings import RESOLUTION_STEP, Shape, known_shape
 
 #: Input pixels to a side of one pixel of the decoder's masks.
 LOW_RES = 4
+#: Logits beyond this say nothing more; outside of the part of a frame where a mask was looked for they are minus this.
+CERTAIN = 20.0
+
+#: A part of a picture: x and y of its upper left pixel, width and height.
+Part = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -68,3 +75,20 @@ def input_shape(shape: Shape, side: int, width: int, height: int) -> InputShape:
     # Whole pixels of the masks, so that these can be cut.
     inner = [max(LOW_RES, round(side * length / longest / LOW_RES) * LOW_RES) for length in (height, width)]
     return InputShape(*(-(-length // RESOLUTION_STEP) * RESOLUTION_STEP for length in inner), *inner)
+
+
+def regridded(logits_b1hw: Tensor, source: Part, target: Part, grid_hw: tuple[int, int]) -> Tensor:
+    """Mask logits of one part of a picture, brought to a grid over another part; `-CERTAIN` where nothing is known."""
+    (ax, ay, aw, ah), (bx, by, bw, bh) = source, target
+    # Where the grid becomes coarser, every place of it is the mean of several places between.
+    finer = max(1, min(8, math.ceil(max(bw / aw, bh / ah))))
+    h, w = (n * finer for n in grid_hw)
+    rows = ((by + (torch.arange(h) + 0.5) * bh / h) - ay) / ah * 2 - 1
+    columns = ((bx + (torch.arange(w) + 0.5) * bw / w) - ax) / aw * 2 - 1
+    grid = (
+        torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+        .to(logits_b1hw.device)
+        .expand(len(logits_b1hw), -1, -1, -1)
+    )
+    lifted = logits_b1hw.float().clamp(-CERTAIN, CERTAIN) + CERTAIN
+    return F.avg_pool2d(F.grid_sample(lifted, grid, align_corners=False), finer) - CERTAIN

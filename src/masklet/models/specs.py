@@ -95,6 +95,18 @@ class EfficientNetSpec:
 TrunkSpec = HieraSpec | EfficientNetSpec
 
 
+class CloserLook(NamedTuple):
+    """How a small network looks again at the part of a picture that a prompt is about.
+
+    ``box_room`` and ``mask_room``: sides of that part in sides of a box that was drawn, or of the box of a mask that
+    was found. ``smallest``: its least side, in sides of the network's input; pixels blown up further show no more.
+    """
+
+    box_room: float = 1.2
+    mask_room: float = 1.6
+    smallest: float = 0.25
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One network: what its tensors look like and how it is meant to be run.
@@ -116,6 +128,7 @@ class ModelSpec:
             what they see. A convolutional trunk needs them: its fine levels know colours and edges, but no objects.
         prompt_maps: clicks, boxes, earlier and copied masks are also drawn as maps (see ``PromptMaps``).
         copying: channels of the keys by which masks are copied (see :mod:`~masklet.models.copying`); 0 copies nothing.
+        closer_look: how prompts are decided in a part of the picture around them; None if the whole picture will do.
     """
 
     name: str
@@ -136,6 +149,7 @@ class ModelSpec:
     mixing: bool = False
     prompt_maps: bool = False
     copying: int = 0
+    closer_look: CloserLook | None = None
     aliases: tuple[str, ...] = field(default=())
 
     @property
@@ -211,7 +225,16 @@ SPECS: dict[str, ModelSpec] = {
     for spec in (
         *_RELEASED,
         *(_version_2_0(spec) for spec in _RELEASED),
-        replace(_NANO2, name="nano", image_size=320, high_res=(32, 64), mixing=True, prompt_maps=True, copying=64),
+        replace(
+            _NANO2,
+            name="nano",
+            image_size=320,
+            high_res=(32, 64),
+            mixing=True,
+            prompt_maps=True,
+            copying=64,
+            closer_look=CloserLook(),
+        ),
     )
 }
 #: Networks that masklet knows but has no weights of: they can be trained, and files of them are recognised.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -21,10 +22,12 @@ from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import image_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
 from masklet.models.sam2 import MASK_PROMPT_LOGIT, SAM2, ImageFeatures, resize, too_small
-from masklet.models.shape import InputShape, input_shape
+from masklet.models.shape import InputShape, input_shape, regridded
+from masklet.models.specs import CloserLook
 from masklet.predictors.pictures import as_rgb
 from masklet.predictors.results import ImageMasks
 from masklet.prompts import Prompt
+from masklet.results import Window
 from masklet.settings import Shape
 from masklet.weights.loading import resolve_model
 
@@ -75,6 +78,7 @@ class ImagePredictor:
         input_shape(shape, self.image_size, 1, 1)
         self.stability_fallback = stability_fallback
         self._too_small = partial(too_small, self.model, self.image_size)
+        self._pictures: list[Any] = []
         self._sizes: list[tuple[int, int]] = []
         self._features: list[ImageFeatures] = []
 
@@ -129,12 +133,12 @@ class ImagePredictor:
                 features.extend(batch[i] for i in range(len(members)))
 
         in_batches(encode, len(images), IMAGES_AT_ONCE, self.model.device, self._too_small)
-        self._sizes, self._features = sizes, features
+        self._pictures, self._sizes, self._features = list(images), sizes, features
         return self
 
     def reset(self) -> None:
         """Forget the pictures."""
-        self._sizes, self._features = [], []
+        self._pictures, self._sizes, self._features = [], [], []
 
     def features(self, image: int = 0) -> ImageFeatures:
         """What the image encoder said about a picture. Raises :class:`InputError` where none of that index is set."""
@@ -155,6 +159,7 @@ class ImagePredictor:
         multimask: bool | None = None,
         *,
         image: int = 0,
+        closer: bool | None = None,
     ) -> ImageMasks:
         """Masks for one prompt.
 
@@ -169,13 +174,54 @@ class ImagePredictor:
             multimask: ask for three candidates or for one mask. By default three where a single click leaves open what
                 is meant (a wheel, a car, the car and its driver), else one.
             image: which of several pictures, see :meth:`set_images`.
+            closer: encode the part of the picture around the prompt as well, and decide there. By default as the
+                network is meant: ``nano`` sees more that way, larger ones need it not. :meth:`predict_batch`, made for
+                many prompts at once, never does.
 
         Raises:
             PromptError: the prompt can't be used (see :meth:`masklet.Prompt.make`).
             InputError: no picture is set.
         """
         prompt = {"points": points, "labels": labels, "box": box, "mask": mask, "image": image}
-        return self.predict_batch([prompt], multimask)[0]
+        answer = self.predict_batch([prompt], multimask)[0]
+        rooms = self.model.spec.closer_look if closer is None else CloserLook() if closer else None
+        if rooms is None or mask is not None:
+            return answer
+        said = Prompt.make(points, labels, box, width=answer.width, height=answer.height)
+        return self._look_closer(answer, said, rooms, image)
+
+    @torch.inference_mode()
+    def _look_closer(self, answer: ImageMasks, said: Prompt, rooms: CloserLook, image: int) -> ImageMasks:
+        """The answer to a prompt in the window around it, for a box; around the mask that clicks found, for clicks."""
+        size = (answer.width, answer.height)
+        around = answer.box_xyxy if said.box is None else np.array(said.box)
+        if around is None:
+            return answer
+        corners_n2 = np.array([*around.reshape(2, 2), *said.points])
+        (x1, y1), (x2, y2) = corners_n2.min(0).tolist(), corners_n2.max(0).tolist()
+        room = rooms.mask_room if said.box is None else rooms.box_room
+        window = Window.around((x1, y1, x2, y2), size, room, rooms.smallest * self.image_size)
+        if window is None:
+            return answer
+        shape = input_shape(self.shape, self.image_size, window.width, window.height)
+        part_hwc = np.ascontiguousarray(window.cut(as_rgb(self._pictures[image])))
+        features = self._encode(image_to_input(part_hwc, shape, self.model.spec), shape)
+        feedback = None
+        if said.box is None:
+            best = answer.low_res_logits_nhw[answer.best][None, None]
+            feedback = regridded(best, (0, 0, *size), astuple(window), shape.low_res)
+        points, labels = input_points(window.seen(said), window.width, window.height, shape)
+        found = self.model.decode_masks(
+            features,
+            self.model.without_memory(features.embedding_bchw),
+            points,
+            labels,
+            feedback,
+            multimask=len(answer) > 1,
+            stability_fallback=self.stability_fallback,
+        )
+        ious, score = found.iou_bn[0].cpu().numpy(), float(found.object_score_b1)
+        return ImageMasks(found.logits_bnhw[0], ious, score, *size, window, self.low_res_size(image))
 
     def predict_boxes(
         self, boxes_n4: Sequence[Sequence[float]] | np.ndarray, multimask: bool | None = None, *, image: int = 0

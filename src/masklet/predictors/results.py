@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT
 from masklet.models.sam2 import upsample
+from masklet.models.shape import regridded
+from masklet.results import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,8 @@ class ImageMasks:
         predicted_iou_n: float32, predicted IoU of each candidate with the truth, 0…1.
         object_score: logit that the object is visible; below zero, the masks mean little.
         width, height: size of the picture in pixels.
+        window: the part of the picture that the logits are of, None for all of it; nothing was looked for elsewhere.
+        low_res: height and width of low-resolution logits of the whole picture, where there is a window.
     """
 
     decoder_logits_nhw: Tensor
@@ -32,6 +36,8 @@ class ImageMasks:
     object_score: float
     width: int
     height: int
+    window: Window | None = None
+    low_res: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         return len(self.predicted_iou_n)
@@ -59,12 +65,16 @@ class ImageMasks:
     @property
     def low_res_logits_nhw(self) -> Tensor:
         """Float32 logits at a quarter of the input's side, within ±32: what ``predict(mask=…)`` takes back."""
-        return self.decoder_logits_nhw.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+        logits = self.decoder_logits_nhw
+        if self.window is not None:
+            picture = (0, 0, self.width, self.height)
+            logits = regridded(logits[:, None], astuple(self.window), picture, self.low_res)[:, 0]
+        return logits.clamp(-FEEDBACK_LIMIT, FEEDBACK_LIMIT)
 
     @property
     def logits_nhw(self) -> np.ndarray:
         """Every candidate's logits at the size of the picture: float32 ``[n, height, width]``; made anew each time."""
-        return upsample(self.decoder_logits_nhw[None], self.height, self.width)[0].cpu().numpy()
+        return self._enlarged(self.decoder_logits_nhw)
 
     @cached_property
     def masks_nhw(self) -> np.ndarray:
@@ -88,5 +98,10 @@ class ImageMasks:
         logits = self.decoder_logits_nhw[index]
         if not bool((logits > 0).any()):
             return np.zeros((self.height, self.width), bool)
-        with torch.inference_mode():
-            return (upsample(logits[None, None], self.height, self.width)[0, 0] > 0).cpu().numpy()
+        return self._enlarged(logits[None])[0] > 0
+
+    @torch.inference_mode()
+    def _enlarged(self, logits_nhw: Tensor) -> np.ndarray:
+        height, width = (self.height, self.width) if self.window is None else (self.window.height, self.window.width)
+        enlarged_nhw: np.ndarray = upsample(logits_nhw[None], height, width)[0].cpu().numpy()
+        return enlarged_nhw if self.window is None else self.window.pasted(enlarged_nhw, self.height, self.width)

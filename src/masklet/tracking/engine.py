@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TypeVar
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from masklet.batching import in_batches
 from masklet.masks import rle
+from masklet.models.copying import COPIED_AT
 from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import frame_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
@@ -27,6 +28,7 @@ from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import Policy
 from masklet.tracking.policies.base import Choice, Moment, Offer, Selection
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
+from masklet.tracking.windows import moved
 
 T = TypeVar("T")
 
@@ -235,9 +237,9 @@ class Engine:
     def _read(self, features: ImageFeatures, readings: Sequence[Selection]) -> list[Candidates]:
         """What the decoder offers after each reading. Those of equally many memories go through the network together,
         be they of several objects or several readings of one."""
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
         for i, reading in enumerate(readings):
-            groups[len(reading.frames), len(reading.pointers)].append(i)
+            groups[len(reading.frames), len(reading.pointers), len(self._copied(reading))].append(i)
         found: dict[int, Candidates] = {}
         for members in groups.values():
 
@@ -251,21 +253,38 @@ class Engine:
             found |= dict(self._in_batches(run, len(members)))
         return [found[i] for i in range(len(readings))]
 
+    def _copied(self, reading: Selection) -> list[FrameMemory]:
+        """The memories that masks are copied from, if the network does that: the prompts', and of those whose pointers
+        are read the ones of `COPIED_AT`, if they show the object."""
+        spec = self.model.spec
+        if not spec.copying:
+            return []
+        prompts = {memory.frame: memory for slot, memory in reading.frames if slot == spec.num_memories - 1}
+        shown = [
+            memory
+            for distance, memory in reading.pointers
+            if distance in COPIED_AT and memory.frame not in prompts and (memory.scores.object_score or 0.0) >= 0
+        ]
+        return [*prompts.values(), *shown]
+
     def _stack(self, selections: Sequence[Selection]) -> Memories:
         """Batch readings of equally many memories."""
         device = self.model.device
         count, pointer_count = len(selections[0].frames), len(selections[0].pointers)
-        frames = [
-            torch.cat([selection.frames[i][1].features_bchw.to(device) for selection in selections])
-            for i in range(count)
-        ]
+
+        def batch(rows: Iterable[Sequence[FrameMemory]]) -> list[Tensor]:
+            columns = zip(*rows, strict=True)
+            return [torch.cat([memory.features_bchw.to(device) for memory in column]) for column in columns]
+
+        frames = batch([memory for _, memory in selection.frames] for selection in selections)
+        copied = batch(self._copied(selection) for selection in selections)
         slots = torch.tensor([[slot for slot, _ in selection.frames] for selection in selections])
         weights = None
         if any(selection.weights for selection in selections):
             weights = torch.tensor([selection.weights or [1.0] * (count + pointer_count) for selection in selections])
         if not pointer_count:
             pointers = torch.zeros(len(selections), 0, self.model.spec.width)
-            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0), weights)
+            return Memories(frames, slots, pointers, torch.zeros(len(selections), 0), weights, copied)
         pointers = torch.stack(
             [torch.cat([memory.pointer_bc for _, memory in selection.pointers]) for selection in selections]
         )
@@ -273,7 +292,7 @@ class Engine:
             [[distance for distance, _ in selection.pointers] for selection in selections],
             dtype=torch.float32,
         )
-        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1), weights)
+        return Memories(frames, slots, pointers, distances / max(1, self.max_pointers - 1), weights, copied)
 
     def _choose(
         self,
@@ -286,24 +305,12 @@ class Engine:
     ) -> _Draft:
         """Let the policy choose among an object's candidates (where there is a choice), a batch of one a reading."""
         shape = self.input_shape(size)
-        looked_at: list[dict[int, Box | None]] = [{} for _ in found]
         masks = [self._shown(candidates) for candidates in found]
-
-        def offer(row: int) -> Offer:
-            def box_of(index: int) -> Box | None:
-                boxes = looked_at[row]
-                if index not in boxes:
-                    boxes[index] = _mask_box(masks[row][:, index : index + 1], shape)
-                return boxes[index]
-
-            @cache
-            def mask_of(index: int) -> np.ndarray:
-                shown: np.ndarray = (masks[row][0, index] > 0).cpu().numpy()
-                return shown
-
-            return Offer(tuple(found[row].iou_bn[0].tolist()), float(found[row].object_score_b1), box_of, mask_of)
-
-        offers = [offer(row) for row in range(len(found))]
+        offers, looked_at = [], []
+        for candidates, logits in zip(found, masks, strict=True):
+            offer, boxes = _offer(logits, candidates.iou_bn[0].tolist(), float(candidates.object_score_b1), shape)
+            offers.append(offer)
+            looked_at.append(boxes)
         choice = Choice(((0, 0),), b"", offers[0].ious)
         if len(offers[0].ious) > 1:
             choice = self.policy.choose(offers, track.bank, track.state, self.moment(frame, step))
@@ -364,6 +371,19 @@ class Engine:
         assert made.memory is not None
         return made.memory
 
+    @torch.inference_mode()
+    def in_whole_frame(self, features: ImageFeatures, record: FrameRecord, size: FrameSize) -> FrameRecord:
+        """A prompt's record whose mask lies in a window, with the memory that the whole frame makes of it, and with
+        what the policy knows then: places are places in the network's input."""
+        shape = features.shape
+        memory = self.remember(features, record, moved(record.low_res_11hw, record.window, None, size, shape.low_res))
+        offered, why, state = record.candidates_1nhw, record.explanation, b""
+        if record.state and offered is not None and why is not None:
+            logits = moved(offered.transpose(0, 1), record.window, None, size, shape.low_res).transpose(0, 1)
+            offer, _ = _offer(logits, why.ious, record.scores.object_score or 0.0, shape)
+            state = self.policy.choose([offer], MemoryBank(), b"", self.moment(record.frame, 0)).state
+        return replace(record, memory=memory, state=state)
+
     # --- memory of the device ----------------------------------------------------------------------------------
 
     def _in_batches(self, run: Callable[[slice], list[T]], count: int) -> list[T]:
@@ -377,6 +397,25 @@ class Engine:
 
     def _shrink(self, at_once: int) -> None:
         self.objects_at_once = at_once
+
+
+def _offer(
+    logits_1nhw: Tensor, ious: Sequence[float], object_score: float, shape: InputShape
+) -> tuple[Offer, dict[int, Box | None]]:
+    """Candidates as a policy looks at them, and the boxes that it has asked for."""
+    boxes: dict[int, Box | None] = {}
+
+    def box_of(index: int) -> Box | None:
+        if index not in boxes:
+            boxes[index] = _mask_box(logits_1nhw[:, index : index + 1], shape)
+        return boxes[index]
+
+    @cache
+    def mask_of(index: int) -> np.ndarray:
+        shown: np.ndarray = (logits_1nhw[0, index] > 0).cpu().numpy()
+        return shown
+
+    return Offer(tuple(ious), object_score, box_of, mask_of), boxes
 
 
 def _mask_box(logits_11hw: Tensor, shape: InputShape) -> Box | None:

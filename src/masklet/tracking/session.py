@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace as changed
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from masklet.prompts import Prompt, prompts_after, waits
 from masklet.results import FrameMasks, ObjectMask, Window
 from masklet.runtime import threads
 from masklet.settings import Shape, check_shape
+from masklet.tracking import closer
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
@@ -428,8 +429,11 @@ class Session:
         """Let prompts decide a frame; see :meth:`Engine.decide`."""
         if self._zoom is not None:
             return self._zoom.decide(track, frame, prompts, known)
-        features = self._encode(frame)
-        return self.engine.decide(features, self.size, track, frame, prompts, known, correction_step=step)
+        if self._correct_from_memory:  # as in the official package, which looks at whole frames
+            features = self._encode(frame)
+            return self.engine.decide(features, self.size, track, frame, prompts, known, correction_step=step)
+        look = partial(self._encode, frame, None)
+        return closer.decide(self.engine, look, self.size, track, frame, prompts, known)
 
     # --- the state of a track ----------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ _HEADER = np.dtype(
         ("memory_channels", "<i8"),
         ("memory_size", "<i8", 2),
         ("pointer_width", "<i8"),
-        ("window", "<i8", 3),
+        ("window", "<i8", 4),
         ("memory_window_side", "<i8"),
     ]
 )

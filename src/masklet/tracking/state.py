@@ -18,13 +18,13 @@ import torch
 from masklet.errors import InputError
 from masklet.prompts import Prompt
 from masklet.tracking.spool import pack, unpack
-from masklet.tracking.track import FrameRecord, ObjectTrack
+from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
 from masklet.weights.identity import weights_hash
 
 if TYPE_CHECKING:
     from masklet.tracking.session import Session
 
-_MAGIC = b"masklet track 4\n"
+_MAGIC = b"masklet track 5\n"
 _LARGEST_HEADER = 64 << 20
 _CPU = torch.device("cpu")
 
@@ -161,15 +161,18 @@ def _record(session: Session, blob: bytes, frame: int) -> FrameRecord:
     memory = record.memory
     assert memory is not None
     session.policy.check_state(record.state)
-    shapes = (*record.low_res_11hw.shape[2:], *memory.features_bchw.shape[1:], memory.pointer_bc.shape[-1])
-    cells = shape.height // spec.stride, shape.width // spec.stride
-    if shapes != (*shape.low_res, spec.memory_channels, *cells, spec.width) or record.frame != frame:
-        raise ValueError("a record of it belongs to another network or frame")
     size, window = session.size, record.window
     if window is not None and not (
-        0 <= window.x <= size.width - window.side and 0 <= window.y <= size.height - window.side and window.side > 0
+        0 <= window.x <= size.width - window.width
+        and 0 <= window.y <= size.height - window.height
+        and min(window.width, window.height) > 0
     ):
         raise ValueError("a window of it lies outside the frame")
+    shapes = (*record.low_res_11hw.shape[2:], *memory.features_bchw.shape[1:], memory.pointer_bc.shape[-1])
+    cells = shape.height // spec.stride, shape.width // spec.stride
+    seen = shape if window is None else session.engine.input_shape(FrameSize(window.width, window.height))
+    if shapes != (*seen.low_res, spec.memory_channels, *cells, spec.width) or record.frame != frame:
+        raise ValueError("a record of it belongs to another network or frame")
     if not 0 <= memory.window_side <= min(size.width, size.height):
         raise ValueError("a memory of it was made in an impossible window")
     if not 0 <= frame < session.frame_count or record.step not in (-1, 0, 1):

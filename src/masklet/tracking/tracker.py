@@ -13,8 +13,9 @@ from masklet.errors import InputError, PromptError, UnknownObjectError
 from masklet.masks._arrays import as_image
 from masklet.models.sam2 import SAM2, ImageFeatures
 from masklet.prompts import Prompt, prompts_after, waits
-from masklet.results import FrameMasks
+from masklet.results import FrameMasks, Window
 from masklet.settings import Shape
+from masklet.tracking import closer
 from masklet.tracking.engine import Engine
 from masklet.tracking.policies import DEFAULT_POLICY, Policy, make_policy
 from masklet.tracking.session import check_object_id
@@ -60,7 +61,7 @@ class VideoTracker:
         self._frame = -1
         self._time: Fraction | None = None
         self._image: np.ndarray | None = None
-        self._features: ImageFeatures | None = None
+        self._features: dict[Window | None, ImageFeatures] = {}
 
     @property
     def object_ids(self) -> list[int]:
@@ -103,7 +104,7 @@ class VideoTracker:
             for object_id, prompt in (prompts or {}).items()
         }
         self._size, self._frame, self._time = size, self._frame + 1, time
-        self._image, self._features, self._records = image_hwc, None, {}
+        self._image, self._features, self._records = image_hwc, {}, {}
         tracks = list(self._tracks.values())
         for track in tracks:
             # Not earlier: a correction on the frame before may have read what this frame can't.
@@ -152,7 +153,7 @@ class VideoTracker:
         """Forget all objects and frames; the network stays."""
         self._tracks.clear()
         self._records, self._size, self._frame = {}, None, -1
-        self._image = self._features = None
+        self._image, self._features = None, {}
 
     def _check_prompt(self, object_id: int, prompt: Mapping[str, Any], size: FrameSize) -> Prompt:
         try:
@@ -164,11 +165,13 @@ class VideoTracker:
             raise PromptError(f"object {object_id} is new, but its {what}: show it first")
         return made
 
-    def _encoded(self) -> ImageFeatures:
-        if self._features is None:
-            assert self._image is not None
-            self._features = self.engine.encode(self._image)
-        return self._features
+    def _encoded(self, window: Window | None = None) -> ImageFeatures:
+        """The features of the frame, or of a window of it: those asked for last are kept, besides the frame's."""
+        assert self._image is not None
+        if window not in self._features:
+            self._features = {key: kept for key, kept in self._features.items() if key is None}
+            self._features[window] = self.engine.encode(self._image if window is None else window.cut(self._image))
+        return self._features[window]
 
     def _decide(self, object_id: int, prompt: Prompt) -> None:
         assert self._size is not None
@@ -183,7 +186,7 @@ class VideoTracker:
             track.waiting = {self._frame: prompts}
             return
         known = track.prompted.get(self._frame)
-        record = self.engine.decide(self._encoded(), self._size, track, self._frame, prompts, known)
+        record = closer.decide(self.engine, self._encoded, self._size, track, self._frame, prompts, known)
         self._tracks[object_id] = track
         track.prompted = {self._frame: record}
         track.take(record)

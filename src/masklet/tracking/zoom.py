@@ -14,21 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from masklet.masks import rle
-from masklet.masks.boxes import mask_to_box
 from masklet.models.sam2 import ImageFeatures
 from masklet.prompts import Prompt
 from masklet.results import Box, Window
+from masklet.tracking import closer
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.track import FrameRecord, FrameSize, ObjectTrack
+from masklet.tracking.windows import Extent, extent_of, moved, placed
 
 #: An object is small while its area is that of a square of so many of the network's cells a side, in the whole frame;
 #: once it is looked at through a window, up to the second number.
@@ -43,15 +41,6 @@ SMALLEST = 0.5
 STEP = math.sqrt(2)
 #: Part of its box that an object fills, where only the box is known.
 FILLED = 0.6
-#: Logits beyond this say nothing more; outside of the part of a frame where a mask was looked for they are minus this.
-CERTAIN = 20.0
-
-
-class Extent(NamedTuple):
-    """Where an object is and how large: box and area in pixels of the frame."""
-
-    box: Box
-    area: float
 
 
 def next_window(
@@ -75,12 +64,12 @@ def next_window(
     smallest = SMALLEST * image_size
     centre = ((x1 + x2) / 2, (y1 + y2) / 2)
     if window is not None:
-        room = window.side / longest
-        fits = room >= LEAST_ROOM and (room <= MOST_ROOM or window.side <= smallest)
+        room = window.width / longest
+        fits = room >= LEAST_ROOM and (room <= MOST_ROOM or window.width <= smallest)
         if fits and _well_inside(extent.box, window, size):
             return window
         if fits and room >= 1.2 * LEAST_ROOM:
-            return window_at(centre, window.side, size)
+            return window_at(centre, window.width, size)
     steps = max(0, round(math.log(ROOM * longest / smallest, STEP)))
     return window_at(centre, int(smallest * STEP**steps), size)
 
@@ -89,13 +78,13 @@ def window_at(centre_xy: tuple[float, float], side: int, size: FrameSize) -> Win
     """The window of a side around a point, as far as the frame allows."""
     side = min(side, size.width, size.height)
     x, y = (round(middle - side / 2) for middle in centre_xy)
-    return Window(min(max(x, 0), size.width - side), min(max(y, 0), size.height - side), side)
+    return Window(min(max(x, 0), size.width - side), min(max(y, 0), size.height - side), side, side)
 
 
 def _well_inside(box: Box, window: Window, size: FrameSize) -> bool:
     """Whether a box stays clear of those edges of a window that are not the frame's."""
-    margin = MARGIN * window.side
-    right, bottom = window.x + window.side, window.y + window.side
+    margin = MARGIN * window.width
+    right, bottom = window.x + window.width, window.y + window.height
     return (
         (window.x == 0 or box[0] - window.x >= margin)
         and (window.y == 0 or box[1] - window.y >= margin)
@@ -104,49 +93,14 @@ def _well_inside(box: Box, window: Window, size: FrameSize) -> bool:
     )
 
 
-def moved(logits_11hw: Tensor, source: Window | None, target: Window | None, size: FrameSize) -> Tensor:
-    """Mask logits on one window's grid, brought to another's: same shape, `-CERTAIN` where nothing is known."""
-    if source == target:
-        return logits_11hw
-    (ax, ay, aw, ah), (bx, by, bw, bh) = _bounds(source, size), _bounds(target, size)
-    n = logits_11hw.shape[-1]
-    # Where the grid becomes coarser, every place of it is the mean of several places between.
-    finer = max(1, min(8, math.ceil(max(bw / aw, bh / ah))))
-    rows = ((by + (torch.arange(n * finer) + 0.5) * bh / (n * finer)) - ay) / ah * 2 - 1
-    columns = ((bx + (torch.arange(n * finer) + 0.5) * bw / (n * finer)) - ax) / aw * 2 - 1
-    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)[None].to(logits_11hw.device)
-    lifted = logits_11hw.float().clamp(-CERTAIN, CERTAIN) + CERTAIN
-    return F.avg_pool2d(F.grid_sample(lifted, grid, align_corners=False), finer) - CERTAIN
-
-
-def _bounds(window: Window | None, size: FrameSize) -> tuple[int, int, int, int]:
-    """x, y, width and height of a window or the whole frame."""
-    return (0, 0, size.width, size.height) if window is None else (window.x, window.y, window.side, window.side)
-
-
-def extent_of(record: FrameRecord, size: FrameSize) -> Extent | None:
-    """Where a frame shows the object; None where it is lost."""
-    # As the logits are kept for going on later.
-    shown = (record.low_res_11hw[0, 0].half() > 0).cpu().numpy()
-    box = mask_to_box(shown)
-    if box is None or (record.scores.object_score or 0.0) < 0:
-        return None
-    x, y, width, height = _bounds(record.window, size)
-    across, down = width / shown.shape[1], height / shown.shape[0]
-    x1, y1, x2, y2 = box
-    place = (x + x1 * across, y + y1 * down, x + x2 * across, y + y2 * down)
-    return Extent(place, float(shown.sum()) * across * down)
-
-
 def extent_of_prompts(prompts: Sequence[Prompt]) -> Extent | None:
     """Where prompts show an object; None where they are only clicks, which don't say how large it is."""
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
     area = FILLED * (boxes[-1][2] - boxes[-1][0]) * (boxes[-1][3] - boxes[-1][1]) if boxes else 0.0
     for prompt in prompts:
-        if prompt.mask is not None and (box := rle.box(prompt.mask)) is not None:
-            x1, y1, x2, y2 = (float(side) for side in box)
-            boxes.append((x1, y1, x2, y2))
-            area = float(rle.area(prompt.mask))
+        if prompt.mask is not None and (shown := Extent.of(prompt.mask)) is not None:
+            boxes.append(shown.box)
+            area = shown.area
     if not boxes:
         return None
     corners = np.array([*boxes, *((x, y, x, y) for prompt in prompts for x, y in prompt.points)])
@@ -178,7 +132,7 @@ class Zoom:
             The frame's record; before it that of the frame just before, where its memory was made anew.
         """
         before = track.before
-        window = None if before is None else self._next(before.window, extent_of(before, self._size))
+        window = None if before is None else self._next(self._followed(before), extent_of(before, self._size))
         *again, found = self._look(window, frame, image_hwc, step, track)
         if window is not None and (found.scores.object_score or 0.0) < 0:
             *again_whole, whole = self._look(None, frame, image_hwc, step, track)
@@ -190,6 +144,9 @@ class Zoom:
         self, track: ObjectTrack, frame: int, prompts: Sequence[Prompt], known: FrameRecord | None
     ) -> FrameRecord:
         """Let prompts decide a frame; see :meth:`Engine.decide`. They mean the same whatever was tracked before."""
+        if self._engine.model.spec.closer_look and (prompts[-1].mask is None or prompts[-1].origin == "candidate"):
+            look = partial(self._encode, frame, None)
+            return closer.decide(self._engine, look, self._size, track, frame, prompts, known)
         extent = extent_of_prompts(prompts)
         window = self._next(None, extent)
         found = self._ask(window, track, frame, prompts, known)
@@ -198,6 +155,12 @@ class Zoom:
             if window is not None and all(window.holds(x, y) for prompt in prompts for x, y in prompt.points):
                 found = self._ask(window, track, frame, prompts, known)
         return found
+
+    @staticmethod
+    def _followed(record: FrameRecord) -> Window | None:
+        """The window that tracking goes on from; that of a closer look, whose memory is the whole frame's, is none."""
+        assert record.memory is not None
+        return record.window if record.memory.window_side else None
 
     def _next(self, window: Window | None, extent: Extent | None) -> Window | None:
         spec = self._engine.model.spec
@@ -219,11 +182,11 @@ class Zoom:
             assert record.memory is not None
             bank.add(record.memory)
         # What a policy knows about places is about places in one window.
-        state = track.state if before is not None and before.window == window else b""
+        state = track.state if before is not None and self._followed(before) == window else b""
         features = self._encode(frame, image_hwc, window)
         view = ObjectTrack(track.object_id, bank, state)
         [record] = self._engine.track(features, self._looked_at(window), frame, step, [view])
-        return [*again, _placed(record, window)]
+        return [*again, placed(record, window)]
 
     def _ask(
         self,
@@ -236,12 +199,12 @@ class Zoom:
         known = known if known is not None and known.window == window else None
         asked = tuple(prompts)
         if window is not None:
-            asked = tuple(_seen_through(window, prompt) for prompt in prompts)
+            asked = tuple(window.seen(prompt) for prompt in prompts)
             if known is not None:
-                known = replace(known, prompts=tuple(_seen_through(window, prompt) for prompt in known.prompts))
+                known = replace(known, prompts=tuple(window.seen(prompt) for prompt in known.prompts))
         features = self._encode(frame, None, window)
         found = self._engine.decide(features, self._looked_at(window), track, frame, asked, known)
-        return replace(_placed(found, window), prompts=tuple(prompts))
+        return replace(placed(found, window), prompts=tuple(prompts))
 
     def _prompt_memory(self, track: ObjectTrack, frame: int, side: int) -> FrameMemory:
         """The memory of a prompt frame through a window of some size, with the object in the middle."""
@@ -264,45 +227,17 @@ class Zoom:
         """The memory of a frame's mask as if it had been found through another window."""
         features = self._encode(record.frame, None, window)
         kept = record.low_res_11hw.half().float()  # as it is kept for going on later
-        logits = moved(kept, record.window, window, self._size)
+        logits = moved(kept, record.window, window, self._size, features.shape.low_res)
         return replace(self._engine.remember(features, record, logits), window_side=_side(window))
 
     def _looked_at(self, window: Window | None) -> FrameSize:
-        return self._size if window is None else FrameSize(window.side, window.side)
+        return self._size if window is None else FrameSize(window.width, window.height)
 
 
 def _side(window: Window | None) -> int:
-    return 0 if window is None else window.side
+    return 0 if window is None else window.width
 
 
 def _sureness(record: FrameRecord) -> float:
     """How sure the network is that this is the object, 0…1."""
     return float(torch.tensor(record.scores.object_score or 0.0).sigmoid()) * (record.scores.predicted_iou or 0.0)
-
-
-def _placed(record: FrameRecord, window: Window | None) -> FrameRecord:
-    """A record of a window, with its places in the frame's pixels."""
-    if window is None:
-        return record
-    assert record.memory is not None
-    why = record.explanation
-    if why is not None:
-        boxes = why.candidate_boxes
-        why = replace(
-            why,
-            candidate_boxes=None if boxes is None else tuple(window.shifted(box) for box in boxes),
-            motion_box_xyxy=window.shifted(why.motion_box_xyxy),
-        )
-    memory = replace(record.memory, window_side=window.side)
-    return replace(record, window=window, memory=memory, explanation=why)
-
-
-def _seen_through(window: Window, prompt: Prompt) -> Prompt:
-    """A prompt in pixels of a window that holds all of it."""
-    points = tuple((x - window.x, y - window.y) for x, y in prompt.points)
-    box, mask = prompt.box, prompt.mask
-    if box is not None:
-        box = (box[0] - window.x, box[1] - window.y, box[2] - window.x, box[3] - window.y)
-    if mask is not None:
-        mask = rle.encode(window.cut(rle.decode(mask)))
-    return Prompt(points, prompt.labels, box, mask, prompt.origin)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masklet.models.copying import COPIED_AT
 from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import normalise
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT
@@ -257,6 +258,7 @@ class _Walk:
             torch.tensor([slot for slot, _ in slots], device=device).expand(k, -1),
             torch.stack([memory.pointer_kc for _, memory in pointers], 1),
             (distances / max(1, spec.max_pointers - 1)).expand(k, -1),
+            copied=[memory.features_kchw for d, memory in pointers if t - d in self.prompts or d in COPIED_AT],
         )
 
 
