@@ -82,8 +82,7 @@ def test_the_whole_job_by_keyboard(studio: Studio, context, axe: str) -> None:
     page.keyboard.press("a")
     wait_for(page, ".object:nth-child(2).current")
     page.keyboard.press("F2")
-    wait_for(page, "input[aria-label='Name of the object']")
-    page.keyboard.type("fox")
+    page.keyboard.type("fox")  # at once: the field has the focus with the key
     page.keyboard.press("Enter")
     wait_for(page, ".object.current:has-text('fox')")
     page.keyboard.press("b")
