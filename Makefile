@@ -15,6 +15,9 @@ CLIP := src/masklet/data/bunny.mp4
 .PHONY: help demo test lint pytest bench training-sources setup setup-dev clean
 .DEFAULT_GOAL := help
 
+# The tests begin Python many times: what it compiled the first time is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Style and types are judged beside the tests, and Python's packages are installed beside the system's.
 MAKEFLAGS += --jobs=2
 

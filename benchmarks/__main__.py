@@ -109,14 +109,14 @@ def main(
     }
     measures = {
         "roofline": lambda: [roofline.measure_roofline(model, size, rounds)],
-        "ways": lambda: [network.measure_ways(model, size, rounds), network.measure_ways("nano", 256, 4 * rounds)],
+        "ways": lambda: [network.measure_ways(model, size, rounds), network.measure_ways("nano", 320, 4 * rounds)],
         "shapes": lambda: [
             network.measure_shapes(model, size, rounds),
             network.measure_shapes("nano", 320, 4 * rounds),
         ],
         "resolutions": lambda: [network.measure_resolutions(model, fast, rounds)],
         "objects": lambda: [
-            network.measure_objects("nano", 256, fast, 3 * rounds),
+            network.measure_objects("nano", 320, fast, 3 * rounds),
             network.measure_objects(model, 512, fast, max(1, rounds // 2)),
         ],
         "pathways": lambda: [

@@ -19,12 +19,12 @@ from typing import Any
 
 from benchmarks.agreement import find_clips
 from benchmarks.video import BUNNY
+from masklet.cores import usable_cores
 from masklet.jobs.driver import open_queue
 from masklet.jobs.job import JobResult, VideoJob
 from masklet.jobs.table import read_jobs
 from masklet.jobs.work import project_path
 from masklet.runs import actions
-from masklet.runtime import usable_cores
 
 MASKLET = [sys.executable, "-m", "masklet"]
 _RESULT = JobResult(model="nano", frames=1, seconds=0.0)

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import kills, studio
+from benchmarks import kills, review, studio
 from masklet.runtime import cpu_has_fast_bfloat16
 
 
@@ -88,11 +88,13 @@ def show(results: dict[str, Any], console: Console) -> None:
     for part in results.get("track", []):
         console.print(f"masklet track, nano, 720p, {part['dtype']}: {part['fps']:.1f} frames/s")
     if results.get("review"):
-        table = Table(title=f"nano, corrections: mean J over {results['review'][0]['sequences']} sequences")
-        for column in ("corrected by", "frames", "tracked", "after 3", "after 5", "after 10"):
-            table.add_column(column, justify="left" if column in ("corrected by", "frames") else "right")
+        table = Table(title="nano, corrections with clicks: mean J")
+        for column in ("frames chosen", "sequences", "tracked", "after 3", "after 5", "after 10", "all"):
+            table.add_column(column, justify="left" if column == "frames chosen" else "right")
         for part in results["review"]:
-            table.add_row(part["by"], part["chooser"], *(f"{part[f'J{count}']:.1f}" for count in (0, 3, 5, 10)))
+            scores = [part[f"J{count}"] for count in (0, *review.COUNTS, review.MOST_FRAMES)]
+            shown = ("–" if score is None else f"{score:.1f}" for score in scores)
+            table.add_row(part["chooser"], str(part["sequences"]), *shown)
         console.print(table)
     if results.get("tuning"):
         table = Table(title="nano, fine-tuned on ten frames of a clip: mean J of the others")

@@ -1,12 +1,16 @@
 """How much corrections help where the review queue asks for them, against the same number elsewhere.
 
-A simulated person gives the first frame's mask to nano, tracks, and then corrects frame after frame, and tracks again
-to both sides up to what was decided there. A correction is up to eight clicks, each into the region that is most wrong
-then, of which those are kept that gave the best mask ("clicks"), or the true mask ("paint"), which leaves out how well
-the network takes clicks. Which frames: those that the queue asks for ("correct here next"), random ones, or equally
-spaced ones, placed for the number of corrections that there will be. A frame where no click helps counts too.
+A simulated person gives the first frame's mask to nano, tracks, and then corrects frame after frame with clicks, and
+tracks again to both sides up to what was decided there. A correction is up to eight clicks, each into the region that
+is most wrong then, of which those are kept that gave the best mask. Where none makes it visibly better, the frame is
+accepted as it is, which counts as a correction too.
 
-Every row is kept in a CSV at once, so a measurement that was stopped goes on where it was.
+Which frames: those that the queue asks for ("correct here next"), random ones, or equally spaced ones, placed for the
+number of corrections that there will be. "Shared out" is the queue over all sequences as one job: every correction goes
+to the sequence where most is expected of it. "Everywhere" clicks on every frame and tracks nothing again, which says
+what clicks can give at all.
+
+Every correction is kept in a CSV, so a measurement that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,39 +35,69 @@ from masklet.runs.corrections import retrack
 from masklet.runs.prompting import Prompter
 
 COUNTS = (3, 5, 10)
-WAYS = [(by, chooser) for by in ("clicks", "paint") for chooser in ("queue", "random", "spaced")]
-MOST_FRAMES, MOST_CLICKS, GOOD = 40, 8, 0.9
-_FIELDS = ("sequence", "frames", "by", "chooser", *(f"J{count}" for count in (0, *COUNTS)))
+MOST_FRAMES, MOST_CLICKS, GOOD, VISIBLE = 40, 8, 0.9, 0.02
+#: How many corrections are made in each way, at most.
+WAYS = {"queue": 10, "random": 10, **{f"spaced {count}": count for count in COUNTS}, "everywhere": MOST_FRAMES}
+_FIELDS = ("sequence", "way", "done", "frame", "expected", "J")
 
-#: The frame to correct next, of a project and how many were corrected; None where there is nothing left to do.
-Chooser = Callable[[Project, int], int | None]
+#: The frame to correct next, and the help expected of it; None where there is nothing left to do. It is told how many
+#: corrections were made.
+Chooser = Callable[[Project, int], tuple[int, float] | None]
 
 
 def measure_review(places: Sequence[Path], kept: Path) -> list[dict[str, Any]]:
-    """Mean J (0 to 100) of every way to correct over the sequences of data sets in DAVIS layout, after 0, 3, 5, 10
-    corrections. `kept` is the CSV with a row for every sequence and way."""
+    """Mean J (0 to 100) over the sequences of data sets in DAVIS layout, after 0, 3, 5 and 10 corrections in each, for
+    every way to choose frames. `kept` is the CSV with every correction."""
     done = _read(kept)
     for place in places:
         for masks in sorted(place.glob("Annotations/480p/*/")):
-            there = [(row["by"], row["chooser"]) for row in done if row["sequence"] == masks.name]
+            there = {row["way"] for row in done if row["sequence"] == masks.name}
             missing = [way for way in WAYS if way not in there]
-            for row in measure_sequence(place / "JPEGImages" / "480p" / masks.name, masks, missing) if missing else ():
-                done.append(row)
-                _append(kept, row)
-    ways = {way: [row for row in done if (row["by"], row["chooser"]) == way] for way in WAYS}
+            pictures = place / "JPEGImages" / "480p" / masks.name
+            for rows in measure_sequence(pictures, masks, missing) if missing else ():
+                done += rows
+                _append(kept, rows)
+    return summary(done)
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The mean J after each number of corrections, of the rows of the CSV; None where it wasn't measured."""
+    courses: dict[str, dict[str, list[Mapping[str, Any]]]] = {way: {} for way in WAYS}
+    for row in rows:
+        courses[row["way"]].setdefault(row["sequence"], []).append(row)
+
+    def after(count: int, way: str) -> float:
+        return float(np.mean([float(course[: count + 1][-1]["J"]) for course in courses[way].values()]))
+
+    found: dict[str, dict[int, float]] = {
+        "queue": {count: after(count, "queue") for count in COUNTS},
+        "random": {count: after(count, "random") for count in COUNTS},
+        "spaced": {count: after(count, f"spaced {count}") for count in COUNTS},
+        "shared out": {count: _shared_out(courses["queue"], count) for count in COUNTS[:-1]},
+        "everywhere": {MOST_FRAMES: after(MOST_FRAMES, "everywhere")},
+    }
+    same = {"sequences": len(courses["queue"]), "J0": after(0, "queue")}
     return [
-        {"by": by, "chooser": chooser, "sequences": len(rows)}
-        | {name: float(np.mean([float(row[name]) for row in rows])) for name in _FIELDS[4:]}
-        for (by, chooser), rows in ways.items()
-        if rows
+        {"chooser": way, **same, **{f"J{count}": scores.get(count) for count in (*COUNTS, MOST_FRAMES)}}
+        for way, scores in found.items()
     ]
 
 
-def measure_sequence(pictures: Path, masks: Path, ways: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """A row for each of these ways."""
+def _shared_out(courses: Mapping[str, Sequence[Mapping[str, Any]]], each: int) -> float:
+    """Mean J after so many corrections for each sequence, which go where most is expected of the next one."""
+    done = dict.fromkeys(courses, 0)
+    for _ in range(each * len(courses)):
+        going = {name: course[done[name] + 1] for name, course in courses.items() if done[name] + 1 < len(course)}
+        if going:
+            done[max(going, key=lambda name: float(going[name]["expected"]))] += 1
+    return float(np.mean([float(course[done[name]]["J"]) for name, course in courses.items()]))
+
+
+def measure_sequence(pictures: Path, masks: Path, ways: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """The corrections of each of these ways, after a row for what was tracked."""
     paths = sorted(pictures.glob("*.jpg"))
     paths = paths[:: -(-len(paths) // MOST_FRAMES)]
-    truth = [np.asarray(Image.open(masks / f"{path.stem}.png")) > 0 for path in paths]
+    truth = [_mask(masks / f"{path.stem}.png") for path in paths]
     with tempfile.TemporaryDirectory(prefix="masklet-review-") as folder:
         clip = Path(folder, "clip")
         clip.mkdir()
@@ -73,83 +107,86 @@ def measure_sequence(pictures: Path, masks: Path, ways: Sequence[tuple[str, str]
         with Project.create(tracked, clip) as project:
             project.add_prompt(0, 1, mask=truth[0])
             actions.track(project)
-            before = _accuracy(project, truth)
-        for by, chooser in ways:
-            scores = []
-            # Equally spaced frames depend on how many there will be.
-            for counts in [(count,) for count in COUNTS] if chooser == "spaced" else [COUNTS]:
-                mine = Path(shutil.copy(tracked, Path(folder, "corrected.masklet")))
-                choose = {
-                    "queue": _queue,
-                    "random": _random(len(paths), masks.name),
-                    "spaced": _spaced(len(paths), counts[-1]),
-                }[chooser]
-                with Project.open(mine) as project:
-                    scores += _correct(project, truth, choose, counts, by)
-            numbers = [f"{100 * value:.2f}" for value in (before, *scores)]
-            yield dict(zip(_FIELDS, [masks.name, len(paths), by, chooser, *numbers], strict=True))
+        for way in ways:
+            mine = Path(shutil.copy(tracked, Path(folder, "corrected.masklet")))
+            with Project.open(mine) as project:
+                person = Person(project, truth)
+                rows = [("", "", person.accuracy())]
+                choose = _chooser(way, len(truth), masks.name)
+                for done in range(WAYS[way]):
+                    asked = choose(project, done)
+                    if asked is None:
+                        break
+                    person.correct(asked[0], again=way != "everywhere")
+                    rows.append((*asked, person.accuracy()))
+            yield [
+                dict(zip(_FIELDS, (masks.name, way, done, *row[:2], f"{100 * row[2]:.2f}"), strict=True))
+                for done, row in enumerate(rows)
+            ]
 
 
-def _correct(
-    project: Project, truth: Sequence[np.ndarray], choose: Chooser, counts: Sequence[int], by: str
-) -> list[float]:
-    """J after each number of corrections."""
-    prompter = Prompter(project)
-    scores = []
-    for count in range(1, max(counts) + 1):
-        frame = choose(project, count - 1)
-        if frame is not None:
-            if by == "paint":
-                prompter.paint(frame, 1, truth[frame])
-            if by == "paint" or _click(project, prompter, frame, truth[frame]):
-                retrack(project, frame, 1, until_agrees=False)
-            else:
-                judge(project, 1, frame, frame, "accepted")
-        if count in counts:
-            scores.append(_accuracy(project, truth))
-    return scores
+class Person:
+    """Who corrects a project, and knows the true masks of its object."""
+
+    def __init__(self, project: Project, truth: Sequence[np.ndarray]) -> None:
+        self.project, self.truth = project, truth
+        self.prompter = Prompter(project)
+
+    def correct(self, frame: int, again: bool = True) -> None:
+        """Clicks on a frame and tracks `again` from it, or accepts it."""
+        if not self._click(frame):
+            judge(self.project, 1, frame, frame, "accepted")
+        elif again:
+            retrack(self.project, frame, 1, until_agrees=False)
+
+    def accuracy(self) -> float:
+        """Mean J of all frames but the first, which was given."""
+        masks = {mask.frame: mask.mask for mask in self.project.masks([1])}
+        nothing = np.zeros_like(self.truth[0])
+        return float(np.mean([region_similarity(t, masks.get(i, nothing)) for i, t in enumerate(self.truth) if i]))
+
+    def _click(self, frame: int) -> bool:
+        """Corrects a mask with clicks; whether they made it better."""
+        kept, truth_hw = self.project.mask(frame, 1), self.truth[frame]
+        mask = np.zeros_like(truth_hw) if kept is None or kept.lost else kept.mask
+        before = best = region_similarity(truth_hw, mask)
+        clicks = 0
+        points, labels = [], []
+        while len(points) < MOST_CLICKS and best < GOOD:
+            point, label = next_click(truth_hw, mask)
+            points.append(point)
+            labels.append(label)
+            mask = self.prompter.preview(frame, 1, points=points, labels=labels).mask
+            accuracy = region_similarity(truth_hw, mask)
+            if accuracy > best:
+                best, clicks = accuracy, len(points)
+        if best < before + VISIBLE:
+            return False
+        self.prompter.add(frame, 1, points=points[:clicks], labels=labels[:clicks])
+        return True
 
 
-def _click(project: Project, prompter: Prompter, frame: int, truth_hw: np.ndarray) -> bool:
-    """Corrects a mask with clicks; whether they made it better."""
-    kept = project.mask(frame, 1)
-    mask = np.zeros_like(truth_hw) if kept is None or kept.lost else kept.mask
-    best, clicks = region_similarity(truth_hw, mask), 0
-    points, labels = [], []
-    while len(points) < MOST_CLICKS and best < GOOD:
-        point, label = next_click(truth_hw, mask)
-        points.append(point)
-        labels.append(label)
-        mask = prompter.preview(frame, 1, points=points, labels=labels).mask
-        accuracy = region_similarity(truth_hw, mask)
-        if accuracy > best:
-            best, clicks = accuracy, len(points)
-    if clicks:
-        prompter.add(frame, 1, points=points[:clicks], labels=labels[:clicks])
-    return bool(clicks)
+def _chooser(way: str, frames: int, name: str) -> Chooser:
+    if way == "queue":
+        return _queue
+    if way == "everywhere":
+        return lambda _, done: (done + 1, 0.0) if done + 1 < frames else None
+    if way == "random":
+        drawn = np.random.default_rng(list(name.encode())).permutation(np.arange(1, frames))
+        return lambda _, done: (int(drawn[done]), 0.0)
+    # The first frame is known and a correction reaches to both sides, so the last stands half a step from the end.
+    return lambda _, done: (round((done + 1) * (frames - 1) / (WAYS[way] + 0.5)), 0.0)
 
 
-def _queue(project: Project, _: int) -> int | None:
+def _queue(project: Project, _: int) -> tuple[int, float] | None:
     asked = ask_queue(project, review_objects(project))
-    return None if asked is None else asked.frame
+    return None if asked is None else (asked.frame, asked.gain)
 
 
-def _random(frames: int, name: str) -> Chooser:
-    drawn = np.random.default_rng(list(name.encode())).permutation(np.arange(1, frames))
-    return lambda _, done: int(drawn[done])
-
-
-def _spaced(frames: int, count: int) -> Chooser:
-    """The first frame is known and a correction reaches to both sides, so the last one stands half a step from the
-    end."""
-    return lambda _, done: round((done + 1) * (frames - 1) / (count + 0.5))
-
-
-def _accuracy(project: Project, truth: Sequence[np.ndarray]) -> float:
-    """Mean J of all frames but the first, which was given."""
-    masks = {mask.frame: mask.mask for mask in project.masks([1])}
-    nothing = np.zeros_like(truth[0])
-    return float(np.mean([region_similarity(t, masks.get(i, nothing)) for i, t in enumerate(truth) if i]))
+def _mask(path: Path) -> np.ndarray:
+    """Some annotations have an alpha channel."""
+    mask: np.ndarray = np.asarray(Image.open(path))
+    return (mask if mask.ndim == 2 else mask[..., 0]) > 0
 
 
 def _read(kept: Path) -> list[dict[str, Any]]:
@@ -159,10 +196,10 @@ def _read(kept: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def _append(kept: Path, row: dict[str, Any]) -> None:
+def _append(kept: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     new = not kept.exists()
     with kept.open("a", newline="") as file:
         writer = csv.DictWriter(file, _FIELDS)
         if new:
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerows(rows)

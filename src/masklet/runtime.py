@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from functools import lru_cache
 import cv2
 import torch
 
+from masklet.cores import usable_cores
 from masklet.errors import DeviceError, MaskletWarning
 
 #: Values of the finest level up to which frames overlap: see `threads_beside`.
@@ -97,11 +97,6 @@ def cpu_has_fast_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16)."""
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_beside(image_size: int, width: int, device: torch.device) -> int | None:

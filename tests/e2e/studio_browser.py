@@ -71,6 +71,7 @@ class Studio:
     def let_in(self, context: BrowserContext) -> Page:
         page = context.new_page()
         page.goto(self.ask("POST", "/login-links")["address"])
+        wait_for(page, ".file")
         return page
 
 
@@ -151,12 +152,22 @@ class Watched:
 
 def wait_for_frame(page: Page, frame: int | None = None) -> None:
     """Until the canvas shows a frame: the picture itself, not the last one in its place."""
-    page.wait_for_selector("#picture")
+    wait_for(page, "#picture")
     page.wait_for_function(
         "frame => { const shown = Number(document.querySelector('#picture').dataset.frame);"
         " return frame === null ? shown >= 0 : shown === frame; }",
         arg=frame,
     )
+
+
+def wait_for(page: Page, selector: str) -> None:
+    """Until something can be seen. Playwright's own waiting looks only twice a second after a while."""
+    until(lambda: page.is_visible(selector))
+
+
+def wait_until_gone(page: Page, selector: str) -> None:
+    """Until the page has nothing like this."""
+    until(lambda: page.locator(selector).count() == 0)
 
 
 def wait_until(page: Page, condition: str) -> None:
@@ -201,10 +212,10 @@ def switch_view(page: Page, key: str) -> None:
 
 def until(holds: Callable[[], bool]) -> None:
     """Waits for something that the server or the page shall come to."""
-    for _ in range(3600):
+    for _ in range(9000):
         if holds():
             return
-        time.sleep(0.05)
+        time.sleep(0.02)
     raise AssertionError("this did not come to hold in three minutes")
 
 
@@ -229,7 +240,7 @@ def picture(page: Page, name: str) -> None:
     """A picture for the documentation, where `MASKLET_PICTURES` names a folder."""
     if not PICTURES:
         return
-    page.wait_for_selector(".status [aria-label=Dismiss]", state="detached")
+    wait_until_gone(page, ".status [aria-label=Dismiss]")
     page.wait_for_timeout(600)
     full = Image.open(BytesIO(page.screenshot())).convert("RGB")
     full.quantize(palette=full.quantize(256)).save(Path(PICTURES) / f"studio-{name}.png", optimize=True)

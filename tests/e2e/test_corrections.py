@@ -14,6 +14,7 @@ from tests.e2e.test_track_command import MASK, call, iou, outline, read
 
 from masklet import Session
 from masklet.masks import rle
+from masklet.media import open_media
 from masklet.project import Project, TrackSettings
 from masklet.project.review import judge, reviewed
 from masklet.results import ObjectMask
@@ -22,16 +23,45 @@ from masklet.runs.agreement import AGREEING_FRAMES
 from masklet.runs.corrections import correct, retrack
 from masklet.runs.prompting import Prompter
 
-FIRST, CORRECTED, JUDGED = 48, 60, 72  # there is a mask of the first, and an outline drawn by hand of the last
+pytestmark = pytest.mark.slow
+
+#: Frames of the demo clip: there is a mask of the first, and an outline drawn by hand of the third.
+SHOWN = range(48, 91)
+FIRST, CORRECTED, JUDGED, LAST = (SHOWN.index(frame) for frame in (48, 60, 72, 90))
+SECOND = 25
+WIDTH, HEIGHT = 320, 180
+SIZE = 160
 KINDS = ["a click", "a lone negative click", "clicks of both kinds", "a box", "a painted mask"]
 
 
+def small(mask_hw: np.ndarray) -> np.ndarray:
+    return cv2.resize(mask_hw.view(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(bool)
+
+
+def rabbit() -> np.ndarray:
+    """The mask of the first frame."""
+    return small(np.array(Image.open(MASK)).astype(bool))
+
+
+def drawn() -> np.ndarray:
+    """The outline on the frame that is judged."""
+    return small(outline(SHOWN[JUDGED]))
+
+
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path) -> Path:
+def clip(bunny_clip: Path, session_video_maker) -> Path:
+    """A second and a half of the demo clip, small, and quick to decode from any frame."""
+    with open_media(bunny_clip) as source:
+        shown = [cv2.resize(frame.image_hwc, (WIDTH, HEIGHT)) for frame in source.frames(SHOWN[0], SHOWN[-1] + 1)]
+    return session_video_maker.make("corrected.mkv", "ffv1", count=len(shown), size=(WIDTH, HEIGHT), pictures=shown)
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
     path = tmp_path_factory.mktemp("corrections") / "bunny.masklet"
-    with Project.create(path, bunny_clip) as project:
+    with Project.create(path, clip, settings=TrackSettings(resolution=SIZE)) as project:
         bunny = project.add_object(1, "bunny")
-        project.add_prompt(FIRST, bunny.id, mask=np.array(Image.open(MASK)).astype(bool))
+        project.add_prompt(FIRST, bunny.id, mask=rabbit())
         track(project, start=FIRST, end=JUDGED, device="cpu")
     return path
 
@@ -39,7 +69,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path) -> Path:
 def said(kind: str, mask_hw: np.ndarray) -> dict[str, Any]:
     """A correction of a mask: on its thickest place, or well beside it."""
     inside = np.unravel_index(np.argmax(cv2.distanceTransform(mask_hw.view(np.uint8), cv2.DIST_L2, 5)), mask_hw.shape)
-    around = cv2.dilate(mask_hw.view(np.uint8), np.ones((81, 81))) == 0
+    around = cv2.dilate(mask_hw.view(np.uint8), np.ones((21, 21))) == 0
     outside = np.argwhere(around)[len(np.argwhere(around)) // 2]
     on, beside = (float(inside[1]), float(inside[0])), (float(outside[1]), float(outside[0]))
     ys, xs = mask_hw.nonzero()
@@ -48,24 +78,24 @@ def said(kind: str, mask_hw: np.ndarray) -> dict[str, Any]:
         "a lone negative click": {"points": [beside], "labels": [0]},
         "clicks of both kinds": {"points": [on, beside], "labels": [1, 0]},
         "a box": {"box": (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)},
-        "a painted mask": {"mask": cv2.morphologyEx(mask_hw.view(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9))) > 0},
+        "a painted mask": {"mask": cv2.morphologyEx(mask_hw.view(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3))) > 0},
     }
     return found[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_correction_keeps_following_the_object(kind: str, tracked: Path, bunny_clip: Path, tmp_path: Path) -> None:
+def test_a_correction_keeps_following_the_object(kind: str, tracked: Path, clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "bunny.masklet"
     shutil.copy(tracked, path)
     with Project.open(path) as project:
         given = said(kind, project.mask(CORRECTED, 1).mask)
-        before = iou(project.mask(JUDGED, 1).mask, outline(JUDGED))
+        before = iou(project.mask(JUDGED, 1).mask, drawn())
         correct(project, CORRECTED, 1, **given, direction="forward", device="cpu")
         after, kept = project.mask(JUDGED, 1).mask, project.said(1)[CORRECTED, 1]
         at_once = project.mask(CORRECTED, 1).mask
-    assert min(before, iou(after, outline(JUDGED))) > 0.6
-    with Session(bunny_clip, "nano", device="cpu") as session:
-        session.add_prompt(FIRST, 1, mask=np.array(Image.open(MASK)).astype(bool))
+    assert min(before, iou(after, drawn())) > 0.6
+    with Session(clip, "nano", device="cpu", resolution=SIZE) as session:
+        session.add_prompt(FIRST, 1, mask=rabbit())
         for _ in session.propagate(FIRST, CORRECTED):
             pass
         answer = session.add_prompt(CORRECTED, 1, **given)[1].mask
@@ -76,17 +106,18 @@ def test_a_correction_keeps_following_the_object(kind: str, tracked: Path, bunny
     assert iou(last, after) > 0.9
 
 
-def test_a_negative_click_that_was_typed_ahead_means_the_same(tracked: Path, bunny_clip: Path, tmp_path: Path) -> None:
+def test_a_negative_click_that_was_typed_ahead_means_the_same(tracked: Path, clip: Path, tmp_path: Path) -> None:
     with Project.open(tracked, read_only=True) as project:
         there = project.mask(CORRECTED, 1)
         [(x, y)] = said("a lone negative click", there.mask)["points"]
-        before = iou(project.mask(JUDGED, 1).mask, outline(JUDGED))
-    folder = tmp_path / "out"
-    arguments = ["--mask", f"bunny@{FIRST}:{MASK}", "--negative", f"bunny@{CORRECTED}:{x:g},{y:g}", "--no-overlay"]
-    arguments += ["--start", str(FIRST), "--end", str(JUDGED), "--device", "cpu"]
-    assert call("track", bunny_clip, *arguments, "-o", folder) == 0
+        before = iou(project.mask(JUDGED, 1).mask, drawn())
+    folder, mask = tmp_path / "out", tmp_path / "rabbit.png"
+    Image.fromarray(rabbit()).save(mask)
+    arguments = ["--mask", f"bunny@{FIRST}:{mask}", "--negative", f"bunny@{CORRECTED}:{x:g},{y:g}", "--no-overlay"]
+    arguments += ["--start", str(FIRST), "--end", str(JUDGED), "--device", "cpu", "--resolution", str(SIZE)]
+    assert call("track", clip, *arguments, "-o", folder) == 0
     content = read(folder)
-    assert iou(rle.decode(content["frames"][-1]["objects"][0]["rle"]), outline(JUDGED)) > before - 0.03
+    assert iou(rle.decode(content["frames"][-1]["objects"][0]["rle"]), drawn()) > before - 0.03
     first, *resolved = content["objects"][0]["prompts"]
     assert first["frame"] == FIRST
     assert resolved == [
@@ -95,29 +126,26 @@ def test_a_negative_click_that_was_typed_ahead_means_the_same(tracked: Path, bun
     ]
 
 
-def test_another_candidate_is_followed(bunny_clip: Path) -> None:
-    whole = np.array(Image.open(MASK)).astype(bool)
+def test_another_candidate_is_followed(clip: Path) -> None:
+    whole = rabbit()
     on = said("a click", whole)["points"]
-    with Session(bunny_clip, "nano", device="cpu") as session:
+    with Session(clip, "nano", device="cpu", resolution=SIZE) as session:
         session.add_prompt(FIRST, 1, points=on)
         overlaps = [iou(candidate.mask, whole) for candidate in session.candidates(FIRST, 1)]
         chosen = session.choose(FIRST, 1, int(np.argmax(overlaps)))[1]
         assert iou(chosen.mask, whole) == max(overlaps) > 0.5
         for masks in session.propagate(FIRST, JUDGED):
             last = masks[1].mask
-    assert iou(last, outline(JUDGED)) > 0.5
-
-
-LAST, SECOND = 90, 25
+    assert iou(last, drawn()) > 0.5
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path) -> Path:
-    """Tracked from frame 48 to one second and a half after where it is corrected."""
+def long(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
+    """Tracked from the first frame to one second and a half after where it is corrected."""
     path = tmp_path_factory.mktemp("corrections") / "long.masklet"
-    with Project.create(path, bunny_clip, settings=TrackSettings(resolution=256)) as project:
+    with Project.create(path, clip, settings=TrackSettings(resolution=SIZE)) as project:
         bunny = project.add_object(1, "bunny")
-        project.add_prompt(FIRST, bunny.id, mask=np.array(Image.open(MASK)).astype(bool))
+        project.add_prompt(FIRST, bunny.id, mask=rabbit())
         track(project, start=FIRST, end=LAST, device="cpu")
     return path
 
@@ -188,10 +216,10 @@ def test_accepted_frames_are_never_tracked_again(long: Path, tmp_path: Path) -> 
     shutil.copy(long, path)
     with Project.open(path) as project:
         before = by_frame(project)
-        for first, last in ((52, 54), (66, 70)):
+        for first, last in ((4, 6), (18, 22)):
             judge(project, 1, first, last, "accepted")
         given = said("a click", before[CORRECTED].mask)
         report = correct(project, CORRECTED, 1, **given, until_agrees=False, device="cpu")
-        assert report.frames == 65 - 55 + 1
-        assert set(changed(before, by_frame(project))) <= set(range(55, 66))
-        assert [(kept.first, kept.last) for kept in reviewed(project, 1, "accepted")] == [(52, 54), (66, 70)]
+        assert report.frames == 17 - 7 + 1
+        assert set(changed(before, by_frame(project))) <= set(range(7, 18))
+        assert [(kept.first, kept.last) for kept in reviewed(project, 1, "accepted")] == [(4, 6), (18, 22)]

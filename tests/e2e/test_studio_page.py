@@ -19,7 +19,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from masklet.masks import rle
-from masklet.project import TrackSettings
+from masklet.project import Project, TrackSettings
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -34,9 +34,11 @@ from tests.e2e.studio_browser import (  # noqa: E402
     picture,
     studio_over,
     until,
+    wait_for,
     wait_for_frame,
     wait_for_mask,
     wait_until,
+    wait_until_gone,
 )
 from tests.e2e.studio_client import running  # noqa: E402
 
@@ -120,15 +122,15 @@ def paint_by_script(page, studio: Studio, bunny_hw: np.ndarray) -> None:
     project = studio.project()["id"]
     made = studio.ask("POST", f"/projects/{project}/objects", name="bunny")
     studio.ask("POST", f"/projects/{project}/prompts", frame=PAINTED, object=made["id"], mask=rle.encode(bunny_hw))
-    page.wait_for_selector(".lane-name:has-text('bunny')")
-    page.wait_for_selector("#track:enabled")
+    wait_for(page, ".lane-name:has-text('bunny')")
+    wait_for(page, "#track:enabled")
 
 
 def finish_tracking(page, studio: Studio, count: int = 1) -> None:
     """Until so many runs were begun, and the last is done. (A short one may be over before the page could show it.)"""
     until(lambda: len(studio.tracks()) == count and studio.tracks()[-1]["state"] not in ("waiting", "running"))
     assert studio.tracks()[-1]["state"] == "done"
-    page.wait_for_selector("#track")
+    wait_for(page, "#track")
 
 
 def test_an_answer_that_comes_late_takes_no_newer_news_back(studio, context, bunny_hw) -> None:
@@ -156,7 +158,7 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     # A click gives a mask that holds the clicked pixel, at once and on the picture.
     place = Placement(page)
     page.mouse.click(*place.on_page(345, 420))
-    page.wait_for_selector(".candidates, .object .score, .lane-name")
+    wait_for(page, ".candidates, .object .score, .lane-name")
     wait_until(page, "document.querySelector('.candidates')")
     assert studio.mask(0) is not None
     wait_for_mask(page, studio.mask(0), 0.85)
@@ -196,7 +198,7 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     rows, columns = np.nonzero(tracked[53])
     corner = int(np.argmin(rows + columns))
     page.mouse.click(*place.on_page(int(columns[corner]), int(rows[corner])), button="right")
-    page.wait_for_selector("#retrack:has-text('Re-track from frame 53')")
+    wait_for(page, "#retrack:has-text('Re-track from frame 53')")
     page.mouse.click(*place.on_page(900, 100), button="right")
     until(lambda: len(clicks(studio)) == 2)
     picture(page, "correct")
@@ -209,12 +211,12 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     assert 53 in {prompt["frame"] for prompt in project["prompts"]}
     assert project["lanes"][0]["spans"] == [[42, 58]]
     np.testing.assert_array_equal(studio.mask(PAINTED), bunny_hw)  # painted frames are never touched
-    page.wait_for_selector("[aria-label=Correction]:has-text('10 frames re-tracked')")
+    wait_for(page, "[aria-label=Correction]:has-text('10 frames re-tracked')")
     wait_for_frame(page, 53)
     page.keyboard.press("w")
-    page.wait_for_selector(".candidate-card, .memory")
+    wait_for(page, ".candidate-card, .memory")
     go_to(page, 56)
-    page.wait_for_selector(".memory")
+    wait_for(page, ".memory")
     assert page.locator(".memory").count() >= 2
     picture(page, "why")
     page.keyboard.press("w")
@@ -228,7 +230,7 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     assert page.get_attribute("[aria-label=Correction] button:has-text('Before')", "aria-pressed") == "true"
     picture(page, "retracked")
     page.click("[aria-label='Take back the re-track']")
-    page.wait_for_selector("#retrack")
+    wait_for(page, "#retrack")
     assert len(clicks(studio)) == 2
 
     # Undo brings back what was there before the correction, frame by frame.
@@ -256,11 +258,11 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
     # Export: a WebM with alpha, and COCO.
     page.click("#export")
     page.click("[data-format='vp9-alpha']")
-    page.wait_for_selector("#export-start:enabled")
+    wait_for(page, "#export-start:enabled")
     page.click("summary:has-text('File, frames and objects')")
     page.check("label:has-text('Only the marked range') input")
     page.click("#export-start")
-    page.wait_for_selector(".job[data-state=done]")
+    wait_for(page, ".job[data-state=done]")
     with page.expect_download() as download:
         page.click(".job[data-state=done] >> text=Download")
     webm = tmp_path / "cut.webm"
@@ -277,7 +279,7 @@ def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) ->
 
     # Back at the list, the project is there with its picture.
     page.click(".brand")
-    page.wait_for_selector(".card img")
+    wait_for(page, ".card img")
     page.wait_for_function("() => document.querySelector('.card img').naturalWidth > 0")
     assert watched.problems == []
 
@@ -316,38 +318,66 @@ def test_killed_while_tracking_and_started_again(studio_process, context, bunny_
     watched = Watched(page)
     open_clip(page)
     paint_by_script(page, studio, bunny_hw)
-    mark_range(page, 36, 72)
+    mark_range(page, 38, 66)
     page.keyboard.press("g")
-    page.wait_for_selector("#track-progress")
+    wait_for(page, "#track-progress")
     until(lambda: studio.tracks()[0]["done"] >= 6)
     page.keyboard.press("Shift+Space")
-    page.wait_for_selector("button[aria-label='Go on tracking']")
+    wait_for(page, "button[aria-label='Go on tracking']")
     assert [track["state"] for track in studio.tracks()] == ["paused"]
     until(lambda: frames_written(studio) >= 6)
     page.keyboard.press("Shift+Space")
-    page.wait_for_selector("button[aria-label='Go on tracking']", state="detached")
+    wait_until_gone(page, "button[aria-label='Go on tracking']")
     studio.kill()
-    page.wait_for_selector(".away")
+    wait_for(page, ".away")
     studio.start()
-    page.wait_for_selector(".away", state="detached")  # by itself: the session outlives the server
+    wait_until_gone(page, ".away")  # by itself: the session outlives the server
+    assert not page.is_visible("text=Open the address that it printed")
 
     # Nothing of what was written is lost, and the run goes on where it stopped.
-    page.wait_for_selector("button:has-text('Go on')")
+    wait_for(page, "button:has-text('Go on')")
     assert frames_with_mask(studio) >= 6
     picture(page, "again")
     page.click("button:has-text('Go on')")
     finish_tracking(page, studio)
-    assert studio.project()["lanes"][0]["spans"] == [[36, 72]]
+    assert studio.project()["lanes"][0]["spans"] == [[38, 66]]
     assert studio.project()["run"] is None
-    go_to(page, 66)
-    wait_for_mask(page, studio.mask(66), 0.9)
+    go_to(page, 62)
+    wait_for_mask(page, studio.mask(62), 0.9)
+    # The page itself is let in again too, with its icon.
+    page.reload()
+    wait_for_frame(page, PAINTED)
+    assert page.evaluate("fetch('favicon.svg').then((answer) => answer.status)") == 200
     assert watched.problems == []
+
+
+def test_a_moved_video_is_chosen_anew(root: Path, studio, context) -> None:
+    (root / "archive").mkdir()
+    with Project.create(root / "dog.masklet", root / "bunny.mp4") as project:
+        project.add_object(1, "bunny")
+    (root / "archive" / "other.mp4").write_bytes((root / "bunny.mp4").read_bytes() + b"\0\0\0\x08free")
+    (root / "bunny.mp4").rename(root / "archive" / "7.mp4")
+    page = studio.let_in(context)
+    page.click(".file:has-text('dog.masklet')")
+    wait_for(page, "dialog[aria-label='Where is the video?']")
+    dialog = page.locator("dialog")
+    assert "bunny.mp4 is not there" in dialog.locator("[role=alert]").inner_text()
+    assert dialog.locator(".file:has-text('dog.masklet')").count() == 0
+    dialog.locator(".file:has-text('archive')").click()
+    dialog.locator(".file:has-text('other.mp4')").click()
+    wait_for(page, "dialog [role=alert]:has-text('is not the source of dog.masklet')")
+    picture(page, "relink")
+    dialog.locator(".file:has-text('7.mp4')").click()
+    wait_for_frame(page, 0)
+    wait_for(page, ".object:has-text('bunny')")
+    assert dialog.count() == 0
+    assert studio.project()["media"]["path"] == "archive/7.mp4"
 
 
 def test_by_keyboard_alone(studio, context) -> None:
     page = studio.let_in(context)
     watched = Watched(page)
-    page.wait_for_selector(".file")
+    wait_for(page, ".file")
 
     def focused() -> str:
         return page.evaluate("() => document.activeElement.innerText || document.activeElement.id")
@@ -420,10 +450,10 @@ def test_by_keyboard_alone(studio, context) -> None:
     assert page.locator("button[aria-label=Matte]").get_attribute("aria-pressed") == "true"
     page.keyboard.press("1")
     page.keyboard.press("?")
-    page.wait_for_selector("dialog:has-text('Keyboard')")
+    wait_for(page, "dialog:has-text('Keyboard')")
     picture(page, "keys")
     page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
+    wait_until_gone(page, "dialog")
     page.keyboard.press("Control+z")
     page.wait_for_function("() => !document.querySelector('.tab-body').innerText.includes('a painted mask')")
     until(lambda: studio.mask(1, 2) is None)
@@ -516,7 +546,7 @@ def test_upload_box_brush_eraser_and_play(studio, context) -> None:
     page.keyboard.press("Space")
     page.wait_for_function("() => Number(document.querySelector('#picture').dataset.frame) > 36")
     page.keyboard.press("Space")
-    page.wait_for_selector("button[aria-label=Play]")
+    wait_for(page, "button[aria-label=Play]")
     stopped = page.get_attribute("#timeline", "aria-valuenow")
     page.wait_for_timeout(200)
     assert page.get_attribute("#timeline", "aria-valuenow") == stopped
@@ -549,7 +579,7 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
         """Something changes in the project, and the page is drawn anew."""
         name = next(names)
         studio.ask("POST", f"/projects/{project}/objects", name=name)
-        page.wait_for_selector(f".lane-name:has-text('{name}')")
+        wait_for(page, f".lane-name:has-text('{name}')")
 
     def say(field: str, text: str) -> None:
         page.focus(field)
@@ -573,14 +603,14 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
     page.click(".object .name >> nth=0")
     page.keyboard.press("F2")
     say("input[aria-label='Name of the object']", "fox")
-    page.wait_for_selector(".object:has-text('fox')")
+    wait_for(page, ".object:has-text('fox')")
     color = page.locator("input[aria-label='Colour of fox']")
     color.evaluate("field => { field.focus(); field.value = '#123456'; field.dispatchEvent(new Event('input')); }")
     news()
     color.evaluate("field => field.dispatchEvent(new Event('change'))")
     page.keyboard.press("m")
     say("input[aria-label='Grow or shrink']", "-8")
-    page.wait_for_selector(".slider:has-text('Grow or shrink') .link")
+    wait_for(page, ".slider:has-text('Grow or shrink') .link")
 
     def fox() -> dict[str, Any]:
         return next(entry for entry in studio.project()["objects"] if entry["name"] == "fox")
@@ -592,7 +622,7 @@ def test_news_leave_what_is_being_typed(studio, context) -> None:
     say("dialog input[type=number] >> nth=1", "0.75")
     until(lambda: 0.75 in studio.project()["settings"]["track"]["policy_options"].values())
     page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
+    wait_until_gone(page, "dialog")
     page.keyboard.press("Shift+E")
     page.click("[data-format='vp9-alpha']")
     number = "dialog .export-options input[type=number] >> nth=0"
@@ -625,7 +655,7 @@ def test_settings_of_a_policy(studio, context) -> None:
     until(lambda: chosen() == {"max_prompt_frames": 4})
     page.select_option("#set-policy", "recency")
     until(lambda: studio.project()["settings"]["track"]["policy"] == "recency" and chosen() == {})
-    page.wait_for_selector("summary:has-text('latest frames')")
+    wait_for(page, "summary:has-text('latest frames')")
 
 
 def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
@@ -636,10 +666,10 @@ def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
     bunny = studio.ask("POST", f"/projects/{project}/objects", name="bunny")["id"]
     for frame in (47, 49):
         studio.ask("POST", f"/projects/{project}/prompts", frame=frame, object=bunny, mask=rle.encode(bunny_hw))
-    page.wait_for_selector(".lane-name:has-text('bunny')")
+    wait_for(page, ".lane-name:has-text('bunny')")
     go_to(page, 48)
     place = Placement(page).on_page(430, 370)
-    offer = page.locator("[aria-label=Correction]")
+    offer = "[aria-label=Correction]"
     held: list[sync_api.Route] = []
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -656,21 +686,22 @@ def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
     click()
     page.keyboard.press("Control+z")
     held.pop().continue_()
-    page.wait_for_selector(".notice:has-text('Undone: Click')")
-    page.wait_for_selector(".notice:has-text('Undone: Click')", state="detached")
-    assert not clicks(studio) and not offer.count()
+    wait_for(page, ".notice:has-text('Undone: Click')")
+    page.click(".status [aria-label=Dismiss]")
+    wait_until_gone(page, ".notice:has-text('Undone: Click')")
+    assert not clicks(studio) and not page.is_visible(offer)
     assert not any(url.endswith("/correct") for url in asked)
     page.unroute("**/prompts")
 
     # An offer stays an offer, on every frame, until its prompts are removed.
     click()
-    offer.wait_for()
+    wait_for(page, offer)
     page.keyboard.press("ArrowRight")
     wait_for_frame(page, 49)
-    offer.wait_for()
+    wait_for(page, offer)
     page.keyboard.press("ArrowLeft")
     wait_for_frame(page, 48)
     page.keyboard.press("Delete")
-    offer.wait_for(state="detached")
+    wait_until_gone(page, offer)
     assert not studio.tracks()
     assert watched.problems == []

@@ -16,7 +16,17 @@ from masklet.project import TrackSettings
 
 pytest.importorskip("playwright.sync_api")
 
-from tests.e2e.studio_browser import Placement, Studio, Watched, find_chromium, picture, until, wait_for_frame
+from tests.e2e.studio_browser import (
+    Placement,
+    Studio,
+    Watched,
+    find_chromium,
+    picture,
+    until,
+    wait_for,
+    wait_for_frame,
+    wait_until_gone,
+)
 from tests.e2e.studio_client import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="needs chromium")]
@@ -80,8 +90,8 @@ def test_a_batch_is_gone_through_and_corrected(studio: Studio, folder: Path, con
     watched = Watched(page)
     page.click(".file:has-text('rabbits')")
     row = {name: page.locator(f".video:has(b:text-is('{name}'))") for name in ("curtain", "curtain again", "meadow")}
-    page.wait_for_selector(".is-doubtful:has-text('curtain again')")
-    row["curtain"].locator("img").wait_for()
+    wait_for(page, ".is-doubtful:has-text('curtain again')")
+    until(row["curtain"].locator("img").is_visible)
     assert "to look at" in row["curtain"].inner_text() and "rabbit, frame" in row["curtain"].inner_text()
     failed = page.locator(".video:has-text('no video')").inner_text()
     assert "failed" in failed and "no video.mkv" in failed
@@ -92,38 +102,38 @@ def test_a_batch_is_gone_through_and_corrected(studio: Studio, folder: Path, con
 
     # The next doubtful one, from the list and then from within: each time the worst frame of another video.
     page.keyboard.press("Shift+V")
-    page.wait_for_selector(".topbar .name:has-text('curtain')")
+    wait_for(page, ".topbar .name:has-text('curtain')")
     first = studio.ask("GET", "/batches")[0]
     worst = {name: found["worst"] for name, found in reviews(studio, first["id"]).items() if found["worst"]}
     wait_for_frame(page, worst["curtain"]["worst"])
-    page.wait_for_selector(f".review-entry.on:has-text('{worst['curtain']['first']} to {worst['curtain']['last']}')")
+    wait_for(page, f".review-entry.on:has-text('{worst['curtain']['first']} to {worst['curtain']['last']}')")
     page.keyboard.press("Shift+V")
-    page.wait_for_selector(".topbar .name:has-text('curtain again')")
+    wait_for(page, ".topbar .name:has-text('curtain again')")
     wait_for_frame(page, worst["curtain again"]["worst"])
     nothing_overflows(page)
     page.keyboard.press("?")
-    page.wait_for_selector("dialog >> text=Next doubtful video")
+    wait_for(page, "dialog >> text=Next doubtful video")
     page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
+    wait_until_gone(page, "dialog")
     until(lambda: [project["name"] for project in studio.ask("GET", "/projects")] == ["curtain again"])
 
     # Its rabbit is not to be seen there, which is right; and one click corrects the frame.
-    page.wait_for_selector(".review-entry.on")
+    wait_for(page, ".review-entry.on")
     page.keyboard.press("Shift+A")
-    page.wait_for_selector(".review-entry", state="detached")
+    wait_until_gone(page, ".review-entry")
     assert reviews(studio, first["id"])["curtain again"]["worst"] is None
     page.mouse.click(*Placement(page, WIDTH, HEIGHT).on_page(100, 90))
-    page.wait_for_selector("#retrack")
+    wait_for(page, "#retrack")
     page.keyboard.press("Shift+V")
-    page.wait_for_selector("text=No video further down has anything")
+    wait_for(page, "text=No video further down has anything")
 
     # Back in the list it says that its files are older, and writes them again.
     [table] = (folder / "exports" / "csv").glob("curtain again*")
     before = table.read_text()
     page.keyboard.press("Shift+U")
     row["curtain again"].locator("button:has-text('Export again')").click()
-    page.wait_for_selector("text=Export curtain again is done")
-    row["curtain again"].locator("button:has-text('Export again')").wait_for(state="detached")
+    wait_for(page, "text=Export curtain again is done")
+    until(lambda: row["curtain again"].locator("button:has-text('Export again')").count() == 0)
     assert table.read_text() != before
     assert page.evaluate("document.activeElement.closest('.video').innerText").startswith("curtain again")
 
@@ -131,16 +141,16 @@ def test_a_batch_is_gone_through_and_corrected(studio: Studio, folder: Path, con
     with Queue(folder / "batch.sqlite") as queue:
         number = queue.claim("worker").number
         queue.beat(number, "worker", 4, FRAMES)
-        page.wait_for_selector(f".is-running:has-text('4 of {FRAMES}')")
+        wait_for(page, f".is-running:has-text('4 of {FRAMES}')")
         queue.fail(number, "worker", "The disk is full.")
-        page.wait_for_selector(".is-failed:has-text('The disk is full')")
+        wait_for(page, ".is-failed:has-text('The disk is full')")
     page.click("[aria-label='Failed 2'], button:has-text('Failed 2')")
-    page.wait_for_selector(".video:has-text('meadow')", state="detached")
+    wait_until_gone(page, ".video:has-text('meadow')")
     page.go_back()
     wait_for_frame(page)
     page.keyboard.press("Shift+U")
     page.click("[aria-label='Back to the files']")
-    page.wait_for_selector("text=masklet studio")
+    wait_for(page, "text=masklet studio")
     assert watched.problems == []
 
 

@@ -19,7 +19,17 @@ from masklet.results import ObjectMask, Scores
 
 pytest.importorskip("playwright.sync_api")
 
-from tests.e2e.studio_browser import Placement, Studio, Watched, find_chromium, picture, until, wait_for_frame
+from tests.e2e.studio_browser import (
+    Placement,
+    Studio,
+    Watched,
+    find_chromium,
+    picture,
+    until,
+    wait_for,
+    wait_for_frame,
+    wait_until_gone,
+)
 from tests.e2e.studio_client import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="needs chromium")]
@@ -94,16 +104,16 @@ def test_masks_of_many_frames_are_edited(studio: Studio, page, bunny_hw: np.ndar
     first, last = mask(studio, 40), mask(studio, 44)
     go_to(page, 42)
     page.keyboard.press("Shift+G")
-    page.wait_for_selector(".notice:has-text('Interpolate bunny, frames 40 to 44: 3 frames.')")
+    wait_for(page, ".notice:has-text('Interpolate bunny, frames 40 to 44: 3 frames.')")
     for frame, expected in zip((41, 42, 43), in_between(first, last, 3), strict=True):
         np.testing.assert_array_equal(mask(studio, frame), expected)
     undo_takes_back(page, studio, "Interpolate bunny, frames 40 to 44")
     np.testing.assert_array_equal(mask(studio, 42), tracked[42])
 
     # A copy from one frame to another; "not visible" then ends where the object was said to be.
-    page.wait_for_selector(".notice:has-text('Undone')")
+    wait_for(page, ".notice:has-text('Undone')")
     page.keyboard.press("Control+c")
-    page.wait_for_selector(".notice:has-text('Mask of bunny on frame 42 copied.')")
+    wait_for(page, ".notice:has-text('Mask of bunny on frame 42 copied.')")
     go_to(page, 56)
     page.keyboard.press("Control+v")
     until(lambda: np.array_equal(mask(studio, 56), tracked[42]))
@@ -131,7 +141,7 @@ def test_masks_of_many_frames_are_edited(studio: Studio, page, bunny_hw: np.ndar
     page.keyboard.press("o")
     page.click(".segments >> text=Range")
     page.click("button:has-text('Make masks a new object')")
-    page.wait_for_selector(".lane-name.current:has-text('object 3')")
+    wait_for(page, ".lane-name.current:has-text('object 3')")
     np.testing.assert_array_equal(mask(studio, 46, 3), tracked[46])
     assert not mask(studio, 46).any() and mask(studio, 48).any()
     page.keyboard.press("Shift+Delete")
@@ -152,7 +162,7 @@ def drag_around(page, x: float, y: float, radius: float, button: str = "left") -
 def test_lasso_and_polygon_draw_and_split_masks(studio: Studio, page) -> None:
     watched = Watched(page)
     page.keyboard.press("a")
-    page.wait_for_selector(".lane-name.current:has-text('object 3')")
+    wait_for(page, ".lane-name.current:has-text('object 3')")
     go_to(page, 5)
     page.keyboard.press("q")
     drag_around(page, 600, 300, 200)
@@ -179,7 +189,7 @@ def test_lasso_and_polygon_draw_and_split_masks(studio: Studio, page) -> None:
     for x, y in ((800, 50), (1279, 50), (1279, 500), (800, 500)):
         page.mouse.click(*place.on_page(x, y))
     page.keyboard.press("Enter")
-    page.wait_for_selector(".lane-name.current:has-text('object 4')")
+    wait_for(page, ".lane-name.current:has-text('object 4')")
     np.testing.assert_array_equal(mask(studio, 5, 4), both & (COLUMNS >= 800))
     np.testing.assert_array_equal(mask(studio, 5, 3), both & (COLUMNS < 800))
     undo_takes_back(page, studio, "Split object 3, frame 5")
@@ -201,7 +211,7 @@ def test_classes_and_attributes_reach_an_export(studio: Studio, page) -> None:
     until(lambda: bunny()["category"] == "animal")
     say(".labels input[placeholder='attribute=value']", "ears=2")
     until(lambda: bunny()["attributes"] == {"ears": 2})
-    page.wait_for_selector(".labels label:has-text('ears')")
+    wait_for(page, ".labels label:has-text('ears')")
     say(".labels input[placeholder='attribute=value']", "fluffy=true")
     until(lambda: bunny()["attributes"] == {"ears": 2, "fluffy": True})
 
@@ -214,7 +224,7 @@ def test_classes_and_attributes_reach_an_export(studio: Studio, page) -> None:
     page.check("label:has-text('COCO instances') input")
     picture(page, "export")
     page.click("#export-start")
-    page.wait_for_selector(".job[data-state=done]")
+    wait_for(page, ".job[data-state=done]")
     [path] = studio.root.glob("*coco*/annotations.json")
     found = json.loads(path.read_text())
     assert [category["name"] for category in found["categories"]] == ["animal", "rock.v2"]
@@ -234,7 +244,7 @@ def test_other_frames_are_seen_beside_this_one(studio: Studio, page) -> None:
     until(lambda: drawn(before) > 100 and drawn(after) > 100)
     page.keyboard.press("Shift+O")
     page.keyboard.press("Shift+B")
-    page.wait_for_selector("#beside[data-frame='50']")
+    wait_for(page, "#beside[data-frame='50']")
     page.click("[aria-label='Second picture'] button[aria-pressed]")
     page.keyboard.press("Escape")
     go_to(page, 41)
@@ -263,30 +273,30 @@ def apart(one: dict, other: dict) -> bool:
 
 
 def test_nothing_is_covered_in_a_small_window(studio: Studio, page) -> None:
-    page.wait_for_selector(".panel:not(.folded)")
+    wait_for(page, ".panel:not(.folded)")
     page.set_viewport_size({"width": 800, "height": 600})
-    page.wait_for_selector(".panel.folded")
+    wait_for(page, ".panel.folded")
     for unfolded in (False, True):
         if unfolded:
             page.click(".panel.folded [aria-label=Objects]")
         page.keyboard.press("c")
-        page.wait_for_selector(".notice:has-text('A single click has other candidates')")
+        wait_for(page, ".notice:has-text('A single click has other candidates')")
         notice, *others = boxes(page, ".status", "#picture", ".lanes", ".panel")
         assert all(apart(notice, other) for other in others)
         assert apart(others[0], others[2])
         assert page.locator("text=A single click has other candidates").count() == 1
     page.set_viewport_size({"width": 1280, "height": 720})
-    page.wait_for_selector(".panel:not(.folded)")
+    wait_for(page, ".panel:not(.folded)")
 
     # A message of a dialog stands in the dialog, and names keep their letters.
     page.keyboard.press("Shift+S")
-    page.wait_for_selector(".model")
+    wait_for(page, ".model")
     models = page.locator(".model")
     assert "nano" in models.nth(0).inner_text() and "built in" in models.nth(0).inner_text()
     assert all("MB" in text for text in models.all_inner_texts() if "built in" not in text and "ready" not in text)
     page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
+    wait_until_gone(page, "dialog")
     page.click(".lane-name:has-text('rock.v2')")
     go_to(page, 10)
     page.keyboard.press("Control+c")
-    page.wait_for_selector(".notice:has-text('rock.v2 has no mask on this frame.')")
+    wait_for(page, ".notice:has-text('rock.v2 has no mask on this frame.')")

@@ -9,7 +9,17 @@ import pytest
 
 pytest.importorskip("playwright.sync_api")
 
-from tests.e2e.studio_browser import Placement, Studio, Watched, find_chromium, until, wait_for_frame, wait_until
+from tests.e2e.studio_browser import (
+    Placement,
+    Studio,
+    Watched,
+    find_chromium,
+    until,
+    wait_for,
+    wait_for_frame,
+    wait_until,
+    wait_until_gone,
+)
 from tests.e2e.test_studio_page_review import BUNNY, doubtful_bunny, masks, queue
 from tests.page.packages import npm_file
 
@@ -62,7 +72,7 @@ def test_the_whole_job_by_keyboard(studio: Studio, context, axe: str) -> None:
     page = studio.let_in(context)
     watched = Watched(page)
     wrong: list[str] = []
-    page.wait_for_selector(".file")
+    wait_for(page, ".file")
     wrong += complaints(page, axe)
     tab_to(page, "it.innerText.includes('bunny.masklet')")
     page.keyboard.press("Enter")
@@ -70,12 +80,11 @@ def test_the_whole_job_by_keyboard(studio: Studio, context, axe: str) -> None:
 
     # A new object with a name and a box, tracked through a range.
     page.keyboard.press("a")
-    page.wait_for_selector(".object:nth-child(2).current")
+    wait_for(page, ".object:nth-child(2).current")
     page.keyboard.press("F2")
-    page.wait_for_selector("input[aria-label='Name of the object']")
-    page.keyboard.type("fox")
+    page.keyboard.type("fox")  # at once: the field has the focus with the key
     page.keyboard.press("Enter")
-    page.wait_for_selector(".object.current:has-text('fox')")
+    wait_for(page, ".object.current:has-text('fox')")
     page.keyboard.press("b")
     page.keyboard.press("x")
     point(page, 310, 150, "Enter")
@@ -97,9 +106,9 @@ def test_the_whole_job_by_keyboard(studio: Studio, context, axe: str) -> None:
 
     # Review: next, previous, accept, reject.
     page.keyboard.press("PageUp")
-    page.wait_for_selector(".object.current:has-text('bunny')")
+    wait_for(page, ".object.current:has-text('bunny')")
     page.keyboard.press("Shift+R")
-    page.wait_for_selector(".review-entry:has-text('bunny, frames 50 to 53')")
+    wait_for(page, ".review-entry:has-text('bunny, frames 50 to 53')")
     before = [stretch for stretch in queue(studio) if stretch[0] > 43]
     assert before == [(50, 53), (57, 58), (44, 44)]
     while page.get_attribute("#timeline", "aria-valuenow") != "50":
@@ -111,7 +120,7 @@ def test_the_whole_job_by_keyboard(studio: Studio, context, axe: str) -> None:
     page.keyboard.press("Shift+A")
     wait_for_frame(page, 57)
     page.keyboard.press("Shift+M")
-    page.wait_for_selector(".review-entry:has-text('rejected by you')")
+    wait_for(page, ".review-entry:has-text('rejected by you')")
     assert (50, 53) not in queue(studio)
     wrong += complaints(page, axe)
 
@@ -125,53 +134,53 @@ def test_the_whole_job_by_keyboard(studio: Studio, context, axe: str) -> None:
     tracked = masks(studio)
     page.keyboard.press("x")
     point(page, 900, 100, "Backspace")
-    page.wait_for_selector("#retrack:has-text('Re-track from frame 45')")
+    wait_for(page, "#retrack:has-text('Re-track from frame 45')")
     page.keyboard.press("Escape")
     until(lambda: masks(studio) != tracked)
     clicked = masks(studio)
     page.keyboard.press("Enter")
-    page.wait_for_selector("[aria-label='Take back the re-track']")
-    page.wait_for_selector("[aria-label=Correction]:has-text('re-tracked')")
+    wait_for(page, "[aria-label='Take back the re-track']")
+    wait_for(page, "[aria-label=Correction]:has-text('re-tracked')")
     assert masks(studio) != clicked
     shown = "[aria-label=Correction] button:has-text('Before')"
     for pressed in ("true", "false"):
         page.keyboard.press("7")
-        page.wait_for_selector(f"{shown}[aria-pressed={pressed}]")
+        wait_for(page, f"{shown}[aria-pressed={pressed}]")
     wrong += complaints(page, axe)
     page.keyboard.press("Control+z")
-    page.wait_for_selector("#retrack")
+    wait_for(page, "#retrack")
     assert masks(studio) == clicked
 
     # The other panels.
     for key, tab in (("m", "edges"), ("w", "why")):
         page.keyboard.press(key)
-        page.wait_for_selector(f"#tab-{tab}[aria-selected=true]")
+        wait_for(page, f"#tab-{tab}[aria-selected=true]")
         wrong += complaints(page, axe)
     tab_to(page, "it.id === 'tab-why'")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_selector("#tab-edit[aria-selected=true]")
+    wait_for(page, "#tab-edit[aria-selected=true]")
     wrong += complaints(page, axe)
 
     # Settings and keys; Escape leads out of both, to where the focus was.
     page.keyboard.press("Shift+S")
-    page.wait_for_selector("dialog")
+    wait_for(page, "dialog")
     tab_to(page, "it.id === 'set-policy'")
     page.keyboard.press("ArrowDown")
     until(lambda: studio.project()["settings"]["track"]["policy"] != "samurai")
     wrong += complaints(page, axe)
     page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
+    wait_until_gone(page, "dialog")
     assert page.evaluate("() => document.activeElement.id") == "tab-edit"
     page.keyboard.press("?")
-    page.wait_for_selector("dialog:has-text('Keyboard')")
+    wait_for(page, "dialog:has-text('Keyboard')")
     wrong += complaints(page, axe)
     page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
+    wait_until_gone(page, "dialog")
 
     # Export: the arrow keys go through destinations, Tab on to the button.
     page.keyboard.press("Shift+E")
-    page.wait_for_selector("dialog [data-format=coco]")
+    wait_for(page, "dialog [data-format=coco]")
     tab_to(page, "it.classList.contains('format')")
     while page.evaluate("() => document.activeElement.innerText") != "CVAT":
         page.keyboard.press("ArrowDown")
@@ -179,9 +188,9 @@ def test_the_whole_job_by_keyboard(studio: Studio, context, axe: str) -> None:
     wrong += complaints(page, axe)
     tab_to(page, "it.id === 'export-start'")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".job[data-state=done]")
+    wait_for(page, ".job[data-state=done]")
     page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
+    wait_until_gone(page, "dialog")
     assert list(studio.root.glob("*cvat*"))
     assert wrong == []
     assert watched.problems == []

@@ -19,7 +19,17 @@ from masklet.studio.tasks import TrackJob
 
 pytest.importorskip("playwright.sync_api")
 
-from tests.e2e.studio_browser import Placement, Studio, Watched, find_chromium, picture, until, wait_for_frame
+from tests.e2e.studio_browser import (
+    Placement,
+    Studio,
+    Watched,
+    find_chromium,
+    picture,
+    until,
+    wait_for,
+    wait_for_frame,
+    wait_until_gone,
+)
 from tests.e2e.studio_client import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="needs chromium")]
@@ -63,7 +73,7 @@ def page(studio: Studio, context):
     page.click(".file:has-text('bunny.masklet')")
     wait_for_frame(page)
     page.keyboard.press("Shift+R")
-    page.wait_for_selector(".review-entry")
+    wait_for(page, ".review-entry")
     return page
 
 
@@ -98,15 +108,15 @@ def test_stretches_are_looked_at_accepted_and_rejected(studio: Studio, page) -> 
     page.click("[aria-label^='Accept']")
     wait_for_frame(page, 57)
     until(lambda: queue(studio) == [(57, 58), (44, 44)])
-    page.wait_for_selector(".review-entry:has-text('50 to 53')", state="detached")
+    wait_until_gone(page, ".review-entry:has-text('50 to 53')")
     page.keyboard.press("Control+z")
-    page.wait_for_selector(".review-entry:has-text('50 to 53')")
+    wait_for(page, ".review-entry:has-text('50 to 53')")
 
     # What is rejected comes first, and says so.
     page.click(".review-entry:has-text('frame 44')")
     wait_for_frame(page, 44)
     page.keyboard.press("Shift+M")
-    page.wait_for_selector("li:first-child .review-entry:has-text('rejected by you')")
+    wait_for(page, "li:first-child .review-entry:has-text('rejected by you')")
     assert queue(studio)[0] == (44, 44)
     assert watched.problems == []
 
@@ -116,12 +126,12 @@ def test_the_place_for_the_next_click_is_shown_over_the_picture(studio: Studio, 
     found = studio.ask("GET", f"/projects/{studio.project()['id']}/review")["next"]
     page.click("#correct-next")
     wait_for_frame(page, found["frame"])
-    page.wait_for_selector("text=One click near the cross")
+    wait_for(page, "text=One click near the cross")
     place = Placement(page)
     hot = place.seen(page)
     picture(page, "heat")
     page.click("[role=tab]:has-text('Objects')")
-    page.wait_for_selector("text=One click near the cross", state="detached")
+    wait_until_gone(page, "text=One click near the cross")
     page.keyboard.press("Escape")
     changed = np.zeros(hot.shape[:2], bool)
 
@@ -147,7 +157,7 @@ def test_a_retrack_can_be_stopped_and_spares_what_was_accepted(
     wait_for_frame(page, 45)
     before = masks(studio)
     page.mouse.click(*Placement(page).on_page(900, 100), button="right")
-    page.wait_for_selector("#retrack:has-text('Re-track from frame 45')")
+    wait_for(page, "#retrack:has-text('Re-track from frame 45')")
     until(lambda: masks(studio) != before)
     clicked = masks(studio)
     assert [frame for frame in before if clicked[frame] != before[frame]] == [45]
@@ -163,17 +173,17 @@ def test_a_retrack_can_be_stopped_and_spares_what_was_accepted(
 
     monkeypatch.setattr(TrackJob, "_show", held)
     page.keyboard.press("Enter")
-    page.wait_for_selector("[aria-label=Correction]:has-text('Preview: a second to both sides')")
+    wait_for(page, "[aria-label=Correction]:has-text('Preview: a second to both sides')")
     until(lambda: studio.tracks()[-1]["done"] == 3)
     assert masks(studio) != clicked
     with page.expect_response("**/cancel"):
         page.keyboard.press("Control+z")
     going_on.set()
-    page.wait_for_selector("#retrack")
+    wait_for(page, "#retrack")
     assert studio.tracks()[-1]["state"] == "cancelled" and masks(studio) == clicked
 
     page.keyboard.press("r")
-    page.wait_for_selector("[aria-label='Take back the re-track']")
+    wait_for(page, "[aria-label='Take back the re-track']")
     after = masks(studio)
     changed = [frame for frame in before if after[frame] != clicked[frame]]
     assert changed and set(changed) <= set(range(41, 50))

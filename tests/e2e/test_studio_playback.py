@@ -18,7 +18,15 @@ from masklet.results import ObjectMask, Scores
 
 pytest.importorskip("playwright.sync_api")
 
-from tests.e2e.studio_browser import Studio, Watched, find_chromium, until, wait_for_frame
+from tests.e2e.studio_browser import (
+    Studio,
+    Watched,
+    find_chromium,
+    until,
+    wait_for,
+    wait_for_frame,
+    wait_until_gone,
+)
 from tests.e2e.studio_client import DEMO, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="needs chromium")]
@@ -108,7 +116,7 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
     page.keyboard.press("j")
     at(page, 3640, 10)
     page.keyboard.press("k")
-    page.wait_for_selector("button[aria-label='Play']")
+    wait_for(page, "button[aria-label='Play']")
     page.evaluate("now => held.set(now)", 9000)
     page.evaluate(TWO_DRAWINGS)
     assert page.evaluate("() => held.state.frame.value") == 10
@@ -117,7 +125,7 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
     begin(page, "l", 10)
     at(page, 9000 + 88 * 40, 98)
     page.evaluate("now => held.set(now)", 9000 + 90 * 40)
-    page.wait_for_selector("button[aria-label='Play']")
+    wait_for(page, "button[aria-label='Play']")
     wait_for_frame(page, 99)
     page.evaluate(
         "() => { held.state.markIn.value = 40; held.state.markOut.value = 49; held.state.loop.value = true; }"
@@ -139,7 +147,7 @@ def test_a_distant_frame_is_its_key_frame_until_it_is_here(studio, context) -> N
     held: list[Any] = []
     page.route(re.compile(r"/frames/83\.jpg"), lambda route: held.append(route))  # noqa: PLW0108  (Playwright marks it)
     page.evaluate("async () => (await import('/actions.js')).seek(83)")
-    page.wait_for_selector("text=Key frame 60; frame 83 is coming")
+    wait_for(page, "text=Key frame 60; frame 83 is coming")
     picture = page.locator("#picture")
     assert picture.get_attribute("data-preview") == "60" and picture.get_attribute("data-frame") == "-1"
     until(lambda: bool(held) or page.wait_for_timeout(20))
@@ -147,7 +155,7 @@ def test_a_distant_frame_is_its_key_frame_until_it_is_here(studio, context) -> N
         request.continue_()
     page.unroute(re.compile(r"/frames/83\.jpg"))
     wait_for_frame(page, 83)
-    page.wait_for_selector("text=is coming", state="detached")
+    wait_until_gone(page, "text=is coming")
     assert picture.get_attribute("data-preview") == "-1"
 
 

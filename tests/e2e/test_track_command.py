@@ -27,6 +27,8 @@ from masklet.cli import main
 from masklet.masks import rle
 from masklet.media import open_media
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MASK = ROOT / "src" / "masklet" / "data" / "bunny_frame48.png"
 

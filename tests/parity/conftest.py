@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from masklet.models.sam2 import SAM2
+from masklet.models.specs import get_spec
 from masklet.weights.loading import load_model
 
+_HERE = Path(__file__).parent
+KEYS: dict[str, dict[str, list[int]]] = json.loads((_HERE / "state_dict_keys.json").read_text())
 # The parity kit's tolerances for videos: the reference keeps memories in bfloat16, which amplifies the rounding of
 # float32 (a change of 1e-5 in its input moves its own logits by up to 0.007).
 _MEAN_ERROR, _MAX_ERROR, _MASK_IOU = 0.01, 0.1, 0.995
@@ -20,7 +26,7 @@ _MEAN_ERROR, _MAX_ERROR, _MASK_IOU = 0.01, 0.1, 0.995
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     """The folder with outputs of the official implementations."""
-    return Path(__file__).parent / "goldens"
+    return _HERE / "goldens"
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +73,14 @@ def nano_video(goldens: Path) -> Mapping[str, np.ndarray]:
 def _read(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def with_recipe_weights(name: str) -> SAM2:
+    """A released network with the weights of `weights.py`."""
+    shapes = KEYS[name.replace("-", "_")]
+    weights = run_path(str(_HERE / "weights.py"))["fill"](shapes)
+    with torch.device("meta"):
+        model = SAM2(get_spec(name))
+    state = {key: torch.from_numpy(value) for key, value in weights.items()}
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval().requires_grad_(False)

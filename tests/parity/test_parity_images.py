@@ -9,10 +9,8 @@ low-resolution logits.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from runpy import run_path
 from typing import Any
 
 import cv2
@@ -20,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.parity.conftest import KEYS, with_recipe_weights
 
 from masklet import ImagePredictor
 from masklet.models.positions import sine_table
@@ -27,8 +26,8 @@ from masklet.models.sam2 import SAM2
 from masklet.models.specs import get_spec
 from masklet.predictors import ImageMasks
 
-_HERE = Path(__file__).parent
-KEYS: dict[str, dict[str, list[int]]] = json.loads((_HERE / "state_dict_keys.json").read_text())
+pytestmark = pytest.mark.slow
+
 MILLIONS = {"sam2.1-tiny": 38.96, "sam2.1-small": 46.06, "sam2.1-base-plus": 80.85, "sam2.1-large": 224.45}
 RUNS = [
     ("sam2.1-tiny", 1024),
@@ -76,16 +75,6 @@ class Run:
         assert logits.shape == self.golden[f"{key}_low"].shape
         assert np.abs(logits - self.golden[f"{key}_low"]).max() <= _LOGITS
         assert np.abs(answer.predicted_iou_n - self.golden[f"{key}_iou"]).max() <= _IOU
-
-
-def with_recipe_weights(name: str) -> SAM2:
-    shapes = KEYS[name.replace("-", "_")]
-    weights = run_path(str(_HERE / "weights.py"))["fill"](shapes)
-    with torch.device("meta"):
-        model = SAM2(get_spec(name))
-    state = {key: torch.from_numpy(value) for key, value in weights.items()}
-    model.load_state_dict(state, strict=True, assign=True)
-    return model.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module", params=RUNS, ids=lambda run: f"{run[0]} at {run[1]}")

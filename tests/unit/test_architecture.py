@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 from tests.conftest import ROOT
 from tools.draw_rooms import PACKAGE, read_imports
 
 #: Modules at the top of the package that every room above them may use. They are quick to import.
-VOCABULARY = {"atomic", "batching", "errors", "naming", "prompts", "results", "runtime", "settings", "sources"}
+VOCABULARY = {"atomic", "batching", "cores", "errors", "naming", "prompts", "results", "runtime", "settings", "sources"}
 _BASE = VOCABULARY | {"masks"}
 _TRACKING = _BASE | {"media", "models", "weights"}
 _RUNS = _TRACKING | {"tracking", "predictors", "project", "export", "runs"}
@@ -21,7 +22,8 @@ ARROWS: dict[str, set[str]] = {
     "atomic": {"errors", "sources"},
     "settings": {"errors"},
     "naming": {"errors"},
-    "runtime": {"errors"},
+    "cores": set(),
+    "runtime": {"cores", "errors"},
     "batching": {"errors", "runtime"},
     "prompts": {"errors", "masks"},
     "results": {"errors", "masks", "prompts"},
@@ -46,6 +48,7 @@ ARROWS: dict[str, set[str]] = {
 NOT_YET: dict[tuple[str, str], str] = {}
 
 
+@cache
 def arrows() -> dict[tuple[str, str], list[str]]:
     """Where each arrow is written. Imports for type checkers alone don't count: nothing is loaded for them."""
     found: dict[tuple[str, str], list[str]] = {}

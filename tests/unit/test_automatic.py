@@ -19,6 +19,7 @@ from masklet.errors import CancelledError, InputError
 from masklet.masks.boxes import mask_to_box
 from masklet.models.sam2 import SAM2, upsample
 from masklet.models.specs import get_spec
+from masklet.predictors.automatic import FoundMask
 from masklet.predictors.crops import crop_boxes, cut_off, point_grid
 from masklet.predictors.windows import Upsampler
 
@@ -36,6 +37,12 @@ def photo(bunny_clip: Path) -> np.ndarray:
     """A frame of the demo clip, 401x225: smaller and of odd sides."""
     with open_media(bunny_clip) as clip:
         return cv2.resize(clip.read(45).image_hwc, (401, 225), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="module")
+def found(model: SAM2, photo: np.ndarray) -> list[FoundMask]:
+    """What is found in it, best first."""
+    return AutomaticMaskGenerator(model, **THRESHOLDS).generate(photo)
 
 
 def box_iou(some_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
@@ -162,8 +169,7 @@ def test_against_the_plain_way(model: SAM2, photo: np.ndarray) -> None:
         assert ours.crop_xyxy == (0, 0, 401, 225)
 
 
-def test_records_say_what_their_masks_are(model: SAM2, photo: np.ndarray) -> None:
-    found = AutomaticMaskGenerator(model, **THRESHOLDS).generate(photo)
+def test_records_say_what_their_masks_are(found: list[FoundMask]) -> None:
     boxes = np.stack([mask.box_xyxy for mask in found])
     overlaps = box_iou(boxes, boxes) - np.eye(len(found))
     assert overlaps.max() <= 0.7
@@ -214,17 +220,16 @@ def test_crops_find_smaller_things(model: SAM2, photo: np.ndarray) -> None:
     assert (box_iou(boxes, boxes) - np.eye(len(found))).max() <= 0.7
 
 
-def test_small_regions_go(model: SAM2, photo: np.ndarray) -> None:
+def test_small_regions_go(model: SAM2, photo: np.ndarray, found: list[FoundMask]) -> None:
     smallest = 150
 
     def regions(mask: np.ndarray) -> list[int]:
         pieces = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:, cv2.CC_STAT_AREA]
         return sorted(pieces.tolist())
 
-    rough = AutomaticMaskGenerator(model, **THRESHOLDS).generate(photo)
-    assert any(regions(mask.mask)[:-1] and regions(mask.mask)[0] < smallest for mask in rough)
+    assert any(regions(mask.mask)[:-1] and regions(mask.mask)[0] < smallest for mask in found)
     tidy = AutomaticMaskGenerator(model, min_mask_region_area=smallest, **THRESHOLDS).generate(photo)
-    assert 0 < len(tidy) <= len(rough)
+    assert 0 < len(tidy) <= len(found)
     for mask in tidy:
         assert all(area >= smallest for area in regions(mask.mask)[:-1])
         holes = np.pad(~mask.mask, 1, constant_values=True)
@@ -236,12 +241,11 @@ def test_small_regions_go(model: SAM2, photo: np.ndarray) -> None:
         assert np.array_equal(mask.box_xyxy, mask_to_box(mask.mask))
 
 
-def test_refining_and_single_masks(model: SAM2, photo: np.ndarray) -> None:
-    plain = AutomaticMaskGenerator(model, **THRESHOLDS).generate(photo)
+def test_refining_and_single_masks(model: SAM2, photo: np.ndarray, found: list[FoundMask]) -> None:
     refined = AutomaticMaskGenerator(model, use_m2m=True, **THRESHOLDS).generate(photo)
     single = AutomaticMaskGenerator(model, multimask_output=False, **THRESHOLDS).generate(photo)
     assert refined
-    assert [mask.predicted_iou for mask in refined] != [mask.predicted_iou for mask in plain]
+    assert [mask.predicted_iou for mask in refined] != [mask.predicted_iou for mask in found]
     predictor = ImagePredictor(model).set_image(photo)
     assert single
     for mask in single:
@@ -266,11 +270,11 @@ def test_own_grids(model: SAM2, photo: np.ndarray) -> None:
 
 def test_progress_and_cancelling(model: SAM2, photo: np.ndarray) -> None:
     seen: list[tuple[int, int]] = []
-    search = AutomaticMaskGenerator(model, points_per_batch=16, crop_n_layers=1, **THRESHOLDS)
+    search = AutomaticMaskGenerator(model, points_per_batch=4, crop_n_layers=1, **{**THRESHOLDS, "points_per_side": 3})
     search.generate(photo, progress=lambda done, total: seen.append((done, total)))
-    assert {total for _, total in seen} == {5 * SIDE**2}
+    assert {total for _, total in seen} == {5 * 3**2}
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
-    assert seen[-1][0] == 5 * SIDE**2
+    assert seen[-1][0] == 5 * 3**2
 
     def stop(done: int, total: int) -> None:
         raise CancelledError("enough")

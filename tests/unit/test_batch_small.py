@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from masklet.cli import app
 from masklet.errors import ProjectError
 from masklet.jobs.detectors import track_detected
-from masklet.jobs.job import DetectorSettings, VideoJob
+from masklet.jobs.driver import QueueHome, drive
+from masklet.jobs.job import DetectorSettings, JobResult, VideoJob
+from masklet.jobs.places import Place
 from masklet.jobs.queue import Queue
 from masklet.project import Project
 from masklet.runs.prompt_text import PromptText
@@ -77,3 +79,29 @@ def test_a_detector_leaves_a_project_alone_that_is_there(make_project: Callable[
         track_detected(path, request, DetectorSettings(detector="builtins:len"))
     with Project.open(path, read_only=True) as project:
         assert project.digest() == digest
+
+
+class _DiesUnseen:
+    """A team whose worker dies right after the team looked, and which works again once it has noticed."""
+
+    busy = False
+    working: Mapping[int, tuple[str, int, int]] = {}
+
+    def turn(self, queue: Queue, stopping: bool) -> None:
+        if (row := queue.claim("worker")) is not None and row.attempts > 1:
+            queue.finish(row.number, "worker", JobResult(model="nano", frames=1, seconds=0.0))
+        elif row is None:
+            queue.lost("worker")
+
+    def wait(self, seconds: float) -> None:
+        pass
+
+    def disband(self, queue: Queue) -> None:
+        pass
+
+
+def test_a_batch_goes_on_when_its_last_worker_dies_between_two_looks(tmp_path: Path) -> None:
+    with Queue(tmp_path / "batch.sqlite") as queue:
+        queue.add([VideoJob(name="dies", source="dies.mp4")])
+    counts = drive(QueueHome(Place(tmp_path)), _DiesUnseen())
+    assert counts == {"waiting": 0, "running": 0, "done": 1, "failed": 0}

@@ -20,13 +20,24 @@ from masklet.errors import InputError, MaskletError, MaskletWarning, MediaError,
 from masklet.tracking.policies import POLICIES
 from masklet.tracking.session import Session
 
+pytestmark = pytest.mark.slow
+
 BOX = np.array([60, 70, 170, 215], dtype=np.float32)
 P, Q = (110, 130), (24, 120)
 
 
+#: For what doesn't depend on how much the network sees.
+SMALL = {"hydra_overrides_extra": ["++model.image_size=128"]}
+
+
+@pytest.fixture(scope="module")
+def full_size() -> SAM2VideoPredictor:
+    return build_sam2_video_predictor("nano", device="cpu")
+
+
 @pytest.fixture(scope="module")
 def predictor() -> SAM2VideoPredictor:
-    return build_sam2_video_predictor("nano", device="cpu")
+    return build_sam2_video_predictor("nano", device="cpu", **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +54,9 @@ def state(predictor: SAM2VideoPredictor, video_dir: Path) -> Any:
     return predictor.init_state(video_path=str(video_dir))
 
 
-def test_the_notebook_script(predictor: SAM2VideoPredictor, video_dir: Path) -> None:
+def test_the_notebook_script(full_size: SAM2VideoPredictor, video_dir: Path) -> None:
     """The flow of the official notebook: click, refine, add an object, propagate, collect, refine, propagate again."""
+    predictor = full_size
     inference_state = predictor.init_state(video_path=str(video_dir))
     predictor.reset_state(inference_state)
 
@@ -88,7 +100,8 @@ def test_the_notebook_script(predictor: SAM2VideoPredictor, video_dir: Path) -> 
     assert again == list(range(12))
 
 
-def test_the_samurai_demo_script(predictor: SAM2VideoPredictor, video_dir: Path) -> None:
+def test_the_samurai_demo_script(full_size: SAM2VideoPredictor, video_dir: Path) -> None:
+    predictor = full_size
     bbox = (28, 78, 120, 208)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that there is no CUDA to cast on
@@ -114,14 +127,15 @@ def test_equals_a_session(policy: str, video_dir: Path) -> None:
 
     But for the last bits: a session enlarges masks with OpenCV, the official functions with PyTorch.
     """
-    predictor = build_sam2_video_predictor("nano", policy=policy, device="cpu")
+    predictor = build_sam2_video_predictor("nano", policy=policy, device="cpu", **SMALL)
     state = predictor.init_state(video_path=str(video_dir))
     whole = copy.copy(predictor.network)
     whole.spec = replace(whole.spec, closer_look=None)  # the official functions look at whole frames
-    session = Session(video_dir, whole, policy=policy, short_clip_pointers=True)
+    session = Session(video_dir, whole, resolution=128, policy=policy, short_clip_pointers=True)
     predictor.add_new_points_or_box(state, 0, 3, box=BOX)
     session.add_prompt(0, 3, box=BOX)
-    for (frame, ids, logits), masks in zip(predictor.propagate_in_video(state), session.propagate(), strict=True):
+    ours = predictor.propagate_in_video(state, max_frame_num_to_track=8)
+    for (frame, ids, logits), masks in zip(ours, session.propagate(stop=8), strict=True):
         assert (frame, ids) == (masks.index, [3])
         torch.testing.assert_close(logits, masks.logits_bnhw, rtol=1e-5, atol=1e-4)
     # A click on a tracked frame is decoded on top of what memory says there.
@@ -129,8 +143,9 @@ def test_equals_a_session(policy: str, video_dir: Path) -> None:
     assert corrected.shape == (1, 1, 256, 256) and (corrected > 0).any()
 
 
-def test_under_autocast(predictor: SAM2VideoPredictor, state: Any) -> None:
+def test_under_autocast(full_size: SAM2VideoPredictor, video_dir: Path) -> None:
     """As the official package's users run it, here on the CPU: float32 answers that are nearly those without."""
+    predictor, state = full_size, full_size.init_state(video_dir)
 
     def masks() -> list[torch.Tensor]:
         predictor.reset_state(state)

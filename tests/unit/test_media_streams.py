@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from masklet.errors import InputError, MediaError
-from masklet.media import open_media, open_stream
-from masklet.media.prefetch import prefetched
+from masklet.media import open_media, open_stream, prefetch
 
 
 class Sender:
@@ -91,12 +90,30 @@ def test_a_slow_reader_of_a_live_source_gets_the_newest_frames():
         yield from range(1, 50)
         sent.set()
 
-    late = prefetched(source, 2, drop_oldest=True)
+    late = prefetch.prefetched(source, 2, drop_oldest=True)
     assert next(late) == 0
     taken.set()
     assert sent.wait(10)  # nobody took a frame, and still the source was not held up
     rest = list(late)
     assert rest == [48, 49]  # the others were dropped, nothing was repeated
+
+
+def test_a_thread_that_waits_for_room_need_not_look_up_to_be_stopped(monkeypatch):
+    monkeypatch.setattr(prefetch, "_POLL_SECONDS", 3600)
+    third = threading.Event()
+
+    def source():
+        yield from (0, 1)
+        third.set()
+        yield from range(2, 9)
+
+    numbers = prefetch.prefetched(source, 1)
+    assert next(numbers) == 0
+    assert third.wait(10)
+    closing = threading.Thread(target=numbers.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
 
 
 def test_leaving_a_live_stream_hangs_up(transport_stream):

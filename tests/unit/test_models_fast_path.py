@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.float() - b.float()).norm() / b.float().norm())
 
 
+@cache
 def networks(name: str, dtype: torch.dtype) -> tuple[SAM2, Straightforward]:
     torch.manual_seed(0)
     model = SAM2(get_spec(name)).eval().requires_grad_(False)

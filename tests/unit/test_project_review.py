@@ -95,14 +95,48 @@ def test_the_queue_is_worst_first_and_says_why(project: Project) -> None:
     assert [(stretch.first, stretch.last) for stretch in found] == [(20, 22), (2, 2)]
 
 
-def test_a_correction_is_wanted_where_it_is_bad_and_nothing_was_decided() -> None:
-    facts = [FrameFacts(t, Scores(6.0, 0.3 if 30 <= t < 40 else 0.9), decided=t in (0, 20)) for t in range(41)]
-    errors = expected_errors(facts, [{}] * 41)
-    assert 30 <= int(gains(facts, errors).argmax()) < 40
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_correction_is_wanted_where_an_error_begins_in_the_direction_of_tracking(step: int) -> None:
+    facts = [
+        FrameFacts(t, Scores(6.0, 0.2 if 20 <= t < 40 else 0.9), decided=t in (0, 60), step=step) for t in range(61)
+    ]
+    gained = gains(facts, expected_errors(facts, [{}] * 61))
+    assert int(gained.argmax()) in (range(20, 27) if step > 0 else range(33, 40))
+    assert gained[0] == gained[60] == 0
+
+
+def test_a_correction_helps_up_to_what_was_decided() -> None:
+    bad = [FrameFacts(t, Scores(6.0, 0.2), decided=t in (0, 20, 60)) for t in range(61)]
+    gained = gains(bad, expected_errors(bad, [{}] * 61))
+    assert 21 < int(gained.argmax()) < 50  # the longer stretch, and not next to what is known
+    assert gained[:20].max() < gained[21:].max()
+    with_good_end = [*bad[:21], *(FrameFacts(t, SURE) for t in range(21, 61))]
+    same = gains(with_good_end, expected_errors(with_good_end, [{}] * 61))
+    assert same[:20] == pytest.approx(gained[:20])
+
+
+def test_masks_are_doubted_more_the_farther_they_are_from_what_was_decided() -> None:
     even = [FrameFacts(t, SURE, decided=t in (0, 30)) for t in range(41)]
-    gained = gains(even, expected_errors(even, [{}] * 41))
-    assert 10 <= int(gained.argmax()) <= 20  # the middle of what is farthest from all that was decided
-    assert gained[0] == gained[30] == 0
+    errors = expected_errors(even, [{}] * 41)
+    assert errors[0] == errors[30] == 0 and int(errors.argmax()) == 15 and errors[1] < errors[8] < errors[15]
+    assert errors[40] == pytest.approx(errors[10])
+    nothing = expected_errors([FrameFacts(t, SURE) for t in range(5)], [{}] * 5)
+    assert len(set(nothing)) == 1 and nothing[0] > errors.max()
+
+
+def test_an_object_whose_masks_were_right_when_looked_at_is_asked_about_less(project: Project) -> None:
+    unsure = Scores(6.0, 0.5)
+    bunny = [ObjectMask(BUNNY, t, rle.encode(square(20)), scores=unsure, is_prompt=t == 0) for t in range(8)]
+    rock = [ObjectMask(ROCK, t, rle.encode(square(90)), scores=unsure, is_prompt=t == 0) for t in range(7)]
+    project.clear_masks(ROCK)
+    project.put_masks([*bunny, *rock])  # more of the bunny is doubtful
+    click = next_click(project, review_objects(project))
+    assert click is not None and click.object_id == BUNNY
+    judge(project, BUNNY, 1, 1, "accepted")
+    asked = next_click(project, review_objects(project))
+    assert asked is not None and asked.object_id == ROCK
+    again = next_click(project, review_objects(project, [BUNNY]))
+    assert again is not None and 0 < again.gain < click.gain
 
 
 def test_accepted_stretches_leave_the_queue_until_their_masks_change(project: Project) -> None:

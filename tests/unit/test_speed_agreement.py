@@ -10,7 +10,7 @@ from benchmarks.agreement import compare, find_clips, iou
 
 from masklet import load_model
 
-FRAMES = 24
+FRAMES = 12
 
 
 def test_bfloat16_masks_are_those_of_float32() -> None:

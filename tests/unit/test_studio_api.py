@@ -22,8 +22,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.e2e.studio_client import DEMO, TOKEN, Client, running
 
-# These wait for the outside world, or end what the other requests need.
+pytestmark = pytest.mark.slow
+
 CHECKS = (content_type_conformance, response_schema_conformance, status_code_conformance)
+# These wait for the outside world, or end what the other requests need.
 _LEFT_OUT = {("POST", "/api/models/{name}/download"), ("DELETE", "/api/projects/{project}")}
 
 

@@ -19,6 +19,8 @@ from masklet.tracking.session import Session
 from masklet.tracking.tracker import VideoTracker
 from masklet.weights.loading import load_model
 
+pytestmark = pytest.mark.slow
+
 BOX, POINT = (28, 78, 120, 208), (110, 130)
 #: Settings with which a policy's own ways are seen within a few frames.
 SOON: dict[str, dict[str, Any]] = {
@@ -140,9 +142,10 @@ def test_pathways_go_through_the_network_together(
     assert set(rows["attend_to_memory"]) == {1}, "equal histories cost what one costs"
 
 
-@every_policy
-def test_an_object_that_was_away_is_found_at_once(nano: SAM2, policy: str) -> None:
-    """Black frames, noise, and another part of the wood, spliced into the demo clip."""
+@pytest.fixture(scope="module")
+def spliced(nano: SAM2) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The demo clip with black frames, noise, and another part of the wood in it; and where the bunny is on the ten
+    frames of the clip, tracked without them."""
     data = Path(masklet.__file__).parent / "data"
     with open_media(data / "bunny.mp4") as video:
         whole = [frame.image_hwc for frame in video.frames(48, 58)]
@@ -151,13 +154,20 @@ def test_an_object_that_was_away_is_found_at_once(nano: SAM2, policy: str) -> No
     noise = np.random.default_rng(0).integers(0, 255, black.shape, np.uint8)
     trees = cv2.resize(whole[0][:200, 900:1260], (320, 180), interpolation=cv2.INTER_AREA)
     painted = read_mask(data / "bunny_frame48.png")
-    with Session(shown, nano, policy=policy) as session:
+    with Session(shown, nano, resolution=256) as session:
         session.add_prompt(0, 1, mask=cv2.resize(painted.astype(np.uint8), (320, 180)) > 0)
         undisturbed = {masks.index: masks[1].mask for masks in session.propagate()}
     # There is the object on frames 0 to 3, 7 and 8, 12 and 13, 17 and 18.
     parts = (shown[:4], [black] * 3, shown[4:6], [noise] * 3, shown[6:8], [trees] * 3, shown[8:])
-    clip = np.stack([image for part in parts for image in part])
-    with Session(clip, nano, policy=policy) as session:
+    return np.stack([image for part in parts for image in part]), undisturbed
+
+
+@every_policy
+def test_an_object_that_was_away_is_found_at_once(
+    nano: SAM2, spliced: tuple[np.ndarray, dict[int, np.ndarray]], policy: str
+) -> None:
+    clip, undisturbed = spliced
+    with Session(clip, nano, resolution=256, policy=policy) as session:
         session.add_prompt(0, 1, mask=undisturbed[0])
         found = {masks.index: masks[1] for masks in session.propagate()}
     for frame, as_of in {7: 4, 8: 5, 12: 6, 13: 7, 17: 8, 18: 9}.items():

@@ -18,6 +18,8 @@ from masklet.results import FrameMasks, ObjectMask, Scores
 from masklet.tracking.session import Session
 from masklet.weights.loading import load_model
 
+pytestmark = pytest.mark.slow
+
 BOX = (28, 78, 120, 208)
 P, Q, R = (110, 130), (24, 120), (200, 40)
 SIZE = 128
@@ -95,19 +97,6 @@ def test_frames_in_order(make_session: Any, given: dict[str, Any], expected: Any
     assert set(session.tracked_frames(1)) == {*expected, 3}
 
 
-@POLICIES
-def test_backwards_is_forwards_through_the_reversed_video(
-    make_session: Any, nano: SAM2, frames: np.ndarray, policy: str
-) -> None:
-    backwards = make_session(10, policy=policy)
-    backwards.add_prompt(9, 1, points=[P])
-    forwards = Session(frames[9::-1].copy(), nano, resolution=SIZE, policy=policy)
-    forwards.add_prompt(0, 1, points=[P])
-    for a, b in zip(backwards.propagate(direction="backward"), forwards.propagate(), strict=True):
-        assert (a.index, b.index) in [(9 - i, i) for i in range(10)]
-        assert torch.equal(a[1].low_res_logits_hw, b[1].low_res_logits_hw)
-
-
 def test_both_is_forwards_and_then_backwards(make_session: Any) -> None:
     both = make_session(12)
     both.add_prompt(5, 1, box=BOX)
@@ -140,18 +129,18 @@ def test_each_object_can_go_its_own_way(make_session: Any) -> None:
 @POLICIES
 def test_several_objects_equal_each_alone(make_session: Any, policy: str) -> None:
     prompts = {4: {"box": BOX}, 2: {"points": [Q]}, 7: {"points": [R, P], "labels": [1, 0]}}
-    together = make_session(12, policy=policy)
+    together = make_session(8, policy=policy)
     for object_id, prompt in prompts.items():
         together.add_prompt(0, object_id, **prompt)
     masks = run(together)
     assert together.object_ids == [4, 2, 7]
-    in_pairs = make_session(12, policy=policy)
+    in_pairs = make_session(8, policy=policy)
     in_pairs.engine.objects_at_once = 2
     for object_id, prompt in prompts.items():
         in_pairs.add_prompt(0, object_id, **prompt)
     paired = run(in_pairs)
     for object_id, prompt in prompts.items():
-        alone = make_session(12, policy=policy)
+        alone = make_session(8, policy=policy)
         alone.add_prompt(0, object_id, **prompt)
         for index, own in run(alone).items():
             assert close(own[object_id], masks[index][object_id]), (object_id, index)
@@ -230,21 +219,21 @@ def test_removing_an_object_changes_nothing_for_the_others(make_session: Any) ->
 
 @POLICIES
 def test_a_correction_decides_its_frame_and_steers_what_follows(make_session: Any, policy: str) -> None:
-    session = make_session(12, policy=policy)
+    session = make_session(9, policy=policy)
     session.add_prompt(0, 1, points=[P])
     before = run(session)
     corrected = session.add_prompt(6, 1, points=[Q], labels=[0])
     assert not same(corrected, before[6])
     assert corrected[1].is_prompt
     # Nothing but its own frame has changed yet; earlier frames never do.
-    assert all(same(session.masks(i), before[i]) for i in range(12) if i != 6)
+    assert all(same(session.masks(i), before[i]) for i in range(9) if i != 6)
     after = run(session, 6)
     assert same(after[6], corrected)
-    assert all(not same(after[i], before[i]) for i in range(7, 12))
+    assert all(not same(after[i], before[i]) for i in range(7, 9))
     assert all(same(session.masks(i), before[i]) for i in range(6))
     # Passing over it again, from either side, leaves it as it is.
     assert same(run(session)[6], corrected)
-    assert same(run(session, 11, direction="backward")[6], corrected)
+    assert same(run(session, 8, direction="backward")[6], corrected)
 
 
 @pytest.mark.parametrize("click", [(24, 20), (200, 120), (140, 230)])
@@ -352,7 +341,8 @@ def test_another_candidate_can_be_chosen(make_session: Any) -> None:
     fresh = make_session(6)
     fresh.set_prompts(0, 1, session.prompts(0, 1))
     assert fresh.candidates(0, 1) == offered
-    assert all(same(masks, session.masks(masks.index)) for masks in fresh.propagate() if masks.index in run(session))
+    expected = run(session)
+    assert all(same(masks, expected[i]) for i, masks in run(fresh).items())
     assert session.choose(0, 1, first.candidate)[1] == first
     assert len(session.prompts(0, 1)) == 1
     with pytest.raises(InputError, match="0 to 2"):
@@ -518,16 +508,6 @@ def test_tracking_goes_on_from_anywhere_as_if_never_stopped(make_session: Any, p
     assert all(same(stopped.masks(i), expected[i]) for i in range(20))
 
 
-@POLICIES
-def test_in_two_parts(make_session: Any, policy: str) -> None:
-    straight, parts = make_session(21, policy=policy), make_session(21, policy=policy)
-    for session in (straight, parts):
-        session.add_prompt(0, 1, box=BOX)
-    expected = run(straight, 0, 20)
-    found = run(parts, 0, 10) | run(parts, 11, 20)
-    assert all(same(found[i], expected[i]) for i in range(21))
-
-
 def test_an_abandoned_propagation_leaves_a_usable_session(make_session: Any) -> None:
     session = make_session(10)
     session.add_prompt(0, 1, box=BOX)
@@ -554,11 +534,11 @@ np.save(sys.argv[2], np.stack([m[1].low_res_logits_hw.numpy() for m in session.p
 def test_a_second_video_in_a_process_is_like_the_first_in_a_fresh_one(
     make_session: Any, nano: SAM2, frames: np.ndarray, tmp_path: Path
 ) -> None:
-    first = make_session(20)
+    first = make_session(10)
     first.add_prompt(0, 1, box=BOX)
     first.add_prompt(0, 2, points=[Q])
     run(first)
-    second = frames[20:38, ::-1].copy()
+    second = frames[20:30, ::-1].copy()
     session = Session(second, nano, resolution=SIZE)
     session.add_prompt(0, 1, points=[P])
     found = np.stack([masks[1].low_res_logits_hw.numpy() for masks in session.propagate()])

@@ -171,8 +171,10 @@ def drive(
                 team.turn(queue, stopping)
                 if progress is not None:
                     progress(BatchProgress(queue.counts(), queue.frames(), team.working))
-                if not team.busy and (stopping or not queue.counts()["waiting"]):
-                    return queue.counts()
+                counts = queue.counts()
+                # A worker may have died since its team looked: its job still counts as running, and waits again soon.
+                if not team.busy and (stopping or not counts["waiting"] + counts["running"]):
+                    return counts
                 home.keep()
                 team.wait(_TURN)
         finally:

@@ -19,12 +19,12 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from masklet.cores import usable_cores
 from masklet.errors import ProjectInUseError
 from masklet.jobs.driver import BatchProgress, QueueHome, drive, open_queue, settle
 from masklet.jobs.places import Place
 from masklet.jobs.queue import JobRow, Queue, State
 from masklet.jobs.work import Beats, attempt
-from masklet.runtime import threads, usable_cores
 
 #: Memory that a worker needs for itself, in bytes: PyTorch, a model, frames that are decoded ahead.
 _WORKER_BYTES = 2 << 30
@@ -166,6 +166,8 @@ def worker_name(process: int | None = None) -> str:
 
 def _work(pipe: Connection, folder: Path, defaults: dict[str, Any], cores: int) -> None:
     """A worker process: one job after the other until none waits."""
+    from masklet.runtime import threads  # with PyTorch, which the driver doesn't need
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the driver says when to stop
     stop = threading.Event()
 

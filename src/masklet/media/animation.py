@@ -72,7 +72,7 @@ class AnimationReader(IndexedReader):
     def index(self) -> VideoIndex:
         return self._index
 
-    def _open_cursor(self, cached: bool) -> _AnimationCursor:
+    def open_cursor(self, cached: bool) -> _AnimationCursor:
         return _AnimationCursor(self.path, cache_size(self._info.width * self._info.height * 3) if cached else 0)
 
 

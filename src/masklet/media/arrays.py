@@ -63,5 +63,5 @@ class ArrayReader(MediaReader):
     def fingerprint(self) -> str:
         return array_fingerprint(self._pictures)
 
-    def _open_cursor(self, cached: bool) -> Cursor:
+    def open_cursor(self, cached: bool) -> Cursor:
         return Cursor(lambda index: np.array(self._pictures[index], order="C"))

@@ -116,7 +116,8 @@ class MediaReader(ABC):
         return self._info
 
     @abstractmethod
-    def _open_cursor(self, cached: bool) -> Cursor: ...
+    def open_cursor(self, cached: bool) -> Cursor:
+        """A place of its own, for one thread at a time, which the caller closes; `cached`: for going backwards."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -167,7 +168,7 @@ class MediaReader(ABC):
         with self._lock:
             self._require_open()
             if self._cursor is None:
-                self._cursor = self._open_cursor(cached=True)
+                self._cursor = self.open_cursor(cached=True)
             return Frame(index, self.time_of(index), self._cursor.image(index))
 
     def frames(
@@ -198,7 +199,7 @@ class MediaReader(ABC):
         indices = range(first, end, step)
 
         def produce() -> Iterator[Frame]:
-            cursor = self._open_cursor(cached=step < 0)
+            cursor = self.open_cursor(cached=step < 0)
             try:
                 for index in indices:
                     yield Frame(index, self.time_of(index), cursor.image(index))

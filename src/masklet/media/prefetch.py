@@ -28,15 +28,10 @@ def prefetched(make: Callable[[], Iterator[Item]], depth: int, *, drop_oldest: b
     stop = threading.Event()
 
     def put(entry: tuple[str, Item | BaseException | None]) -> None:
-        while not stop.is_set():
-            if drop_oldest and entry[0] == "item" and waiting.full():
-                with contextlib.suppress(queue.Empty):
-                    waiting.get_nowait()
-            try:
-                waiting.put(entry, timeout=_POLL_SECONDS)
-                return
-            except queue.Full:
-                continue
+        if drop_oldest and entry[0] == "item" and waiting.full():
+            with contextlib.suppress(queue.Empty):
+                waiting.get_nowait()
+        waiting.put(entry)
 
     def work() -> None:
         iterator = None
@@ -70,4 +65,7 @@ def prefetched(make: Callable[[], Iterator[Item]], depth: int, *, drop_oldest: b
             yield value  # type: ignore[misc]
     finally:
         stop.set()
+        with contextlib.suppress(queue.Empty):  # a thread that waits for room may have it all
+            while True:
+                waiting.get_nowait()
         thread.join()

@@ -96,7 +96,7 @@ class SequenceReader(MediaReader):
             raise MediaError(f"None of the {count} pictures can be read, for example {self.paths[0]}.")
         return size
 
-    def _open_cursor(self, cached: bool) -> Cursor:
+    def open_cursor(self, cached: bool) -> Cursor:
         return Cursor(self.load_or_stand_in)
 
     def load(self, index: int) -> ImageArray:

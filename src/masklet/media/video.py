@@ -161,7 +161,7 @@ class VideoReader(IndexedReader):
         around = (entry.frame for entry in entries[number : number + 2])
         return min(around, key=lambda frame: abs(frame - index))
 
-    def _open_cursor(self, cached: bool) -> _VideoCursor:
+    def open_cursor(self, cached: bool) -> _VideoCursor:
         return _VideoCursor(self, self._probe, self._exact_color, cached)
 
     def report_damage(self, frame: int, what: str) -> None:

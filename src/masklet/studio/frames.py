@@ -12,6 +12,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.media import MediaReader
+from masklet.media.base import Cursor
 from masklet.media.images import small_jpeg
 
 PICTURE_BYTES = 192 << 20
@@ -101,6 +102,7 @@ class FrameStore:
         self._decoding = threading.Lock()
         self._thumbnails = threading.Lock()
         self._previewing = threading.Lock()
+        self._thumbnails_at: Cursor | None = None
 
     def picture(self, frame: int) -> np.ndarray:
         """A frame, uint8 RGB (height, width, 3); not to be changed. Raises InputError, MediaError."""
@@ -130,7 +132,13 @@ class FrameStore:
         near = self.reader.entry_near(frame)
         key = self._key(near, width)
         with self._previewing:
-            return near, self._kept.jpegs.get(key) or self._encode(self._alone(near), key)
+            known = self._kept.jpegs.get(key)
+            if known is None:
+                picture_hwc = self._kept.pictures.get((self._number, near))
+                if picture_hwc is None:
+                    picture_hwc = next(iter(self.reader.frames(near, near + 1, prefetch=0))).image_hwc
+                known = self._encode(picture_hwc, key)
+            return near, known
 
     def thumbnail(self, frame: int, height: int = 90) -> bytes:
         """A small picture as JPEG, of this height. It waits for nothing but other small ones."""
@@ -144,19 +152,24 @@ class FrameStore:
             known = self._kept.jpegs.get(key)
             if known is not None:
                 return known
-            return self._encode(self._alone(frame), key)
+            picture_hwc = self._kept.pictures.get((self._number, frame))
+            if picture_hwc is None:
+                # A decoder of their own, which stays: they are asked for in order, and it goes through the video once.
+                if self._thumbnails_at is None:
+                    self._thumbnails_at = self.reader.open_cursor(cached=False)
+                picture_hwc = self._thumbnails_at.image(frame)
+            return self._encode(picture_hwc, key)
 
     def close(self) -> None:
         """Forget all pictures."""
         self._kept.forget(self._number)
+        with self._thumbnails:
+            if self._thumbnails_at is not None:
+                self._thumbnails_at.close()
+                self._thumbnails_at = None
 
     def _key(self, frame: int, width: int | None) -> tuple[int, int, int, int]:
         return self._number, frame, min(width or self.width, self.width, LARGEST_SIDE), QUALITY
-
-    def _alone(self, frame: int) -> np.ndarray:
-        """A frame's picture by a decoder of its own, so that nobody who reads on is disturbed."""
-        known = self._kept.pictures.get((self._number, frame))
-        return next(iter(self.reader.frames(frame, frame + 1, prefetch=0))).image_hwc if known is None else known
 
     def _encode(self, picture_hwc: np.ndarray, key: tuple[int, int, int, int]) -> bytes:
         *_, width, quality = key

@@ -55,11 +55,11 @@ class Recent:
         with Project.open(path, read_only=True) as project:
             reader = project.open_source(within=root.folder)
             prompts = project.prompts()
-            frames = FrameStore(reader)
             frame = min((prompt.frame for prompt in prompts), default=0)
-            if frame >= frames.count:
+            if frame >= len(reader):
                 raise NotFoundError("This project has no such frame.")
-            return frames.thumbnail(frame, 180)
+            with contextlib.closing(FrameStore(reader)) as frames:
+                return frames.thumbnail(frame, 180)
 
     def _read(self) -> list[str]:
         try:

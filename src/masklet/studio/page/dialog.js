@@ -1,7 +1,7 @@
 /** A dialog that keeps the focus in it, closes with Escape, and gives the focus back. */
 import { StatusLine, notices } from "./notices.js";
 import * as state from "./state.js";
-import { IconButton, html, useEffect, useRef } from "./ui.js";
+import { IconButton, html, useLayoutEffect, useRef } from "./ui.js";
 
 export const close = () => {
   state.dialog.value = null;
@@ -12,7 +12,7 @@ export const close = () => {
  */
 export function Dialog({ title, children, foot }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     element.current?.showModal();
     return () => before?.focus?.();

@@ -63,9 +63,9 @@ function pump() {
   const most = playing.peek() ? AT_ONCE_PLAYING : AT_ONCE;
   // A server that was started anew doesn't know the project by this id.
   while (inStep.peek() && going.size < most) {
-    const next = wanted.find(({ index, width }) => !going.has(keyOf(index, width)));
+    wanted = wanted.filter(({ index, width }) => !hasPicture(index, width) && !going.has(keyOf(index, width)));
+    const next = wanted.shift();
     if (!next) return;
-    wanted.splice(wanted.indexOf(next), 1);
     void fetchOne(next.index, next.width);
   }
 }

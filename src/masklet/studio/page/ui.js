@@ -2,7 +2,7 @@
  * What every component imports: Preact, its hooks, signals, and `html`, which makes elements from templates.
  */
 import { h, render, Fragment } from "./vendor/preact.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
 import htm from "./vendor/htm.js";
 
 export { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.js";
@@ -52,7 +52,8 @@ export function Draft({ value, onChange, onBlur, selected, ...attributes }) {
   const field = useRef(/** @type {HTMLInputElement | null} */ (null));
   const [draft, setDraft] = useState(/** @type {string | null} */ (null));
   const text = String(value ?? "");
-  useEffect(() => {
+  // Before the next key comes: what is typed is for this field.
+  useLayoutEffect(() => {
     if (!selected) return;
     field.current?.focus();
     field.current?.select();
