@@ -88,8 +88,8 @@ def tuning_stages(frames: int | None = None, objects: int | None = None) -> tupl
 def tuning_settings(*, model: str, start: Path, device: str | None, steps: int | None = None) -> TrainSettings:
     """What a fine-tuning run begins from: short clips one at a time, a low learning rate, no aid for beginners.
 
-    Everything but the image encoder's trunk learns. Of a released network only the mask decoder does on a CPU, where
-    gradients of the rest would take minutes a step. masklet's own networks take a higher rate: they know less.
+    Everything but the image encoder's trunk learns; of a released network on a CPU only the mask decoder, which spares
+    time and memory. masklet's own networks take a higher rate: they know less.
     """
     released = get_spec(model).name in RELEASED
     decoder_only = released and pick_device(device).type == "cpu"
