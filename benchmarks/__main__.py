@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import agreement, batch, kills_batch, kills_studio, network, report, review, roofline, studio, video
+from benchmarks import (
+    agreement,
+    batch,
+    kills_batch,
+    kills_studio,
+    network,
+    report,
+    review,
+    roofline,
+    studio,
+    tuning,
+    video,
+)
 from masklet.runtime import cpu_has_fast_bfloat16, pick_dtype
 
 PARTS = (
@@ -24,6 +36,7 @@ PARTS = (
     "start-up",
     "long",
     "review",
+    "tuning",
     "studio",
     "batch",
     "kills",
@@ -36,8 +49,8 @@ def main(
     clips: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review, batch and kills (instead "
-            "of it). May be repeated."
+            help="Folder in DAVIS layout, for agreement (besides the packaged clip), review, tuning, batch and kills "
+            "(instead of it). May be repeated."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Size for the heavy parts.")] = "tiny",
@@ -68,6 +81,8 @@ def main(
         python -m benchmarks agreement --clips DAVIS
 
         python -m benchmarks review --clips DAVIS
+
+        python -m benchmarks tuning --clips DAVIS
 
         python -m benchmarks kills --of studio --times 200
 
@@ -113,6 +128,7 @@ def main(
         "start-up": lambda: video.measure_start_up(rounds),
         "long": lambda: [video.measure_long_video(frames)],
         "review": lambda: review.measure_review(clips or (), output.with_name(f"{output.stem}_review.csv")),
+        "tuning": lambda: tuning.measure_tuning(clips or ()),
         "studio": lambda: studio.measure_studio(
             ({"before": against.resolve()} if against else {}) | {"now": studio.HERE.parent}, rounds
         ),

@@ -96,6 +96,14 @@ def show(results: dict[str, Any], console: Console) -> None:
             shown = ("–" if score is None else f"{score:.1f}" for score in scores)
             table.add_row(part["chooser"], str(part["sequences"]), *shown)
         console.print(table)
+    if results.get("tuning"):
+        table = Table(title="nano, fine-tuned on ten frames of a clip: mean J of the others")
+        for column in results["tuning"][0]:
+            table.add_column(column, justify="left" if column == "sequence" else "right")
+        for part in results["tuning"]:
+            numbers = [f"{part[c.header]:.1f}" for c in table.columns[2:]]
+            table.add_row(part["sequence"], str(part["frames"]), *numbers)
+        console.print(table)
     if "batch" in results:
         part = results["batch"]
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in part["seconds"].items())

@@ -15,7 +15,8 @@ from tests.unit.training_speck import painted_clips, write_footage
 from typer.testing import CliRunner
 
 import masklet.cli
-from masklet.training.optimisation import part_of
+from masklet.training.optimisation import PARTS, part_of
+from masklet.training.start import tuning_settings
 from masklet.weights.checkpoints import read_checkpoint
 from masklet.weights.registry import packaged_weights
 
@@ -39,26 +40,28 @@ def _settings(folder: Path, **more: object) -> Path:
     return path
 
 
-def test_finetune_learns_the_decoder_only_and_goes_on(tmp_path: Path, footage: Path) -> None:
+def test_finetune_learns_all_but_the_trunk_and_goes_on(tmp_path: Path, footage: Path) -> None:
     words = ["finetune", tmp_path / "run", "--data", footage, "--device", "cpu", "--resolution", 64, "--frames", 2]
     code, said = _masklet(*words, "--steps", 2, "--validation", 1, *SMALL)
     assert code == 0, said
     assert ("validation before the first step: mask J" in said and "s/step" in said) or "steps/s" in said
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-    assert (
-        settings["stages"][0]["frames"] == 2
-        and settings["resolution"] == 64
-        and "mask-decoder" not in settings["freeze"]
-    )
+    assert settings["stages"][0]["frames"] == 2 and settings["resolution"] == 64
     before = read_checkpoint(packaged_weights("nano")).state
     after = read_checkpoint(tmp_path / "run" / "model.safetensors").state
     changed = {part_of(key) for key, value in after.items() if not torch.equal(value, before[key].float())}
-    assert changed == {"mask-decoder"}
+    assert changed == set(PARTS) - {"trunk"}
     code, said = _masklet(*words, "--steps", 3, "--validation", 0, *SMALL)
     assert code == 0, said
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 3
     again, said = _masklet(*words, "--model", "tiny", *SMALL)
     assert again == 2 and "can't go on" in said
+
+
+def test_of_a_released_network_the_decoder_alone_learns_on_a_cpu() -> None:
+    settings = tuning_settings(model="sam2.1-tiny", start=Path("tiny.pt"), device="cpu")
+    assert set(PARTS) - set(settings.freeze) == {"mask-decoder"}
+    assert settings.learning_rate < tuning_settings(model="nano", start=Path("nano"), device="cpu").learning_rate
 
 
 def test_finetune_from_a_file_with_parts_of_ones_own_choice(tmp_path: Path, footage: Path) -> None:

@@ -45,7 +45,7 @@ def finetune(
         typer.Option(
             help="Parts that don't learn, with commas or repeated: image-encoder (trunk, neck), memory-attention, "
             "memory-encoder, prompt-encoder, mask-decoder; or none.",
-            show_default="CPU: all but the mask decoder; GPU: trunk",
+            show_default="trunk; of a released network on a CPU all but the mask decoder",
         ),
     ] = None,
     validate_on: Annotated[
@@ -65,10 +65,13 @@ def finetune(
 
     Give the same command again to go on after a stop. The run's folder gets model.safetensors (averaged weights, for
     `masklet track --checkpoint`), best.safetensors (those that did best on the videos kept for validation),
-    settings.json and events for TensorBoard. A run takes 500 steps at a learning rate of 0.0001 unless you say
-    otherwise. How long a step takes is shown; a lower resolution, fewer frames and fewer objects take less.
+    settings.json and events for TensorBoard. A run takes 200 steps unless you say otherwise, at a learning rate of
+    0.0001, or 0.0003 if it begins with nano. How long a step takes is shown; a lower resolution, fewer frames and
+    fewer objects take less.
 
     Examples:
+
+    `masklet finetune --data clip.masklet`
 
     `masklet finetune --model tiny --data my_videos/`
 

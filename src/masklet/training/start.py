@@ -22,6 +22,7 @@ from masklet.training.run_folder import RunFolder
 from masklet.training.settings import Stage, TrainSettings
 from masklet.training.synthesis import Clip, ClipGenerator, Wardrobe
 from masklet.training.trainer import Trainer, TrainReport
+from masklet.weights.registry import RELEASED
 
 #: Validation clips come from a seed of their own, far from any that trains.
 _VALIDATION_SEED = 0x5EED
@@ -29,7 +30,7 @@ _VALIDATION_FRAMES = 6
 _FOOTAGE_VALIDATION_FRAMES = 8
 
 #: Fine-tuning: steps, and frames and masklets of a clip.
-TUNING_STEPS, TUNING_FRAMES, TUNING_OBJECTS = 500, 4, 2
+TUNING_STEPS, TUNING_FRAMES, TUNING_OBJECTS = 200, 4, 2
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,18 @@ def tuning_stages(frames: int | None = None, objects: int | None = None) -> tupl
 def tuning_settings(*, model: str, start: Path, device: str | None, steps: int | None = None) -> TrainSettings:
     """What a fine-tuning run begins from: short clips one at a time, a low learning rate, no aid for beginners.
 
-    On a CPU only the mask decoder learns, so that the image encoder runs without gradients; elsewhere everything but
-    the image encoder's trunk.
+    Everything but the image encoder's trunk learns; of a released network on a CPU only the mask decoder, which spares
+    time and memory. masklet's own networks take a higher rate: they know less.
     """
-    on_cpu = pick_device(device).type == "cpu"
+    released = get_spec(model).name in RELEASED
+    decoder_only = released and pick_device(device).type == "cpu"
     length = steps or TUNING_STEPS
     return TrainSettings(
         model=model,
         start=str(start.absolute()),
         steps=length,
         stages=tuning_stages(),
-        learning_rate=1e-4,
+        learning_rate=1e-4 if released else 3e-4,
         warm_up=max(1, min(50, length // 10)),
         encoder_rate=0.3,
         layer_decay=0.9,
@@ -107,7 +109,7 @@ def tuning_settings(*, model: str, start: Path, device: str | None, steps: int |
         ema=0.99,
         aid=0.0,
         echo=1,
-        freeze=tuple(part for part in PARTS if part != "mask-decoder") if on_cpu else ("trunk",),
+        freeze=tuple(part for part in PARTS if part != "mask-decoder") if decoder_only else ("trunk",),
         validate_every=max(1, length // 5),
     )
 
