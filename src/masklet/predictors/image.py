@@ -114,6 +114,7 @@ class ImagePredictor:
             raise InputError(f"set_images takes a list of pictures, but got {type(images).__name__}")
         if not images:
             raise InputError("the list of pictures is empty")
+        pictures = list(images)
         sizes: list[tuple[int, int]] = []
         features: list[ImageFeatures] = []
 
@@ -122,6 +123,8 @@ class ImagePredictor:
             shapes: list[InputShape] = []
             for image in images[part]:
                 image_hwc = as_rgb(image)
+                if len(images) == 1:  # of many, those that are looked at closely are read again
+                    pictures[0] = image_hwc
                 height, width = image_hwc.shape[:2]
                 sizes.append((width, height))
                 shapes.append(input_shape(self.shape, self.image_size, width, height))
@@ -133,7 +136,7 @@ class ImagePredictor:
                 features.extend(batch[i] for i in range(len(members)))
 
         in_batches(encode, len(images), IMAGES_AT_ONCE, self.model.device, self._too_small)
-        self._pictures, self._sizes, self._features = list(images), sizes, features
+        self._pictures, self._sizes, self._features = pictures, sizes, features
         return self
 
     def reset(self) -> None:
