@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from masklet.masks import rle
 from masklet.media import open_media, read_mask
 from masklet.project import Project
+from masklet.studio.workspace import OpenProject
 
 BUNNY = DEMO.with_name("bunny_frame48.png")
 
@@ -398,3 +399,18 @@ def test_the_socket_says_when_a_project_is_closed(client: Client) -> None:
         with pytest.raises(ConnectionClosed):
             while True:
                 news.recv(timeout=20)
+
+
+def test_a_project_that_is_undone_while_it_is_read_is_no_error(
+    client: Client, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.ask("POST", f"{project}/objects")
+    plain = OpenProject.object_state
+
+    def undone_first(opened: OpenProject, known: Any) -> Any:
+        monkeypatch.setattr(OpenProject, "object_state", plain)
+        opened.project.undo()  # "Add object", just after the objects were listed
+        return plain(opened, known)
+
+    monkeypatch.setattr(OpenProject, "object_state", undone_first)
+    assert len(client.ask("GET", project)["objects"]) == 1 + len(client.ask("GET", project)["objects"])

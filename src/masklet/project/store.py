@@ -349,13 +349,16 @@ class Project(ProjectFile):
         with self.edit("Change mask settings"):
             self._put("setting", {"key": "masks", "value": dumps(dict(settings))})
 
-    def settings_of(self, object_id: int) -> MaskSettings:
-        """How the masks of one object are finished: its own settings over those of the project."""
-        own = self.get_object(object_id).mask_settings or {}
+    def settings_of(self, object_: int | ProjectObject) -> MaskSettings:
+        """How the masks of one object are finished: its own settings over those of the project.
+
+        Raises UnknownObjectError for an id that isn't there; an object that was read may have gone since.
+        """
+        known = self.get_object(object_) if isinstance(object_, int) else object_
         try:
-            return MaskSettings.from_dict({**self.mask_settings, **own})
+            return MaskSettings.from_dict({**self.mask_settings, **(known.mask_settings or {})})
         except InputError as problem:
-            raise ProjectError(f"The mask settings of object {object_id} can't be used: {problem}") from problem
+            raise ProjectError(f"The mask settings of object {known.id} can't be used: {problem}") from problem
 
     @property
     def verdicts(self) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ class Overlays:
 
     def _settings(self, objects: Sequence[ProjectObject], changes: Mapping[str, Any] | None) -> dict[int, MaskSettings]:
         given = changes or {}
-        return {chosen.id: self.project.settings_of(chosen.id).changed(**given) for chosen in objects}
+        return {chosen.id: self.project.settings_of(chosen).changed(**given) for chosen in objects}
 
     def check(self, start: int, end: int) -> None:
         """Raises InputError unless these frames are in the source, and not too many."""

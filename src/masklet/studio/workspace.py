@@ -138,16 +138,16 @@ class OpenProject:
     # --- its state as the API gives it ---------------------------------------------------------------------------
 
     def state(self, jobs: Sequence[schemas.JobState], lanes: bool = True) -> schemas.ProjectState:
-        project = self.project
+        project, objects = self.project, self.project.objects()  # once: one may go at any moment
         return schemas.ProjectState(
             id=self.id,
             name=project.path.stem,
             path=self._root.relative(project.path),
             revision=self._revision,
             media=self.media(),
-            objects=[self.object_state(object_) for object_ in project.objects()],
+            objects=[self.object_state(object_) for object_ in objects],
             prompts=[prompt_state(prompt) for prompt in project.prompts()],
-            lanes=[self.lane(object_.id) for object_ in project.objects()] if lanes else [],
+            lanes=[self.lane(object_.id) for object_ in objects] if lanes else [],
             settings=self.settings(),
             history=self.history(),
             run=self.run(),
@@ -180,7 +180,7 @@ class OpenProject:
 
     def object_state(self, object_: ProjectObject) -> schemas.ObjectState:
         own = {**vars(object_), "color": hex_color(object_.color)}
-        return schemas.ObjectState(**own, effective_settings=self.project.settings_of(object_.id).model_dump())
+        return schemas.ObjectState(**own, effective_settings=self.project.settings_of(object_).model_dump())
 
     def lane(self, object_id: int) -> schemas.Lane:
         rows = self.project.scores(object_id)
