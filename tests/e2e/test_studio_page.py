@@ -666,7 +666,8 @@ def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
     bunny = studio.ask("POST", f"/projects/{project}/objects", name="bunny")["id"]
     for frame in (47, 49):
         studio.ask("POST", f"/projects/{project}/prompts", frame=frame, object=bunny, mask=rle.encode(bunny_hw))
-    wait_for(page, ".lane-name:has-text('bunny')")
+    wait_for(page, ".object.current:has-text('bunny')")
+    wait_for(page, "#track:enabled")
     go_to(page, 48)
     place = Placement(page).on_page(430, 370)
     offer = "[aria-label=Correction]"
