@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from masklet import cli
-from masklet.errors import InputError, ProjectError, PromptError
+from masklet.errors import InputError, MaskletError, ProjectError, PromptError
 from masklet.masks import rle
+from masklet.models.specs import get_spec
 from masklet.project import Project
+from masklet.project.finishing import network_cells
 from masklet.results import ObjectMask
 from masklet.runs.actions import begin
 from masklet.runs.prompt_text import parse_box, parse_point
@@ -205,3 +208,38 @@ def test_a_project_that_can_not_begin_leaves_nothing(ball_clip: Path, tmp_path: 
     with pytest.raises(PromptError):
         begin(path, request(ball_clip, parse_point("500,40"), overwrite=True))
     assert path.read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"resolution": 100},
+        {"model": "tiny", "resolution": None},  # has to be downloaded
+        {"checkpoint": Path("nothing.pt")},
+        {"device": "toaster"},
+        {"dtype": "int8"},
+    ],
+    ids=str,
+)
+def test_the_project_to_overwrite_stays_where_the_network_can_not_be_used(
+    ball_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("MASKLET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MASKLET_OFFLINE", "1")
+    path = tmp_path / "ball.masklet"
+    Project.create(path, ball_clip).close()
+    kept = path.read_bytes()
+    with pytest.raises(MaskletError):
+        begin(path, replace(request(ball_clip, parse_point("20,40"), overwrite=True), **wrong))
+    assert path.read_bytes() == kept and [*tmp_path.iterdir()] == [path]
+
+
+def test_a_checkpoint_is_kept_as_the_model_that_it_is(ball_clip: Path, tmp_path: Path) -> None:
+    """How far masks are refined and how choices are explained depends on the model."""
+    older = Path(__file__).parents[1] / "parity" / "goldens" / "nano_v0.safetensors"
+    path = tmp_path / "ball.masklet"
+    wanted = request(ball_clip, parse_point("20,40"), checkpoint=older, end="0")
+    begin(path, replace(wanted, resolution=None))
+    with Project.open(path) as project:
+        assert project.track_settings.model == "nano1"
+        assert network_cells(project) == get_spec("nano1").image_size // 4

@@ -428,7 +428,18 @@ def test_a_correction_meets_the_memories_of_the_frames_before(
     correct(project, 14, 1, points=[(110, 10)], labels=[0], device="cpu")
     corrected = project.mask(14, 1).mask
     assert (found & corrected).sum() / (found | corrected).sum() > 0.5
-    assert project.prompts(11, 1) == []
+
+
+def test_a_mask_that_drifted_is_no_prompt_of_what_follows_a_correction(
+    make, followed_well: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracking begins from it to bring memories to the corrected frame, and then forgets that it did."""
+    project = make(like=followed_well)
+    everything = rle.encode(np.ones((72, 128), bool))
+    project.put_masks([ObjectMask(1, frame, everything) for frame in range(7, FRAMES)])
+    monkeypatch.setattr(sessions, "LEAD_IN", 2)
+    correct(project, 9, 1, mask=ball(9), direction="forward", until_agrees=False, device="cpu")
+    assert np.mean(overlap(project)[-6:]) > 0.85
 
 
 def test_a_correction_ends_before_the_next_prompt_and_spares_painted_frames(make, followed: Path) -> None:
