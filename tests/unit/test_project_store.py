@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -20,6 +21,7 @@ from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project, TrackSettings, history
+from masklet.project.history import History, Step
 from masklet.project.source import SourceReference
 from masklet.prompts import Prompt
 from masklet.results import ObjectMask, Scores
@@ -159,8 +161,15 @@ def test_any_edits_are_undone_and_redone(tmp_path_factory, clip: Path, edits: li
             assert contents(project) == state
 
 
-def test_undo_from_several_threads_undoes_a_step_each(make_project) -> None:
-    project = make_project()
+def test_undo_from_several_threads_undoes_a_step_each(make_project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, listed = make_project(), History.steps
+
+    def slowly(history: History) -> list[Step]:
+        found = listed(history)
+        time.sleep(0.002)  # another thread would choose the same step, if it could
+        return found
+
+    monkeypatch.setattr(History, "steps", slowly)
     project.begin_step("Keep")
     for number in range(24):
         project.update_object(1, name=f"name {number}")
