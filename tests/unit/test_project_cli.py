@@ -22,7 +22,7 @@ from masklet.project.finishing import network_cells
 from masklet.results import ObjectMask
 from masklet.runs.actions import begin
 from masklet.runs.prompt_text import parse_box, parse_point
-from masklet.runs.request import TrackRequest
+from masklet.runs.request import TrackProgress, TrackRequest
 
 
 def run(*words: object, code: int = 0) -> Any:
@@ -207,7 +207,13 @@ def test_a_project_that_can_not_begin_leaves_nothing(ball_clip: Path, tmp_path: 
         begin(path, request(ball_clip, parse_point("20,40")))
     with pytest.raises(PromptError):
         begin(path, request(ball_clip, parse_point("500,40"), overwrite=True))
-    assert path.read_bytes() == kept
+
+    def fail(state: TrackProgress) -> None:
+        raise OSError("before the first mask")
+
+    with pytest.raises(OSError, match="before the first mask"):
+        begin(path, request(ball_clip, parse_point("20,40"), overwrite=True), progress=fail)
+    assert path.read_bytes() == kept and [*tmp_path.iterdir()] == [path]
 
 
 @pytest.mark.parametrize(
