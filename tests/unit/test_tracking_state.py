@@ -129,7 +129,7 @@ def test_a_state_holds_only_what_is_still_read(moving_clip: np.ndarray) -> None:
         sizes = [bytes_of(export_state(session, [(3, 1)]))]
         for masks in session.propagate(2):
             sizes.append(bytes_of(export_state(session, [(masks.index + 1, 1)])))
-    assert max(sizes) < 750_000  # masks are copied by keys, which are kept with every memory
+    assert max(sizes) < 730_000  # with logits of two bytes; masks are copied by keys, which are kept with every memory
     assert sizes[-1] - sizes[-2] < 1000  # it stops growing once the oldest memories are out of reach
 
 
