@@ -27,6 +27,8 @@ help:
 # A stamp is newer than what it depends on, so that a second run installs nothing.
 $(BIN)/python:
 	@python=$$(PYTHON="$(PYTHON)" sh scripts/find-python.sh) && echo "Setting up $(VENV) with $$python" && "$$python" -m venv $(VENV)
+	@# The pip that comes with an older Python takes twice as long to find what fits together.
+	@$(INSTALL) --upgrade pip
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) -e '.[studio]'
