@@ -489,7 +489,7 @@ export async function useCrosshair(adds) {
     }
     const box = draftBox.peek();
     if (!box || !hasArea(box)) {
-      announce("A box has a width and a height: move on from the first corner.");
+      notify("A box has a width and a height: move on from its first corner.");
       return;
     }
     corner = null;
