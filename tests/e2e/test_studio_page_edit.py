@@ -240,6 +240,13 @@ def test_no_press_on_the_picture_comes_to_nothing(studio: Studio, context) -> No
     page.mouse.click(x, y)
     assert said().get("points") == pressed
 
+    # A box stays a box when everything on the page is selected: the browser would drag that.
+    page.keyboard.press("Control+a")
+    page.mouse.down()
+    page.mouse.move(x + 50, y + 40, steps=5)
+    page.mouse.up()
+    assert said().get("box")
+
     # What has to wait is for the frame and the object that it was said of.
     page.mouse.click(x, y)
     page.mouse.click(x, y, button="right")

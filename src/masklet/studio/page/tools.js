@@ -391,8 +391,8 @@ export function listenTo(canvas) {
     else zoomBy(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.0015)), place(event));
   };
 
-  /** @param {Event} event */
-  const menu = (event) => event.preventDefault();
+  // Once everything on the page was selected (Ctrl+A), the browser takes a drag on the canvas for one of the selection.
+  const prevent = (/** @type {Event} */ event) => event.preventDefault();
 
   canvas.addEventListener("pointerdown", down);
   canvas.addEventListener("pointermove", move);
@@ -400,7 +400,8 @@ export function listenTo(canvas) {
   canvas.addEventListener("pointercancel", cancel);
   canvas.addEventListener("pointerleave", leave);
   canvas.addEventListener("wheel", wheel, { passive: false });
-  canvas.addEventListener("contextmenu", menu);
+  canvas.addEventListener("contextmenu", prevent);
+  canvas.addEventListener("dragstart", prevent);
   return () => {
     canvas.removeEventListener("pointerdown", down);
     canvas.removeEventListener("pointermove", move);
@@ -408,7 +409,8 @@ export function listenTo(canvas) {
     canvas.removeEventListener("pointercancel", cancel);
     canvas.removeEventListener("pointerleave", leave);
     canvas.removeEventListener("wheel", wheel);
-    canvas.removeEventListener("contextmenu", menu);
+    canvas.removeEventListener("contextmenu", prevent);
+    canvas.removeEventListener("dragstart", prevent);
   };
 }
 
