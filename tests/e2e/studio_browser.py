@@ -134,7 +134,7 @@ class Held:
     """Requests of a page, let in with `holds`, that wait from now on until the test lets them go."""
 
     def __init__(self, page: Page, pattern: str) -> None:
-        self.page, self.holds = page, True
+        self.page, self.pattern, self.holds = page, pattern, True
         self.routes: list[Route] = []
         page.route(pattern, self._keep)
 
@@ -153,6 +153,7 @@ class Held:
         self.holds = False
         for route in self.routes:
             route.continue_()
+        self.page.unroute(self.pattern)
 
 
 class Watched:
