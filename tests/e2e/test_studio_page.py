@@ -163,7 +163,7 @@ def test_an_answer_that_comes_late_takes_no_newer_news_back(studio, context, bun
     held.next().continue_()
     held.let_go()
     until(lambda: bool(clicks(studio)))
-    assert [entry["name"] for entry in studio.project()["objects"]] == ["object 1"]
+    assert [entry["name"] for entry in studio.project()["objects"]] == ["object 3"]
 
 
 def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) -> None:
