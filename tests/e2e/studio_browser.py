@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route
 from tests.e2e.studio_client import TOKEN
 
 from masklet.masks import rle
@@ -68,7 +68,12 @@ class Studio:
         """The tracking jobs, in the order they were begun."""
         return [job for job in self.ask("GET", "/jobs") if job["kind"] == "track"]
 
-    def let_in(self, context: BrowserContext) -> Page:
+    def let_in(self, context: BrowserContext, holds: bool = False) -> Page:
+        """A new page. `holds`: some of its requests will be `Held`."""
+        if holds:
+            # From the beginning: what a page asks for just after Playwright wanted to see its requests may go past
+            # Playwright, which then never tells of it.
+            context.route("**/nowhere", lambda route: route.abort())
         page = context.new_page()
         page.goto(self.ask("POST", "/login-links")["address"])
         wait_for(page, ".file")
@@ -123,6 +128,32 @@ def studio_over(root: Path, *how: Any) -> Iterator[StudioProcess]:
     finally:
         studio.kill()
         studio.http.close()
+
+
+class Held:
+    """Requests of a page, let in with `holds`, that wait from now on until the test lets them go."""
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self.page, self.pattern, self.holds = page, pattern, True
+        self.routes: list[Route] = []
+        page.route(pattern, self._keep)
+
+    def _keep(self, route: Route) -> None:
+        if self.holds:
+            self.routes.append(route)
+        else:
+            route.continue_()
+
+    def next(self) -> Route:
+        until(lambda: self.page.wait_for_timeout(5) is None and bool(self.routes))
+        return self.routes.pop(0)
+
+    def let_go(self) -> None:
+        """Those that wait, and all that come later."""
+        self.holds = False
+        for route in self.routes:
+            route.continue_()
+        self.page.unroute(self.pattern)
 
 
 class Watched:

@@ -25,6 +25,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 from tests.e2e.studio_browser import (  # noqa: E402
     PATIENCE,
+    Held,
     Placement,
     Studio,
     StudioProcess,
@@ -134,20 +135,35 @@ def finish_tracking(page, studio: Studio, count: int = 1) -> None:
 
 
 def test_an_answer_that_comes_late_takes_no_newer_news_back(studio, context, bunny_hw) -> None:
-    page = studio.let_in(context)
+    page = studio.let_in(context, holds=True)
     open_clip(page)
-    held: list[tuple[Any, Any]] = []
-    # The answer is of now, and reaches the page when the test lets it.
-    page.route("**/projects/*?lanes=false", lambda route: held.append((route, route.fetch())))
+    state = "**/projects/*?lanes=false"
+    held = Held(page, state)
     page.evaluate("async () => { window.asked = [(await import('/sync.js')).refreshProject()]; }")
-    until(lambda: page.wait_for_timeout(10) is None and bool(held))
+    # The answer is of now, and reaches the page when the test lets it.
+    route = held.next()
+    answer = route.fetch()
 
     paint_by_script(page, studio, bunny_hw)
-    route, answer = held.pop()
     route.fulfill(response=answer)
     page.evaluate("() => Promise.all(window.asked)")
     assert page.is_enabled("#track")
     assert page.is_visible(".lane-name:has-text('bunny')")
+
+    # Neither is a click lost that is made while something is taken back: it is for what is there then, a new object.
+    held.let_go()
+    for _ in range(2):
+        undo(page, studio)
+    wait_until_gone(page, ".object")
+    studio.ask("POST", f"/projects/{studio.project()['id']}/objects", name="fox")
+    wait_for(page, ".object.current:has-text('fox')")
+    held = Held(page, state)
+    page.keyboard.press("Control+z")
+    page.mouse.click(*Placement(page).on_page(345, 420))
+    held.next().continue_()
+    held.let_go()
+    until(lambda: bool(clicks(studio)))
+    assert [entry["name"] for entry in studio.project()["objects"]] == ["object 3"]
 
 
 def test_point_track_correct_undo_export(studio, context, bunny_hw, tmp_path) -> None:
@@ -659,7 +675,7 @@ def test_settings_of_a_policy(studio, context) -> None:
 
 
 def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
-    page = studio.let_in(context)
+    page = studio.let_in(context, holds=True)
     watched = Watched(page)
     open_clip(page)
     project = studio.project()["id"]
@@ -671,31 +687,24 @@ def test_nothing_is_retracked_by_itself(studio, context, bunny_hw) -> None:
     go_to(page, 48)
     place = Placement(page).on_page(430, 370)
     offer = "[aria-label=Correction]"
-    held: list[sync_api.Route] = []
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
-    def hold(route: sync_api.Route) -> None:
-        held.append(route)
-
-    def click() -> None:
-        with page.expect_request("**/prompts"):
-            page.mouse.click(*place)
-
     # Undo while the click is being answered: it is the click that is taken back, and nothing is left to track.
-    page.route("**/prompts", hold)
-    click()
+    held = Held(page, "**/prompts")
+    page.mouse.click(*place)
+    route = held.next()
     page.keyboard.press("Control+z")
-    held.pop().continue_()
+    route.continue_()
     wait_for(page, ".notice:has-text('Undone: Click')")
     page.click(".status [aria-label=Dismiss]")
     wait_until_gone(page, ".notice:has-text('Undone: Click')")
     assert not clicks(studio) and not page.is_visible(offer)
     assert not any(url.endswith("/correct") for url in asked)
-    page.unroute("**/prompts")
+    held.let_go()
 
     # An offer stays an offer, on every frame, until its prompts are removed.
-    click()
+    page.mouse.click(*place)
     wait_for(page, offer)
     page.keyboard.press("ArrowRight")
     wait_for_frame(page, 49)

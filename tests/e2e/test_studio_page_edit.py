@@ -20,6 +20,7 @@ from masklet.results import ObjectMask, Scores
 pytest.importorskip("playwright.sync_api")
 
 from tests.e2e.studio_browser import (
+    Held,
     Placement,
     Studio,
     Watched,
@@ -70,13 +71,17 @@ def studio(tmp_path: Path, bunny_hw: np.ndarray) -> Iterator[Studio]:
         yield Studio(root, client)
 
 
-@pytest.fixture
-def page(studio: Studio, context):
-    page = studio.let_in(context)
+def opened(studio: Studio, context, holds: bool = False):
+    page = studio.let_in(context, holds)
     page.click(".file:has-text('bunny.masklet')")
     wait_for_frame(page)
     page.click(".lane-name:has-text('bunny')")
     return page
+
+
+@pytest.fixture
+def page(studio: Studio, context):
+    return opened(studio, context)
 
 
 def go_to(page, frame: int) -> None:
@@ -195,6 +200,81 @@ def test_lasso_and_polygon_draw_and_split_masks(studio: Studio, page) -> None:
     undo_takes_back(page, studio, "Split object 3, frame 5")
     np.testing.assert_array_equal(mask(studio, 5, 3), both)
     assert watched.problems == []
+
+
+def test_no_press_on_the_picture_comes_to_nothing(studio: Studio, context) -> None:
+    page = opened(studio, context, holds=True)
+    held = Held(page, "**/prompts")
+
+    def said() -> dict:
+        """What the page asks for next. It is refused, since the network would take a while."""
+        route = held.next()
+        route.fulfill(status=409, json={"error": {"kind": "busy", "message": "Not now."}})
+        return route.request.post_data_json
+
+    go_to(page, 50)
+    x, y = Placement(page).on_page(345, 420)
+    pressed = [pytest.approx([345, 420], abs=1)]
+    page.mouse.move(x, y)
+
+    # A hand that trembles sideways draws no box: it clicks where it pressed.
+    page.mouse.down()
+    page.mouse.move(x + 9, y)
+    page.mouse.up()
+    assert said().get("points") == pressed
+
+    # So it does when the picture moves away under the pointer.
+    page.mouse.move(x, y)
+    page.mouse.down()
+    width = page.evaluate("() => document.querySelector('#picture').width")
+    page.keyboard.press("\\")
+    page.wait_for_function("width => document.querySelector('#picture').width > width", arg=width)
+    page.mouse.up()
+    assert said().get("points") == pressed
+    page.keyboard.press("\\")
+    page.wait_for_function("width => document.querySelector('#picture').width === width", arg=width)
+
+    # A box that was begun by keyboard is over when somebody clicks.
+    for key in ("b", "x", "Enter", "ArrowRight", "ArrowDown", "v"):
+        page.keyboard.press(key)
+    page.mouse.click(x, y)
+    assert said().get("points") == pressed
+
+    # A box stays a box when everything on the page is selected: the browser would drag that.
+    page.keyboard.press("Control+a")
+    page.mouse.down()
+    page.mouse.move(x + 50, y + 40, steps=5)
+    page.mouse.up()
+    assert said().get("box")
+
+    # What has to wait is for the frame and the object that it was said of.
+    page.mouse.click(x, y)
+    page.mouse.click(x, y, button="right")
+    page.click(".lane-name:has-text('rock')")
+    go_to(page, 51)
+    assert said()["labels"] == [1]
+    assert {"frame": 50, "object": BUNNY, "labels": [0]}.items() <= said().items()
+
+    # While it plays, a press stops at the frame that is seen.
+    page.keyboard.press("Space")
+    page.wait_for_function("() => Number(document.querySelector('#picture').dataset.frame) > 51")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    wait_for(page, "button[aria-label=Play]")
+    frame = int(page.get_attribute("#timeline", "aria-valuenow"))
+    page.mouse.up()
+    assert said()["frame"] == frame
+
+    # What can't be done, or seen, is said.
+    page.keyboard.press("d")
+    wait_for(page, ".object.current.off")
+    page.mouse.click(x, y)
+    wait_for(page, ".notice:has-text('rock.v2 is hidden. Show it to see its mask.')")
+    said()
+    wait_for(page, ".notice:has-text('Not now.')")
+    page.keyboard.press("q")
+    page.mouse.click(x, y)
+    wait_for(page, ".notice:has-text('Draw around an area.')")
 
 
 def test_classes_and_attributes_reach_an_export(studio: Studio, page) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from masklet.results import ObjectMask, Scores
 pytest.importorskip("playwright.sync_api")
 
 from tests.e2e.studio_browser import (
+    Held,
     Studio,
     Watched,
     find_chromium,
@@ -70,8 +70,8 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         yield Studio(root, client)
 
 
-def opened(studio: Studio, context: Any) -> Any:
-    page = studio.let_in(context)
+def opened(studio: Studio, context: Any, holds: bool = False) -> Any:
+    page = studio.let_in(context, holds)
     page.click(".file:has-text('bunny.mp4')")
     wait_for_frame(page, 0)
     return page
@@ -143,17 +143,14 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
 
 
 def test_a_distant_frame_is_its_key_frame_until_it_is_here(studio, context) -> None:
-    page = opened(studio, context)
-    held: list[Any] = []
-    page.route(re.compile(r"/frames/83\.jpg"), lambda route: held.append(route))  # noqa: PLW0108  (Playwright marks it)
+    page = opened(studio, context, holds=True)
+    held = Held(page, "**/frames/83.jpg*")
     page.evaluate("async () => (await import('/actions.js')).seek(83)")
     wait_for(page, "text=Key frame 60; frame 83 is coming")
     picture = page.locator("#picture")
     assert picture.get_attribute("data-preview") == "60" and picture.get_attribute("data-frame") == "-1"
-    until(lambda: bool(held) or page.wait_for_timeout(20))
-    for request in held:
-        request.continue_()
-    page.unroute(re.compile(r"/frames/83\.jpg"))
+    held.next().continue_()
+    held.let_go()
     wait_for_frame(page, 83)
     wait_until_gone(page, "text=is coming")
     assert picture.get_attribute("data-preview") == "-1"

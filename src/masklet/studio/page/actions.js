@@ -241,36 +241,46 @@ export function selectNext(step) {
 /** What is said and taken back goes one after the other, in the order it was done. @type {Promise<unknown>} */
 let queue = Promise.resolve();
 
+/** @param {string | undefined} path  of a project */
+const isOpen = (path) => state.project.peek()?.path === path;
+
 /** Ends when everything that was said has been answered. */
 export const promptsDone = () => queue;
 
 /** @param {() => Promise<void>} run */
 function inTurn(run) {
-  const task = queue.then(run);
+  const path = state.project.peek()?.path;
+  const task = queue.then(() => (isOpen(path) ? run() : notify("The project was left before all that was said could be done.")));
   queue = task.catch(complain);
   return task;
 }
 
 /**
- * The object that a prompt is for: the selected one, or a new one where there is none.
+ * The object that a prompt is for, or a new one where there is none.
+ * @param {number | null} meant  the object that was selected when it was said
  */
-async function objectForPrompt() {
-  const object = state.selected.peek() ?? (await addObject());
+async function objectForPrompt(meant) {
+  const known = state.objects.peek();
+  const none = meant === null || !known.length;
+  const object = none ? (state.selected.peek() ?? (await addObject())) : known.find(({ id }) => id === meant);
   if (object?.locked) {
     notify(`${object.name} is locked. Unlock it to change its mask.`);
     return null;
   }
+  if (object === undefined) notify("The object that this was for is gone.");
+  else if (object && !state.shown.peek().some(({ id }) => id === object.id)) notify(`${object.name} is hidden. Show it to see its mask.`);
   return object;
 }
 
 /**
  * @param {Partial<NewPrompt>} given  what is said; frame and object are those in view unless named
  */
-export function prompt(given) {
+function prompt(given) {
   const index = given.frame ?? state.frame.peek();
-  state.following.value = false; // the user is busy with this frame
+  const meant = given.object ?? state.currentObject.peek();
+  const path = state.project.peek()?.path;
   return inTurn(async () => {
-    const object = await objectForPrompt();
+    const object = await objectForPrompt(meant);
     if (!object) return;
     const sent = { ...given, frame: index, object: object.id };
     const trackedBefore = isTrackedAround(index, object.id);
@@ -278,6 +288,7 @@ export function prompt(given) {
     showPromptAtOnce(sent);
     try {
       const answer = await busy("Looking", () => api.addPrompt(projectId(), sent));
+      if (!isOpen(path)) return;
       takeAnswer(answer);
       if (trackedBefore) offerRetrack({ frame: index, object: object.id, since });
     } catch (problem) {
@@ -292,13 +303,10 @@ function showPromptAtOnce(sent) {
   const now = state.project.peek();
   if (!now) return;
   const labels = sent.labels ?? (sent.points ?? []).map(() => /** @type {0 | 1} */ (1));
-  const kept = sent.clear
-    ? now.prompts.filter((record) => record.frame !== sent.frame || record.object !== sent.object)
-    : now.prompts;
   state.project.value = {
     ...now,
     prompts: [
-      ...kept,
+      ...now.prompts,
       { id: -1, frame: sent.frame, object: sent.object, points: sent.points ?? [], labels, box: sent.box ?? null, mask: sent.mask ? "painted" : null },
     ],
   };
@@ -338,13 +346,13 @@ export const drawBox = (box) => prompt({ box });
 /**
  * A painted mask for the frame.
  * @param {Uint8Array} pixels
- * @param {number} index
+ * @param {{frame: number, object: number}} where
  */
-export function paint(pixels, index) {
+export function paint(pixels, { frame, object }) {
   const now = state.media.peek();
   if (!now) return Promise.resolve();
   const counts = pack(encode(pixels, now.height, now.width));
-  return prompt({ frame: index, mask: { size: [now.height, now.width], counts } });
+  return prompt({ frame, object, mask: { size: [now.height, now.width], counts } });
 }
 
 export function clearFrame() {
@@ -485,6 +493,7 @@ function step(which) {
   return inTurn(async () => {
     const answer = await attempt(() => (which === "undo" ? api.undo(projectId()) : api.redo(projectId())));
     if (!answer) return;
+    await refreshProject(); // what is said next is about what is there now
     state.candidates.value = null;
     const done = which === "undo" ? "Undone" : "Done again";
     const text = answer.label === null ? `There is nothing to ${which}.` : `${done}: ${answer.label}`;

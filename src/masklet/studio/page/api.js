@@ -47,7 +47,7 @@ async function reach(address, init) {
     answer = await fetch(address, { credentials: "same-origin", ...init });
   } catch (problem) {
     if (problem instanceof DOMException && problem.name === "AbortError") throw problem;
-    throw new ApiError("The studio doesn't answer. Is it still running? The page tries again by itself.", "offline", 0);
+    throw new ApiError("The studio doesn't answer. Is it still running? The page connects again by itself.", "offline", 0);
   }
   if (!answer.ok) throw await problemOf(answer);
   return answer;

@@ -26,7 +26,7 @@ export function App() {
   return html`
     <div class="page">
       ${!(state.online.value && state.inStep.value) && html`<${Away} />`}
-      ${open ? html`<${Editor} key=${state.project.value?.id} />` : state.batch.value ? html`<${BatchScreen} />` : html`<${OpenScreen} />`}
+      ${open ? html`<${Editor} key=${state.project.value?.path} />` : state.batch.value ? html`<${BatchScreen} />` : html`<${OpenScreen} />`}
       ${state.dialog.value ? html`<div class="status"></div>` : html`<${StatusLine}><${Busy} /><//>`}
     </div>
     ${state.dialog.value === "export" && open && html`<${ExportDialog} />`}

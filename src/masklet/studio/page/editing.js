@@ -82,10 +82,9 @@ function aroundKeys(object) {
  * The part of the selected object's mask in a region becomes an object of its own.
  * @param {import("./api-types.js").Rle} region
  */
-export async function split(region) {
-  const object = state.selected.peek();
+export function split(region) {
   const now = state.frame.peek();
-  if (object) await edit({ kind: "split", object: object.id, region, start: now, end: now });
+  withObject((object) => edit({ kind: "split", object: object.id, region, start: now, end: now }))();
 }
 
 const noText = () => getSelection()?.isCollapsed ?? true;

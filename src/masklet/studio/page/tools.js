@@ -5,11 +5,11 @@ import { panBy, reveal, toSource, zoom, zoomBy } from "./camera.js";
 import { canvasOf } from "./compositor.js";
 import { split } from "./editing.js";
 import { maskOf, ShownMask } from "./masks.js";
-import { announce, notify } from "./notices.js";
+import { announce, complain, notify } from "./notices.js";
 import { encode, pack } from "./rle.js";
 import * as shape from "./shape.js";
 import * as state from "./state.js";
-import { batch, effect, signal } from "./ui.js";
+import { effect, signal } from "./ui.js";
 
 const DRAG = 5; // CSS pixels after which a click is a drag
 const HOVER_EVERY = 90; // ms
@@ -67,12 +67,15 @@ async function baseOf(index, object) {
   }
 }
 
-/** @returns {Promise<Painting | null>} */
-async function beginPainting() {
+/**
+ * @param {number} [index]
+ * @param {state.ObjectState | null} [meant]  the object; null: the selected one, or a new one
+ * @returns {Promise<Painting | null>}
+ */
+async function beginPainting(index = state.frame.peek(), meant = null) {
   const media = state.media.peek();
   if (!media) return null;
-  const index = state.frame.peek();
-  const object = state.selected.peek() ?? (await actions.addObject());
+  const object = meant ?? state.selected.peek() ?? (await actions.addObject());
   if (!object) return null;
   if (object.locked) {
     notify(`${object.name} is locked. Unlock it to paint.`);
@@ -116,7 +119,7 @@ async function endPainting(now) {
   if (!data) return;
   const pixels = new Uint8Array(width * height);
   for (let i = 0; i < pixels.length; i++) pixels[i] = data[4 * i + 3] > 127 ? 1 : 0;
-  await actions.paint(pixels, now.frame);
+  await actions.paint(pixels, now);
   if (painting.peek()?.canvas === now.canvas) painting.value = null;
 }
 
@@ -126,12 +129,14 @@ async function endPainting(now) {
 export async function closeShape() {
   const drawn = shape.take();
   const media = state.media.peek();
-  if (!drawn || !media) return;
-  state.playing.value = false;
+  if (!drawn || !media) {
+    notify("Draw around an area.");
+    return;
+  }
   if (drawn.does === "split") {
     const region = shape.pixelsOf(drawn, media);
     const counts = region && pack(encode(region, media.height, media.width));
-    if (counts) await split({ size: [media.height, media.width], counts });
+    if (counts) split({ size: [media.height, media.width], counts });
     return;
   }
   const begun = await beginPainting();
@@ -206,13 +211,26 @@ effect(() => {
 
 // --- the pointer
 
+/** Who points at something means the frame that is seen: it stays. */
+function stay() {
+  state.playing.value = false;
+  state.following.value = false;
+}
+
+/** @param {[number, number, number, number]} box */
+const hasArea = ([x1, y1, x2, y2]) => x2 - x1 >= 1 && y2 - y1 >= 1;
+
 /**
  * Listens to a canvas.
  * @param {HTMLCanvasElement} canvas
  * @returns {() => void} ends it
  */
 export function listenTo(canvas) {
-  /** @type {{kind: "pan" | "box" | "paint" | "shape", start: [number, number], last: [number, number], label: 0 | 1, moved: boolean, erase: boolean, id: number} | null} */
+  /**
+   * What goes on since a press. `press` is its place on the screen, `start` in the source: both stay where they were
+   * when the canvas or the picture moves under the pointer.
+   * @type {{kind: "pan" | "box" | "paint" | "shape", press: [number, number], start: [number, number], last: [number, number], label: 0 | 1, moved: boolean, erase: boolean, id: number} | null}
+   */
   let drag = null;
   /** Strokes that wait for the painting to begin. @type {Promise<void>} */
   let strokes = Promise.resolve();
@@ -233,41 +251,52 @@ export function listenTo(canvas) {
     });
   };
 
+  /** What was begun comes to nothing. */
+  const letGo = () => {
+    if (drag?.kind === "paint") strokes = strokes.then(() => void (painting.value = null));
+    if (drag?.kind === "shape" && state.tool.peek() === "lasso") shape.letGo();
+    drag = null;
+    draftBox.value = null;
+    panning.value = false;
+  };
+
   /** @param {PointerEvent} event */
   const down = (event) => {
     canvas.focus({ preventScroll: true });
-    crosshair.value = null;
+    hideCrosshair();
     const at = place(event);
     pointers.set(event.pointerId, at);
     canvas.setPointerCapture(event.pointerId);
     if (pointers.size === 2) {
       const [a, b] = [...pointers.values()];
       pinch = Math.hypot(a[0] - b[0], a[1] - b[1]);
-      drag = null;
-      draftBox.value = null;
+      letGo();
       return;
     }
     const tool = state.tool.peek();
     const removes = event.button === 2 || event.altKey;
     const source = toSource(...at);
-    const base = { start: at, last: at, moved: false, id: event.pointerId };
+    const press = /** @type {[number, number]} */ ([event.clientX, event.clientY]);
+    const base = { press, start: source, last: at, moved: false, id: event.pointerId };
     if (event.button === 1 || tool === "hand") {
       drag = { ...base, kind: "pan", label: 1, erase: false };
       panning.value = true;
-    } else if (tool === "brush" || tool === "eraser") {
-      if (event.button !== 0 && event.button !== 2) return;
+      return;
+    }
+    if (event.button !== 0 && event.button !== 2) return;
+    stay();
+    if (tool === "brush" || tool === "eraser") {
       const erase = (tool === "eraser") !== removes;
       drag = { ...base, kind: "paint", label: 1, erase };
-      state.playing.value = false;
+      const [index, object] = [state.frame.peek(), state.selected.peek()];
       strokes = strokes.then(async () => {
-        painting.value = await beginPainting();
+        painting.value = await beginPainting(index, object);
       });
       paintLine(source, source, erase);
     } else if (tool === "lasso" || tool === "polygon") {
-      if (event.button !== 0 && event.button !== 2) return;
       drag = { ...base, kind: "shape", label: 1, erase: removes };
       if (shape.addCorner(clampToFrame(source), { removes, near: CLOSE / zoom.peek(), begins: tool === "lasso" })) void closeShape();
-    } else if (event.button === 0 || event.button === 2) {
+    } else {
       drag = { ...base, kind: "box", label: removes ? 0 : 1, erase: false };
     }
   };
@@ -290,7 +319,7 @@ export function listenTo(canvas) {
       hoverAt(source);
       return;
     }
-    if (Math.hypot(at[0] - drag.start[0], at[1] - drag.start[1]) > DRAG) drag.moved = true;
+    if (Math.hypot(event.clientX - drag.press[0], event.clientY - drag.press[1]) > DRAG) drag.moved = true;
     if (drag.kind === "pan") panBy(at[0] - drag.last[0], at[1] - drag.last[1]);
     else if (drag.kind === "paint") {
       // The browser gathers moves; all of them belong to the stroke.
@@ -303,7 +332,7 @@ export function listenTo(canvas) {
     } else if (drag.kind === "shape") {
       if (state.tool.peek() === "lasso") shape.follow(clampToFrame(source), 1 / zoom.peek());
     } else if (drag.moved && drag.label === 1) {
-      const [x1, y1] = clampToFrame(toSource(...drag.start));
+      const [x1, y1] = clampToFrame(drag.start);
       const [x2, y2] = clampToFrame(source);
       draftBox.value = [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
     }
@@ -318,41 +347,36 @@ export function listenTo(canvas) {
     drag = null;
     panning.value = false;
     if (now.kind === "paint") {
-      strokes = strokes.then(() => {
-        const done = painting.peek();
-        if (done) void endPainting(done);
-      });
+      strokes = strokes
+        .then(() => {
+          const done = painting.peek();
+          if (done) void endPainting(done);
+        })
+        .catch(complain); // or no stroke after it would be painted
       return;
     }
     if (now.kind === "shape" && state.tool.peek() === "lasso") void closeShape();
     if (now.kind !== "box") return;
     const box = draftBox.peek();
     draftBox.value = null;
-    if (box && now.label === 1) {
-      if (box[2] - box[0] >= 1 && box[3] - box[1] >= 1) void actions.drawBox(box);
+    if (box && hasArea(box)) {
+      void actions.drawBox(box);
       return;
     }
-    const source = toSource(...now.start);
-    if (!isInside(source)) return;
+    // A hand that trembled, or a line: no box, so a click where it was pressed.
+    if (!isInside(now.start)) return;
     if (state.tool.peek() === "box") {
       notify("Drag to draw a box.");
       return;
     }
     stopHover();
-    state.playing.value = false;
-    void actions.click(source, now.label);
+    void actions.click(now.start, now.label);
   };
 
   /** @param {PointerEvent} event */
   const cancel = (event) => {
     pointers.delete(event.pointerId);
-    drag = null;
-    batch(() => {
-      draftBox.value = null;
-      panning.value = false;
-      painting.value = null;
-      shape.letGo();
-    });
+    letGo();
   };
 
   const leave = () => {
@@ -367,8 +391,8 @@ export function listenTo(canvas) {
     else zoomBy(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.0015)), place(event));
   };
 
-  /** @param {Event} event */
-  const menu = (event) => event.preventDefault();
+  // Once everything on the page was selected (Ctrl+A), the browser takes a drag on the canvas for one of the selection.
+  const prevent = (/** @type {Event} */ event) => event.preventDefault();
 
   canvas.addEventListener("pointerdown", down);
   canvas.addEventListener("pointermove", move);
@@ -376,7 +400,8 @@ export function listenTo(canvas) {
   canvas.addEventListener("pointercancel", cancel);
   canvas.addEventListener("pointerleave", leave);
   canvas.addEventListener("wheel", wheel, { passive: false });
-  canvas.addEventListener("contextmenu", menu);
+  canvas.addEventListener("contextmenu", prevent);
+  canvas.addEventListener("dragstart", prevent);
   return () => {
     canvas.removeEventListener("pointerdown", down);
     canvas.removeEventListener("pointermove", move);
@@ -384,7 +409,8 @@ export function listenTo(canvas) {
     canvas.removeEventListener("pointercancel", cancel);
     canvas.removeEventListener("pointerleave", leave);
     canvas.removeEventListener("wheel", wheel);
-    canvas.removeEventListener("contextmenu", menu);
+    canvas.removeEventListener("contextmenu", prevent);
+    canvas.removeEventListener("dragstart", prevent);
   };
 }
 
@@ -440,6 +466,7 @@ export async function useCrosshair(adds) {
     toggleCrosshair();
     return;
   }
+  stay();
   const tool = state.tool.peek();
   if (tool === "brush" || tool === "eraser") {
     const begun = await beginPainting();
@@ -463,9 +490,13 @@ export async function useCrosshair(adds) {
       return;
     }
     const box = draftBox.peek();
+    if (!box || !hasArea(box)) {
+      notify("A box has a width and a height: move on from its first corner.");
+      return;
+    }
     corner = null;
     draftBox.value = null;
-    if (box && box[2] > box[0] && box[3] > box[1]) await actions.drawBox(box);
+    await actions.drawBox(box);
     return;
   }
   await actions.click(now, adds ? 1 : 0);

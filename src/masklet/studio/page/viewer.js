@@ -13,7 +13,7 @@ import { drawHeat, heat } from "./review.js";
 import * as shape from "./shape.js";
 import * as state from "./state.js";
 import { crosshair, draftBox, hovered, listenTo, painting, panning, pointer } from "./tools.js";
-import { IconButton, classes, effect, html, signal, useEffect, useRef } from "./ui.js";
+import { IconButton, classes, effect, html, signal, useLayoutEffect, useRef } from "./ui.js";
 
 /** Opacities with soft edges of the frame in view: key, and pictures by object. */
 const alphas = signal(/** @type {{key: string, pictures: Map<number, ImageBitmap>}} */ ({ key: "", pictures: new Map() }));
@@ -359,7 +359,8 @@ function drawPointer(context) {
 
 export function Viewer() {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
-  useEffect(() => (canvas.current ? start(canvas.current) : undefined), []);
+  // Before the canvas is seen: whoever clicks on it is heard.
+  useLayoutEffect(() => (canvas.current ? start(canvas.current) : undefined), []);
   const tool = state.tool.value;
   const cursor = panning.value ? "grabbing" : tool === "hand" ? "grab" : tool === "brush" || tool === "eraser" ? "none" : "crosshair";
   const media = state.media.value;
