@@ -8,7 +8,8 @@ accepted as it is, which counts as a correction too.
 Which frames: those that the queue asks for ("correct here next"), random ones, or equally spaced ones, placed for the
 number of corrections that there will be. "Shared out" is the queue over all sequences as one job: every correction goes
 to the sequence where most is expected of it. "Everywhere" clicks on every frame and tracks nothing again, which says
-what clicks can give at all.
+what clicks can give at all. "Knowing" tries a quarter of the frames for every correction and keeps the one that truly
+helps most, which says what choosing frames can give; it takes longer than all the others together.
 
 Every correction is kept in a CSV, so a measurement that was stopped goes on where it was.
 """
@@ -36,8 +37,16 @@ from masklet.runs.prompting import Prompter
 
 COUNTS = (3, 5, 10)
 MOST_FRAMES, MOST_CLICKS, GOOD, VISIBLE = 40, 8, 0.9, 0.02
+#: Every so many frames are tried by who knows the truth, others for every correction.
+TRIED = 4
 #: How many corrections are made in each way, at most.
-WAYS = {"queue": 10, "random": 10, **{f"spaced {count}": count for count in COUNTS}, "everywhere": MOST_FRAMES}
+WAYS = {
+    "queue": 10,
+    "random": 10,
+    **{f"spaced {count}": count for count in COUNTS},
+    "everywhere": MOST_FRAMES,
+    "knowing": 5,
+}
 _FIELDS = ("sequence", "way", "done", "frame", "expected", "J")
 
 #: The frame to correct next, and the help expected of it; None where there is nothing left to do. It is told how many
@@ -73,6 +82,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         "queue": {count: after(count, "queue") for count in COUNTS},
         "random": {count: after(count, "random") for count in COUNTS},
         "spaced": {count: after(count, f"spaced {count}") for count in COUNTS},
+        "knowing": {count: after(count, "knowing") for count in COUNTS if count <= WAYS["knowing"]},
         "shared out": {count: _shared_out(courses["queue"], count) for count in COUNTS[:-1]},
         "everywhere": {MOST_FRAMES: after(MOST_FRAMES, "everywhere")},
     }
@@ -109,20 +119,49 @@ def measure_sequence(pictures: Path, masks: Path, ways: Sequence[str]) -> Iterat
             actions.track(project)
         for way in ways:
             mine = Path(shutil.copy(tracked, Path(folder, "corrected.masklet")))
-            with Project.open(mine) as project:
-                person = Person(project, truth)
-                rows = [("", "", person.accuracy())]
-                choose = _chooser(way, len(truth), masks.name)
-                for done in range(WAYS[way]):
-                    asked = choose(project, done)
-                    if asked is None:
-                        break
-                    person.correct(asked[0], again=way != "everywhere")
-                    rows.append((*asked, person.accuracy()))
+            rows = _tried(mine, truth) if way == "knowing" else _chosen(mine, truth, way, masks.name)
             yield [
                 dict(zip(_FIELDS, (masks.name, way, done, *row[:2], f"{100 * row[2]:.2f}"), strict=True))
                 for done, row in enumerate(rows)
             ]
+
+
+def _chosen(path: Path, truth: Sequence[np.ndarray], way: str, name: str) -> list[tuple[Any, Any, float]]:
+    """Frame, what was expected, and J, before and after each correction."""
+    with Project.open(path) as project:
+        person = Person(project, truth)
+        rows: list[tuple[Any, Any, float]] = [("", "", person.accuracy())]
+        choose = _chooser(way, len(truth), name)
+        for done in range(WAYS[way]):
+            asked = choose(project, done)
+            if asked is None:
+                break
+            person.correct(asked[0], again=way != "everywhere")
+            rows.append((*asked, person.accuracy()))
+    return rows
+
+
+def _tried(path: Path, truth: Sequence[np.ndarray]) -> list[tuple[Any, Any, float]]:
+    """The same where each correction is the best of those that were tried."""
+    tried, best = path.with_name("tried.masklet"), path.with_name("best.masklet")
+    with Project.open(path) as project:
+        rows: list[tuple[Any, Any, float]] = [("", "", Person(project, truth).accuracy())]
+    for done in range(WAYS["knowing"]):
+        frame: int | str = ""
+        accuracy = rows[-1][2]
+        for other in range(1 + done % TRIED, len(truth), TRIED):
+            shutil.copy(path, tried)
+            with Project.open(tried) as project:
+                person = Person(project, truth)
+                person.correct(other)
+                found = person.accuracy()
+            if found > accuracy:
+                frame, accuracy = other, found
+                shutil.copy(tried, best)
+        if frame != "":
+            shutil.copy(best, path)
+        rows.append((frame, "", accuracy))
+    return rows
 
 
 class Person:
