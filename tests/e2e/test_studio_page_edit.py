@@ -247,6 +247,17 @@ def test_no_press_on_the_picture_comes_to_nothing(studio: Studio, context) -> No
     page.mouse.up()
     assert said().get("box")
 
+    # What follows on "add" is for the new object, also before the server has made it.
+    before = {known["id"] for known in studio.project()["objects"]}
+    adding = Held(page, "**/objects")
+    page.keyboard.press("a")
+    request = adding.next()
+    page.mouse.click(x, y)
+    request.continue_()
+    adding.let_go()
+    assert said()["object"] not in before
+    page.click(".lane-name:has-text('bunny')")
+
     # What has to wait is for the frame and the object that it was said of.
     page.mouse.click(x, y)
     page.mouse.click(x, y, button="right")

@@ -180,7 +180,23 @@ export function clearMarks() {
 
 // --- objects
 
-export async function addObject() {
+/** The object that is being added, until it is there. @type {Promise<state.ObjectState | null> | null} */
+let added = null;
+
+/** What is said from now on is for the new object, also before the server has made it. */
+export function addObject() {
+  const task = makeObject();
+  added = task;
+  void task.finally(() => {
+    if (added === task) added = null;
+  });
+  return task;
+}
+
+/** The object that is being added, else the selected one: what is said now is for it. */
+export const objectMeant = () => added ?? state.selected.peek();
+
+async function makeObject() {
   const made = await attempt(() => api.addObject(projectId(), {}));
   if (!made) return null;
   const now = state.project.peek();
@@ -277,10 +293,13 @@ async function objectForPrompt(meant) {
  */
 function prompt(given) {
   const index = given.frame ?? state.frame.peek();
+  const coming = given.object === undefined ? added : null;
   const meant = given.object ?? state.currentObject.peek();
   const path = state.project.peek()?.path;
   return inTurn(async () => {
-    const object = await objectForPrompt(meant);
+    const fresh = await coming;
+    if (coming && !fresh) return;
+    const object = await objectForPrompt(fresh?.id ?? meant);
     if (!object) return;
     const sent = { ...given, frame: index, object: object.id };
     const trackedBefore = isTrackedAround(index, object.id);

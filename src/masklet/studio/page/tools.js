@@ -69,13 +69,13 @@ async function baseOf(index, object) {
 
 /**
  * @param {number} [index]
- * @param {state.ObjectState | null} [meant]  the object; null: the selected one, or a new one
+ * @param {ReturnType<typeof actions.objectMeant>} [meant]  the object; null: the selected one, or a new one
  * @returns {Promise<Painting | null>}
  */
-async function beginPainting(index = state.frame.peek(), meant = null) {
+async function beginPainting(index = state.frame.peek(), meant = actions.objectMeant()) {
   const media = state.media.peek();
   if (!media) return null;
-  const object = meant ?? state.selected.peek() ?? (await actions.addObject());
+  const object = meant ? await meant : (state.selected.peek() ?? (await actions.addObject()));
   if (!object) return null;
   if (object.locked) {
     notify(`${object.name} is locked. Unlock it to paint.`);
@@ -288,7 +288,7 @@ export function listenTo(canvas) {
     if (tool === "brush" || tool === "eraser") {
       const erase = (tool === "eraser") !== removes;
       drag = { ...base, kind: "paint", label: 1, erase };
-      const [index, object] = [state.frame.peek(), state.selected.peek()];
+      const [index, object] = [state.frame.peek(), actions.objectMeant()];
       strokes = strokes.then(async () => {
         painting.value = await beginPainting(index, object);
       });
