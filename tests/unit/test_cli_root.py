@@ -246,3 +246,9 @@ def test_what_needs_no_network_does_not_wait_for_pytorch(tmp_path: Path) -> None
     imports = "\n".join(f"import masklet.{room}" for room in rooms)
     result = python(f"{imports}\nimport sys\nprint('torch' in sys.modules)")
     assert result.stdout == "False\n", result.stderr
+
+
+def test_loading_a_network_imports_no_algebra() -> None:
+    """PyTorch imports sympy where initial weights are drawn on the meta device, which takes most of a second."""
+    result = python("import sys\nfrom masklet import load_model\nload_model('nano')\nprint('sympy' in sys.modules)")
+    assert result.stdout.strip() == "False", result.stderr

@@ -98,7 +98,8 @@ class FourierPositions(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
+        # Not `torch.randn`, which can't be left out where weights are about to be loaded.
+        self.register_buffer("positional_encoding_gaussian_matrix", nn.init.normal_(torch.empty(2, channels // 2)))
 
     def forward(self, xy: Tensor) -> Tensor:
         """Encode ``[..., 2]`` coordinates in 0…1 as ``[..., channels]``, computed in float32."""

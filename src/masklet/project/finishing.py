@@ -32,9 +32,15 @@ class Layer:
 
     object: ProjectObject
     record: ObjectMask
-    mask_hw: np.ndarray
+    made_hw: np.ndarray | None
     alpha_hw: np.ndarray | None
     untouched: bool
+
+    @property
+    def mask_hw(self) -> np.ndarray:
+        """The finished mask, bool (height, width)."""
+        # Unpacked only for those who look at pixels: what writes run lengths needs none.
+        return self.record.mask if self.made_hw is None else self.made_hw
 
     @cached_property
     def rle(self) -> rle.RLE:
@@ -140,7 +146,7 @@ class Finishing:
 
     def _untouched(self, records: Mapping[int, ObjectMask]) -> dict[int, Layer]:
         return {
-            number: Layer(chosen, records[number], records[number].mask, None, True)
+            number: Layer(chosen, records[number], None, None, True)
             for number, chosen in self._chosen.items()
             if number in records
         }
