@@ -473,7 +473,7 @@ def test_by_keyboard_alone(studio, context) -> None:
     page.keyboard.press("Control+z")
     page.wait_for_function("() => !document.querySelector('.tab-body').innerText.includes('a painted mask')")
     until(lambda: studio.mask(1, 2) is None)
-    assert "ndone" in page.inner_text("#spoken") or "ndone" in page.inner_text(".notice")
+    wait_until(page, "[...document.querySelectorAll('#spoken, .notice')].some(said => /ndone/.test(said.innerText))")
     assert watched.problems == []
 
 
