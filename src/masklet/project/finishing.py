@@ -27,7 +27,8 @@ class Layer:
     """One object on one frame, finished: cleaned, refined and softened as its mask settings say.
 
     `mask_hw` is the mask with a hard edge, boolean (height, width); `alpha_hw` the opacity, uint8 0 to 255, None where
-    it is the same. `record` is what tracking kept, and `untouched` says that its mask came out as it went in.
+    it is the same. `record` is what tracking kept, `made_hw` the mask that finishing made of it, None where it made
+    none, and `untouched` says that the mask came out as it went in.
     """
 
     object: ProjectObject
