@@ -136,8 +136,9 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
     at(page, 12600 + 10 * 40, 40)  # and round again
     at(page, 12600 + 25 * 40, 45)
 
+    # How many others are drawn on the way depends on how quickly they come.
     drawn = page.evaluate("() => held.drawn")
-    assert len({frame for frame, _ in drawn}) > 12
+    assert {frame for frame, _ in drawn} >= {1, 25, 31, 41, 30, 10, 98, 40, 49, 45}
     assert all(complete for _, complete in drawn)  # no frame without its masks
     assert watched.problems == []
 
