@@ -160,6 +160,25 @@ def test_the_second_process_is_told_who_has_it(make_project) -> None:
     Project.open(project.path).close()
 
 
+READS = """import sys
+from masklet.project import Project
+with Project.open(sys.argv[1], read_only=True) as project:
+    print([known.name for known in project.objects()])
+"""
+
+
+def test_reading_in_one_process_takes_no_lock_from_its_writer(make_project) -> None:
+    """Closing a file frees all locks that its process has on it; the log of a project without locks may be removed."""
+    project = make_project()
+    project.close()
+    with Project.open(project.path) as writer:
+        Project.open(writer.path, read_only=True).close()
+        read = [sys.executable, "-c", READS, writer.path]
+        subprocess.run(read, check=True)
+        writer.add_object(name="late")
+        assert "late" in subprocess.run(read, capture_output=True, text=True, check=True).stdout
+
+
 def test_a_read_only_folder_can_be_read_but_not_written(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     folder.mkdir()

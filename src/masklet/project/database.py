@@ -144,6 +144,12 @@ class Database:
             failure, self._failure = self._failure, None
             raise failure
 
+    def is_at(self, path: Path) -> bool:
+        """Whether it has the file at this place open."""
+        with suppress(OSError):
+            return hasattr(self, "_connection") and self.path.samefile(path)
+        return False
+
     def _require_open(self) -> None:
         if not hasattr(self, "_connection"):
             raise ProjectError(f"{self.path.name} was closed; open it again.")
@@ -253,6 +259,9 @@ class Database:
 
 def check_file(path: Path) -> None:
     """Raises ProjectError unless there is an SQLite file at this place."""
+    # Closing a file takes all locks away that this process has on it, SQLite's too (POSIX): what is open is not read.
+    if any(database.is_at(path) for database in list(_OPEN)):
+        return
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
