@@ -343,12 +343,15 @@ def test_killed_while_tracking_and_started_again(studio_process, context, bunny_
     assert [track["state"] for track in studio.tracks()] == ["paused"]
     until(lambda: frames_written(studio) >= 6)
     page.keyboard.press("Shift+Space")
-    wait_until_gone(page, "button[aria-label='Go on tracking']")
+    until(lambda: studio.tracks()[0]["state"] == "running")
     studio.kill()
     wait_for(page, ".away")
+    with Project.open(studio.root / "bunny.masklet") as project:
+        project.update_object(1, name="rabbit")
     studio.start()
     wait_until_gone(page, ".away")  # by itself: the session outlives the server
     assert not page.is_visible("text=Open the address that it printed")
+    wait_for(page, ".object:has-text('rabbit')")  # it shows what is there now, not what it knew
 
     # Nothing of what was written is lost, and the run goes on where it stopped.
     wait_for(page, "button:has-text('Go on')")

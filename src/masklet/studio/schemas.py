@@ -243,7 +243,7 @@ class ProjectState(BaseModel):
     id: str
     name: str
     path: str
-    revision: int = Field(description="Rises with every change; WebSocket news carry it too")
+    revision: int = Field(description="Rises with every change, even if the studio is started anew; news carry it too")
     media: MediaState
     objects: list[ObjectState]
     prompts: list[PromptState]

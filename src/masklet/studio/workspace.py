@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -53,7 +54,8 @@ class OpenProject:
         self.frames = FrameStore(self.reader, kept)
         self.overlays = Overlays(project, self.frames)
         self.fingerprint = self.reader.fingerprint()
-        self._revision = 0
+        # Higher than when it was open before: pages from then would take it for an old state, whose id is the same.
+        self._revision = time.time_ns() // 1_000_000
         self._mutex = threading.Lock()
         self._prompter: Prompter | None = None
         self._news = ThreadPoolExecutor(1, "masklet-news")  # one thread, so that news come in order
@@ -277,9 +279,9 @@ class Workspace:
 
     def close(self, project: OpenProject) -> None:
         """Closes a project whose jobs have ended."""
-        with self._mutex:
+        with self._mutex:  # whoever opens it meanwhile waits until its lock is free
             self._open.pop(project.id, None)
-        project.close()
+            project.close()
         self._hub.tell(schemas.ProjectClosed(project=project.id), project.id)
 
     def _source(self, given: schemas.OpenRequest) -> Path | None:

@@ -252,7 +252,7 @@ export interface ProjectState {
   id: string;
   name: string;
   path: string;
-  /** Rises with every change; WebSocket news carry it too */
+  /** Rises with every change, even if the studio is started anew; news carry it too */
   revision: number;
   media: MediaState;
   objects: ObjectState[];

@@ -101,7 +101,7 @@ export async function reload() {
   const batchPath = state.batch.peek()?.path;
   if (batchPath !== undefined) await attempt(() => api.openBatch(batchPath));
   if (path === undefined) return;
-  // By path: a server that was started anew knows the project by another id.
+  // By path: a server that was started anew has to open the project first.
   const project = await attempt(() => api.openProject({ path }));
   if (!project) return;
   batch(() => {
