@@ -309,6 +309,8 @@ function prompt(given) {
       const answer = await busy("Looking", () => api.addPrompt(projectId(), sent));
       if (!isOpen(path)) return;
       takeAnswer(answer);
+      // An older answer may have taken its mark away; what follows needs to see it.
+      if (!state.promptsOn(index, object.id).length) showPromptAtOnce(sent);
       if (trackedBefore) offerRetrack({ frame: index, object: object.id, since });
     } catch (problem) {
       complain(problem);
