@@ -53,10 +53,7 @@ class Looks:
 
     def at(self, path: Path) -> Look | None:
         """What a project says, read now if its file has changed; None where there is none that may be read."""
-        try:
-            stamp = stamp_of(path) if self._root.holds(path.resolve()) else ""
-        except (OSError, RuntimeError):  # a link to itself
-            return None
+        stamp = self._stamp(path)
         if not stamp:
             return None
         known = self._known.get(path)
@@ -68,12 +65,23 @@ class Looks:
         """The same without waiting. Whoever asks while nobody has looked yet gets the same answer."""
         with self._mutex:
             asked = self._asked.get(path)
-            if asked is None or asked.done():
+            if asked is None or (asked.done() and not self._is_current(asked, path)):
                 self._asked[path] = asked = self._thread.submit(self.at, path)
             return asked
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
+
+    def _stamp(self, path: Path) -> str:
+        """Of the file as it is now; empty where there is none that may be read."""
+        try:
+            return stamp_of(path) if self._root.holds(path.resolve()) else ""
+        except (OSError, RuntimeError):  # a link to itself
+            return ""
+
+    def _is_current(self, answer: Future[Look | None], path: Path) -> bool:
+        look = None if answer.exception() else answer.result()
+        return look is not None and look.stamp == self._stamp(path)
 
 
 def _look(path: Path, stamp: str, root: Root) -> Look:
@@ -121,7 +129,8 @@ class Batch:
             rows = list(islice(queue.rows(*states, skip=start, search=search), count + 1))
             batch = self._state(queue)
         shown = rows[:count]
-        asked = {row.number: self._looks.ask(project_path(self.folder, row.job)) for row in shown if row.ended}
+        seen = [row for row in shown if row.ended or row.result]  # a result stays while files are written again
+        asked = {row.number: self._looks.ask(project_path(self.folder, row.job)) for row in seen}
         waiting = wait(asked.values(), _PATIENCE).not_done
         looks = {number: look.result() for number, look in asked.items() if look not in waiting}
         return schemas.BatchVideos(
@@ -167,7 +176,7 @@ class Batch:
             seconds=None if row.result is None else row.result.seconds,
             reason=None if row.reason is None else row.reason.replace(row.job.source, Path(row.job.source).name),
             formats=[export.format for export in row.job.exports],
-            project=relative if row.ended and path.is_file() else None,
+            project=relative if (row.ended or row.result) and path.is_file() else None,
             open_id=open_ids.get(path),
             thumbnail=picture if look is not None and look.source_there else None,
             review=None if look is None else look.review,

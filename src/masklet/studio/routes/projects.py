@@ -5,6 +5,7 @@ from __future__ import annotations
 from anyio import to_thread
 from fastapi import APIRouter
 
+from masklet.errors import MaskletError
 from masklet.project.history import Step
 from masklet.studio import schemas
 from masklet.studio.app import Studio
@@ -19,7 +20,14 @@ router = APIRouter(responses=PROBLEMS, tags=["projects"])
 @router.get("/api/projects")
 def list_projects(studio: StudioOf) -> list[schemas.ProjectState]:
     """The projects that are open, without their lanes."""
-    return [_state(studio, project, lanes=False) for project in studio.workspace.all()]
+    found = []
+    for project in studio.workspace.all():
+        try:
+            found.append(_state(studio, project, lanes=False))
+        except MaskletError:
+            if not project.closed:  # it was closed while it was listed
+                raise
+    return found
 
 
 @router.post("/api/projects")
