@@ -36,7 +36,9 @@ def find_chromium() -> str | None:
 
 def launch(playwright: Playwright) -> Browser:
     # In a container there is often no sandbox to be had; the page under test is our own.
-    return playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
+    return playwright.chromium.launch(
+        executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
+    )
 
 
 class Studio:

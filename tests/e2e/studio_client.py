@@ -72,14 +72,14 @@ def running(root: Path, **options: Any) -> Iterator[Client]:
     started = threading.Event()
     thread = threading.Thread(target=server.run, args=(started.set,))
     thread.start()
-    assert started.wait(60)
+    assert started.wait(600)
     try:
         with Client(server.access.port) as client:
             client.server = server  # type: ignore[attr-defined]
             yield client
     finally:
         server.stop()
-        thread.join(60)
+        thread.join(600)
         assert not thread.is_alive()
 
 

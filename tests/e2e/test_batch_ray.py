@@ -123,7 +123,7 @@ def test_the_driver_is_killed(cluster: Any, job: VideoJob, alone: list, tmp_path
     while driver.poll() is None and not (reached(out) and ended(out) == 2):
         time.sleep(0.02)
     os.kill(driver.pid, signal.SIGKILL)
-    text, _ = driver.communicate(timeout=60)
+    text, _ = driver.communicate(timeout=600)
     assert driver.returncode == -signal.SIGKILL, text
     before = (out / "projects" / "short.masklet").stat().st_mtime_ns
     with redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit) as left:

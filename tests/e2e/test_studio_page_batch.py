@@ -140,8 +140,8 @@ def test_a_batch_is_gone_through_and_corrected(studio: Studio, folder: Path, con
     # The list goes along with a batch that runs elsewhere, and a video that it has is left to it.
     with Queue(folder / "batch.sqlite") as queue:
         number = queue.claim("worker").number
-        queue.beat(number, "worker", 4, FRAMES)
-        wait_for(page, f".is-running:has-text('4 of {FRAMES}')")
+        shown = f".is-running:has-text('4 of {FRAMES}')"
+        until(lambda: queue.beat(number, "worker", 4, FRAMES) and page.is_visible(shown))
         queue.fail(number, "worker", "The disk is full.")
         wait_for(page, ".is-failed:has-text('The disk is full')")
     page.click("[aria-label='Failed 2'], button:has-text('Failed 2')")
@@ -167,5 +167,11 @@ def nothing_overflows(page) -> None:
 
 def reviews(studio: Studio, batch: str) -> dict[str, dict]:
     """What deserves a look, by the name of the video."""
-    found = studio.ask("GET", f"/batches/{batch}/videos")["videos"]
-    return {video["name"]: video["review"] for video in found if video["review"]}
+    answer: dict = {}
+
+    def is_whole() -> bool:
+        answer.update(studio.ask("GET", f"/batches/{batch}/videos"))
+        return not answer["pending"]
+
+    until(is_whole)
+    return {video["name"]: video["review"] for video in answer["videos"] if video["review"]}

@@ -128,6 +128,7 @@ def test_the_place_for_the_next_click_is_shown_over_the_picture(studio: Studio, 
     wait_for_frame(page, found["frame"])
     wait_for(page, "text=One click near the cross")
     place = Placement(page)
+    page.evaluate("() => new Promise(requestAnimationFrame)")  # the picture comes with the next drawing
     hot = place.seen(page)
     picture(page, "heat")
     page.click("[role=tab]:has-text('Objects')")
@@ -169,7 +170,7 @@ def test_a_retrack_can_be_stopped_and_spares_what_was_accepted(
     def held(job, step) -> None:
         show(job, step)
         if step.done == 3:
-            assert going_on.wait(60)
+            assert going_on.wait(600)
 
     monkeypatch.setattr(TrackJob, "_show", held)
     page.keyboard.press("Enter")

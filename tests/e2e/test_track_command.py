@@ -237,7 +237,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_printed_command_goes_on_to_the_same_m
     assert len(decode(tmp_path / "out" / "overlay.mp4")[0]) == len(done) + 3
     assert len(content["objects"][0]["prompts"]) == 1
     whole = {entry["frame"]: entry for entry in read(bunny[0])["frames"]}
-    for entry in content["frames"]:
+    for entry in content["frames"][: len(whole)]:
         assert entry == whole[entry["frame"]]
         name = f"masks/bunny/{entry['frame']:05d}.png"
         assert (tmp_path / "out" / name).read_bytes() == (bunny[0] / name).read_bytes()
@@ -479,7 +479,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, bunny_clip: Path) -> Path:
     while process.poll() is None and not (folder / "out" / "masks" / "bunny" / "00005.png").exists():
         time.sleep(0.02)
     process.kill()
-    process.wait(60)
+    process.wait(600)
     return folder / "out"
 
 
