@@ -243,6 +243,20 @@ def switch_view(page: Page, key: str) -> None:
     page.wait_for_function(f"before => {drawn} !== before", arg=before)
 
 
+@contextmanager
+def told(page: Page, words: str) -> Iterator[None]:
+    """What is done inside makes the page say these words, however briefly."""
+    page.evaluate(
+        "words => { window.heard = false; const look = () => { if ([...document.querySelectorAll('#spoken, .notice')]"
+        ".some(said => said.textContent.includes(words))) window.heard = true; };"
+        " const all = { childList: true, subtree: true, characterData: true };"
+        " new MutationObserver(look).observe(document.body, all); }",
+        words,
+    )
+    yield
+    page.wait_for_function("() => window.heard")
+
+
 def until(holds: Callable[[], bool]) -> None:
     """Waits for something that the server or the page shall come to."""
     for _ in range(9000):

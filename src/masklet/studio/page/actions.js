@@ -299,7 +299,7 @@ function prompt(given) {
   return inTurn(async () => {
     const fresh = await coming;
     if (coming && !fresh) return;
-    const object = await objectForPrompt(fresh?.id ?? meant);
+    const object = fresh ?? (await objectForPrompt(meant));
     if (!object) return;
     const sent = { ...given, frame: index, object: object.id };
     const trackedBefore = isTrackedAround(index, object.id);
@@ -391,14 +391,16 @@ export function clearFrame() {
 }
 
 /** @param {1 | -1} [step] */
-export async function flipCandidate(step = 1) {
-  const now = state.candidates.peek() ?? (await findCandidates());
-  if (!now) {
-    notify("A single click has other candidates. There is none on this frame.");
-    return;
-  }
-  const at = now.list.findIndex((candidate) => candidate.chosen);
-  await pickCandidate(now.list[(at + step + now.list.length) % now.list.length].index);
+export function flipCandidate(step = 1) {
+  return inTurn(async () => {
+    const now = state.candidates.peek() ?? (await findCandidates());
+    if (!now) {
+      notify("A single click has other candidates. There is none on this frame.");
+      return;
+    }
+    const at = now.list.findIndex((candidate) => candidate.chosen);
+    await choose(now.list[(at + step + now.list.length) % now.list.length].index);
+  });
 }
 
 /** The candidates of a click that was made earlier, perhaps before the project was opened. */
@@ -412,7 +414,10 @@ export async function findCandidates() {
 }
 
 /** @param {number} candidate */
-export async function pickCandidate(candidate) {
+export const pickCandidate = (candidate) => inTurn(() => choose(candidate));
+
+/** @param {number} candidate */
+async function choose(candidate) {
   const now = state.candidates.peek();
   if (!now) return;
   const answer = await attempt(() =>
@@ -478,9 +483,10 @@ export async function track(how) {
 
 /** @param {state.JobState} job @param {string} text */
 export function started(job, text) {
+  const known = state.jobs.peek()[job.id] ?? job; // its news may have come before this answer
   batch(() => {
-    state.jobs.value = { ...state.jobs.value, [job.id]: state.jobs.value[job.id] ?? job };
-    state.following.value = true;
+    state.jobs.value = { ...state.jobs.value, [job.id]: known };
+    state.following.value = state.isActive(known);
     state.playing.value = false;
   });
   announce(text);

@@ -33,7 +33,7 @@ async function request(method, path, body, signal) {
     init.headers = { "Content-Type": "application/json", Accept: "application/json" };
   }
   const answer = await reach(`/api${path}`, init);
-  return answer.status === 204 ? null : answer.json();
+  return answer.status === 204 ? null : answer.json().catch(brokeOff);
 }
 
 /**
@@ -41,16 +41,15 @@ async function request(method, path, body, signal) {
  * @param {RequestInit} [init]
  */
 async function reach(address, init) {
-  /** @type {Response} */
-  let answer;
-  try {
-    answer = await fetch(address, { credentials: "same-origin", ...init });
-  } catch (problem) {
-    if (problem instanceof DOMException && problem.name === "AbortError") throw problem;
-    throw new ApiError("The studio doesn't answer. Is it still running? The page connects again by itself.", "offline", 0);
-  }
+  const answer = await fetch(address, { credentials: "same-origin", ...init }).catch(brokeOff);
   if (!answer.ok) throw await problemOf(answer);
   return answer;
+}
+
+/** @param {unknown} problem @returns {never} */
+function brokeOff(problem) {
+  if (problem instanceof DOMException && problem.name === "AbortError") throw problem;
+  throw new ApiError("The studio doesn't answer. Is it still running? The page connects again by itself.", "offline", 0);
 }
 
 /** @param {Response} answer */

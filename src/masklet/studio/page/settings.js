@@ -33,21 +33,32 @@ effect(() => {
   endedDownloads = ended;
 });
 
-/** @param {Partial<import("./api-types.js").TrackSettingsState>} changes */
-async function change(changes) {
-  const project = state.project.peek();
-  if (!project) return;
-  const track = { ...project.settings.track, ...changes };
-  // Shown at once, as the fields do; what the server made of it follows.
-  state.project.value = { ...project, settings: { ...project.settings, track } };
-  await attempt(() => api.changeSettings(project.id, { track }));
-  await refreshProject();
+/** @typedef {import("./api-types.js").TrackSettingsState} TrackSettings */
+
+let queue = Promise.resolve();
+
+/**
+ * One change after the other, so that each begins with what the one before left.
+ * @param {Partial<TrackSettings> | ((track: TrackSettings) => Partial<TrackSettings>)} changes
+ */
+function change(changes) {
+  queue = queue.then(async () => {
+    const project = state.project.peek();
+    if (!project) return;
+    const before = project.settings.track;
+    const track = { ...before, ...(typeof changes === "function" ? changes(before) : changes) };
+    // Shown at once, as the fields do; what the server made of it follows.
+    state.project.value = { ...project, settings: { ...project.settings, track } };
+    await attempt(() => api.changeSettings(project.id, { track }));
+    await refreshProject();
+  });
 }
 
 /** @param {string} name @param {any} value  null: the policy's own again */
 function setOption(name, value) {
-  const { [name]: _, ...rest } = state.project.peek()?.settings.track.policy_options ?? {};
-  void change({ policy_options: value === null ? rest : { ...rest, [name]: value } });
+  change(({ policy_options: { [name]: _, ...rest } = {} }) => ({
+    policy_options: value === null ? rest : { ...rest, [name]: value },
+  }));
 }
 
 export function SettingsDialog() {

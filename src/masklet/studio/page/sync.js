@@ -106,6 +106,7 @@ export async function reload() {
   if (!project) return;
   batch(() => {
     takeProject(project);
+    if (!state.trackJob.peek()) state.following.value = false; // what was followed went with the server
     staleMasks(null);
   });
 }
@@ -265,7 +266,8 @@ export function listen() {
       const now = ++turn;
       if (open) {
         refused.value = false;
-        void (again ? reload() : Promise.resolve()).finally(() => now === turn && tell(true));
+        // What is open at the first time was opened by the address, before anybody listened.
+        void (again || state.project.peek() ? reload() : Promise.resolve()).finally(() => now === turn && tell(true));
       } else {
         tell(false);
         void api.getStudio().then(() => {}, (problem) => (refused.value = problem.status === 401));
