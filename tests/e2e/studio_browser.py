@@ -247,10 +247,11 @@ def switch_view(page: Page, key: str) -> None:
 def told(page: Page, words: str) -> Iterator[None]:
     """What is done inside makes the page say these words, however briefly."""
     page.evaluate(
-        "words => { window.heard = false; const look = () => { if ([...document.querySelectorAll('#spoken, .notice')]"
-        ".some(said => said.textContent.includes(words))) window.heard = true; };"
+        "words => { window.hearing?.disconnect(); window.heard = false; const look = () => {"
+        " const said = [...document.querySelectorAll('#spoken, .notice')];"
+        " if (said.some(({ textContent }) => textContent.includes(words))) window.heard = true; };"
         " const all = { childList: true, subtree: true, characterData: true };"
-        " new MutationObserver(look).observe(document.body, all); }",
+        " window.hearing = new MutationObserver(look); window.hearing.observe(document.body, all); }",
         words,
     )
     yield

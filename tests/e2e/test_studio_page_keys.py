@@ -42,8 +42,10 @@ def complaints(page, axe: str) -> list[str]:
     page.evaluate(f"() => {{ if (!window.axe) {{ {axe} }} }}")
     found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")["violations"]
     page.emulate_media(color_scheme="light")
+    wait_until(page, "document.documentElement.dataset.theme === 'light'")
     found += page.evaluate("() => axe.run(document, {runOnly: ['color-contrast']})")["violations"]
     page.emulate_media(color_scheme="dark")
+    wait_until(page, "document.documentElement.dataset.theme === 'dark'")
     return [f"{rule['id']}: {rule['help']}: {node['html']}" for rule in found for node in rule["nodes"]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.e2e.studio_browser import (
     until,
     wait_for,
     wait_for_frame,
+    wait_until,
     wait_until_gone,
 )
 from tests.e2e.studio_client import DEMO, running
@@ -100,6 +102,7 @@ def test_what_is_shown_follows_the_clock(studio, context) -> None:
     page.evaluate(HOLD)
     page.evaluate("() => { held.state.loop.value = false; held.player.muted.value = true; }")
     page.focus("#picture")
+    page.wait_for_function("() => held.ready(0)")
 
     begin(page, "Space", 0)
     at(page, 40, 1)
@@ -148,8 +151,9 @@ def test_a_distant_frame_is_its_key_frame_until_it_is_here(studio, context) -> N
     held = Held(page, "**/frames/83.jpg*")
     page.evaluate("async () => (await import('/actions.js')).seek(83)")
     wait_for(page, "text=Key frame 60; frame 83 is coming")
+    wait_until(page, "document.querySelector('#picture').dataset.preview === '60'")
     picture = page.locator("#picture")
-    assert picture.get_attribute("data-preview") == "60" and picture.get_attribute("data-frame") == "-1"
+    assert picture.get_attribute("data-frame") == "-1"
     held.next().continue_()
     held.let_go()
     wait_for_frame(page, 83)
@@ -163,7 +167,8 @@ def test_what_a_click_changes_is_not_asked_for_again(studio, context) -> None:
     for window in (page, other):
         window.evaluate("async () => (await import('/actions.js')).seek(30)")
         wait_for_frame(window, 30)
-        window.wait_for_load_state("networkidle")
+        here = "async () => Boolean((await import('/masks.js')).entryOf(30)?.complete)"
+        until(lambda window=window, here=here: window.evaluate(here))
     asked: list[str] = []
     for window in (page, other):
         window.on("request", lambda request: asked.append(f"{request.method} {request.url.partition('/api')[2]}"))
@@ -171,7 +176,7 @@ def test_what_a_click_changes_is_not_asked_for_again(studio, context) -> None:
     known = (
         "async () => { const s = await import('/state.js'), m = await import('/masks.js');"
         " return [s.project.value.revision, s.promptsOn(30, 1).map(({ id, points, mask }) => ({ id, points, mask })),"
-        " m.maskOf(30, 1).state.rle.counts, s.project.value.history.undo, s.laneOf(1).isPrompt(30)]; }"
+        " m.maskOf(30, 1)?.state.rle.counts, s.project.value.history.undo, s.laneOf(1).isPrompt(30)]; }"
     )
     project = studio.project()
     prompts = [{name: record[name] for name in ("id", "points", "mask")} for record in project["prompts"]]
@@ -179,5 +184,25 @@ def test_what_a_click_changes_is_not_asked_for_again(studio, context) -> None:
     right = [project["revision"], prompts, mask["rle"]["counts"], project["history"]["undo"], True]
     for window in (page, other):
         until(lambda window=window: window.evaluate(known) == right)
-    assert [url for url in asked if "/api/" in url and not url.endswith(("/prompts", "/encode"))] == []
+    fetched = re.compile(r"/masks|/mask-stream|/lanes|/projects/[^/]+(\?|$)")
+    assert [url for url in asked if fetched.search(url)] == []
     assert mask["prompt"] and len(prompts) == 2
+
+
+def test_masks_that_changed_while_they_came_are_asked_for_again(studio, context) -> None:
+    page = opened(studio, context, holds=True)
+    page.evaluate("async () => (await import('/actions.js')).seek(30)")
+    wait_for_frame(page, 30)
+    until(lambda: page.evaluate("async () => Boolean((await import('/masks.js')).entryOf(30)?.complete)"))
+    project = studio.project()["id"]
+    held = Held(page, "**/masks/30")
+    for grow in (-4, -8):
+        studio.ask("PUT", f"/projects/{project}/settings", masks={"grow": grow})
+        known = "async () => (await import('/state.js')).project.value.settings.masks.grow"
+        until(lambda grow=grow, known=known: page.evaluate(known) == grow)
+    held.next().continue_()
+    held.next().continue_()
+    held.let_go()
+    [mask] = studio.ask("GET", f"/projects/{project}/masks/30")["objects"]
+    known = "async () => (await import('/masks.js')).maskOf(30, 1)?.state.rle.counts"
+    until(lambda: page.evaluate(known) == mask["rle"]["counts"])

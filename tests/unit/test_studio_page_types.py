@@ -26,7 +26,7 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node
 
 def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(part) for part in command], check=False, capture_output=True, text=True, timeout=120, **options
+        [str(part) for part in command], check=False, capture_output=True, text=True, timeout=600, **options
     )
 
 

@@ -140,12 +140,13 @@ class OpenProject:
     # --- its state as the API gives it ---------------------------------------------------------------------------
 
     def state(self, jobs: Sequence[schemas.JobState], lanes: bool = True) -> schemas.ProjectState:
+        revision = self._revision  # before the rest: what is newer than its revision says is only told again
         project, objects = self.project, self.project.objects()  # once: one may go at any moment
         return schemas.ProjectState(
             id=self.id,
             name=project.path.stem,
             path=self._root.relative(project.path),
-            revision=self._revision,
+            revision=revision,
             media=self.media(),
             objects=[self.object_state(object_) for object_ in objects],
             prompts=[prompt_state(prompt) for prompt in project.prompts()],

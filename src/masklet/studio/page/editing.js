@@ -6,6 +6,7 @@ import { maskOf, masksChanged } from "./masks.js";
 import { attempt, notify } from "./notices.js";
 import { does } from "./shape.js";
 import * as state from "./state.js";
+import { refreshProject } from "./sync.js";
 import { Icon, classes, computed, html, signal } from "./ui.js";
 
 /** @typedef {import("./api-types.js").Edit} Edit */
@@ -36,7 +37,10 @@ async function edit(given) {
   const done = await attempt(() => api.edit(project.id, given));
   if (!done) return;
   state.candidates.value = null;
-  if (done.objects.length > 1 && !("other" in given && given.other)) state.currentObject.value = done.objects[done.objects.length - 1];
+  if (done.objects.length > 1 && !("other" in given && given.other)) {
+    await refreshProject(); // older news don't know the new object, and would select another
+    state.currentObject.value = done.objects[done.objects.length - 1];
+  }
   notify(`${done.label}: ${plural(done.frames, "frame")}.`, { action: { label: "Undo", run: () => void actions.undo() } });
 }
 

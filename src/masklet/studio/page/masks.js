@@ -81,12 +81,16 @@ export async function wantMasks(index) {
   for (const [other, controller] of going) if (other !== index) controller.abort();
   const controller = new AbortController();
   going.set(index, controller);
-  await fetchMasks(index, controller.signal);
-  if (going.get(index) === controller) going.delete(index);
+  await fetchMasks(index, controller.signal, () => going.get(index) === controller && going.delete(index));
 }
 
-/** Fetches a frame's masks, whatever else is asked for. @param {number} index @param {AbortSignal} signal */
-export async function fetchMasks(index, signal) {
+/**
+ * Fetches a frame's masks, whatever else is asked for.
+ * @param {number} index
+ * @param {AbortSignal} signal
+ * @param {() => void} [ended]  before anybody is told that the answer came too late
+ */
+export async function fetchMasks(index, signal, ended = () => {}) {
   const id = project.peek()?.id;
   if (!id) return;
   const asked = changes;
@@ -96,6 +100,7 @@ export async function fetchMasks(index, signal) {
   } catch (problem) {
     if (!wasAborted(problem)) console.warn(problem);
   }
+  ended();
   if (isOld(index, asked)) masksChanged.value++; // whoever still looks at this frame asks again
 }
 

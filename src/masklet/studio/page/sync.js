@@ -15,19 +15,18 @@ export const refused = signal(false);
 /** @param {state.ProjectState} project  with lanes */
 export function takeProject(project) {
   batch(() => {
-    takeBrief(project);
-    takeLanes(project.lanes, project.media.frame_count);
+    if (takeBrief(project)) takeLanes(project.lanes, project.media.frame_count);
     const jobs = { ...state.jobs.value };
     for (const job of project.jobs) jobs[job.id] = job;
     state.jobs.value = jobs;
   });
 }
 
-/** @param {state.ProjectState} project */
+/** Whether it was taken. @param {state.ProjectState} project */
 function takeBrief(project) {
   const known = state.project.value;
   // An answer may come in after news of later changes, which are known already and wouldn't be told again.
-  if (known?.id === project.id && project.revision < known.revision) return;
+  if (known?.id === project.id && project.revision < known.revision) return false;
   const objects = [...project.objects].sort((a, b) => a.position - b.position || a.id - b.id);
   // The lanes are kept apart, as typed arrays.
   state.project.value = { ...project, objects, lanes: [] };
@@ -35,6 +34,7 @@ function takeBrief(project) {
     state.currentObject.value = objects.at(-1)?.id ?? null;
   }
   if (state.solo.value !== null && !objects.some((object) => object.id === state.solo.value)) state.solo.value = null;
+  return true;
 }
 
 /** @param {import("./api-types.js").Lane[]} lanes @param {number} frames */
@@ -96,8 +96,6 @@ export async function reload() {
   const studio = await attempt(api.getStudio);
   if (!studio) return;
   state.studio.value = studio;
-  const jobs = await attempt(api.listJobs);
-  if (jobs) state.jobs.value = Object.fromEntries(jobs.map((job) => [job.id, job]));
   const batchPath = state.batch.peek()?.path;
   if (batchPath !== undefined) await attempt(() => api.openBatch(batchPath));
   if (path === undefined) return;
@@ -116,7 +114,7 @@ export function onNews(news) {
   const now = state.project.peek();
   switch (news.type) {
     case "hello":
-      state.jobs.value = Object.fromEntries(news.jobs.map((job) => [job.id, job]));
+      takeJobs(news.jobs);
       break;
     case "job":
       takeJob(news.job);
@@ -134,6 +132,7 @@ export function onNews(news) {
       }
       break;
     case "missed":
+      void attempt(api.listJobs).then((jobs) => jobs && takeJobs(jobs));
       void reload();
       break;
     default:
@@ -207,6 +206,11 @@ function askForParts(news) {
     void refreshProject();
   }
   masksChanged.value++;
+}
+
+/** @param {state.JobState[]} jobs  all that there are */
+function takeJobs(jobs) {
+  state.jobs.value = Object.fromEntries(jobs.map((job) => [job.id, job]));
 }
 
 /** @param {state.JobState} job */
