@@ -13,12 +13,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from PIL import Image
 
 # The same examples in every run: a change passes or fails by what it does, not by luck.
-settings.register_profile("masklet", derandomize=True, deadline=None)
+settings.register_profile("masklet", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("masklet")
+if hasattr(providers, "_get_local_constants"):
+    # Hypothesis would draw constants, too, from those modules of ours that are imported so far: others in every run.
+    providers._get_local_constants = lambda: providers._local_constants
 
 # One thread for each test and each process that a test begins: threads of small operations mostly wait for each other,
 # and bits depend on how many add them up. PyTorch reads this when it is imported.

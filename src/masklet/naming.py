@@ -95,7 +95,8 @@ def unique_names(names: Mapping[int, str]) -> dict[int, str]:
 
     Names that some file system takes for the same (for it knows neither case nor accents' spelling) get their id.
     """
-    safe = {number: sanitize(_SHELL.sub("_", unicodedata.normalize("NFC", name))) for number, name in names.items()}
+    plain = {number: sanitize(_SHELL.sub("_", unicodedata.normalize("NFC", name))) for number, name in names.items()}
+    safe = {number: _SHELL.sub("_", name) for number, name in plain.items()}  # a hyphen may have come first only now
     while len(count := Counter(map(_folded, safe.values()))) < len(safe):
         safe = {number: name if count[_folded(name)] == 1 else f"{name}_{number}" for number, name in safe.items()}
     return safe

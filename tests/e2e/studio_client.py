@@ -34,6 +34,7 @@ class Client(httpx.Client):
             f"ws://127.0.0.1:{self.port}/api/ws{query}",
             additional_headers={"Authorization": f"Bearer {TOKEN}"},
             ping_timeout=None,
+            open_timeout=600,
         )
 
     def ask(self, method: str, address: str, /, **json_body: Any) -> Any:

@@ -206,7 +206,7 @@ def test_many_claim_at_once_and_nobody_gets_the_same(tmp_path: Path) -> None:
 
     def work(name: str) -> None:
         with Queue(path) as own:
-            while row := own.claim(name):
+            while row := own.claim(name, lease=3600):
                 claimed.append(row.job.name)
                 own.finish(row.number, name, RESULT)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -206,7 +206,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(make_project, tmp_path: Path
     out = tmp_path / "out"
     out.mkdir()
     said = subprocess.run(
-        [sys.executable, "-c", code, str(project.path), str(out)], capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", code, str(project.path), str(out)], capture_output=True, text=True, check=False
     )
     assert said.stderr == ""
     assert len(said.stdout.splitlines()) == 6 and "SUCCESS" not in said.stdout
@@ -281,6 +281,7 @@ def test_a_template_is_refused_or_stays_inside(template: str) -> None:
 @given(
     st.lists(st.text() | st.sampled_from(["a_b", "a b", "a_b_3", "A_B_1", "é", "e\u0301", "ﬁ", "fi", "-rf", "$(ls)"]))
 )
+@example([".-"])
 def test_any_objects_get_names_of_their_own(names: list[str]) -> None:
     """Distinct for file systems that know neither case nor accents' spelling, and harmless on a command line."""
     safe = unique_names(dict(enumerate(names, 1)))

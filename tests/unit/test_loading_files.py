@@ -231,7 +231,9 @@ ORIGINALS = {
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data(), kind=st.sampled_from(sorted(ORIGINALS)))
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_files_never_raise_anything_else(tmp_path: Path, data: st.DataObject, kind: str) -> None:
@@ -239,6 +241,15 @@ def test_damaged_files_never_raise_anything_else(tmp_path: Path, data: st.DataOb
     for _ in range(data.draw(st.integers(0, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     del content[data.draw(st.integers(0, len(content))) :]
+    path = tmp_path / "damaged.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(path)
+
+
+def test_a_file_that_says_it_is_one_of_several_is_damaged(tmp_path: Path) -> None:
+    content = bytearray(ORIGINALS["zip"])
+    content[content.index(b"PK\6\7") + 4] = 9  # the number of the disk in the locator of the table of contents
     path = tmp_path / "damaged.pt"
     path.write_bytes(content)
     with pytest.raises(CheckpointError):

@@ -169,7 +169,9 @@ def test_matroska_keeps_milliseconds(codec, suffix, make_video, tmp_path):
         assert all(abs(reader.time_of(i) - t) <= Fraction(1, 2000) for i, t in enumerate(times))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     steps=st.lists(st.integers(1, 20000), min_size=1, max_size=20),
     clock=st.sampled_from([Fraction(1, 90000), Fraction(1, 1000), Fraction(1001, 30000), Fraction(1, 600)]),

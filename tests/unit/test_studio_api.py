@@ -83,7 +83,7 @@ def test_answers_are_those_that_are_documented(
     )
     def run(case: Any, data: st.DataObject) -> None:
         steer(case, project, data)
-        answer = case.call(base_url=str(client.base_url), headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
+        answer = case.call(base_url=str(client.base_url), headers={"Authorization": f"Bearer {TOKEN}"}, timeout=600)
         assert answer.status_code < 500, (answer.text, case.as_curl_command())
         case.validate_response(answer, checks=CHECKS)
 

@@ -46,7 +46,7 @@ def folder(tmp_path: Path, clip: Path, make_project: Callable[..., Project]) -> 
             do(queue, row.number, folder)
         queue.fail(queue.claim(WORKER, number=3).number, WORKER, "broken.mp4 can't be read: it is no video.")
         queue.claim(WORKER, number=4)
-        queue.beat(4, WORKER, 3, 8)
+        queue.beat(4, WORKER, 3, 8, lease=3600)
     return folder
 
 
@@ -63,7 +63,8 @@ def do(queue: Queue, number: int, folder: Path) -> None:
 
 
 @pytest.fixture
-def client(folder: Path) -> Iterator[Client]:
+def client(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    monkeypatch.setattr(studio_batches, "_SEARCH", 600)
     with running(folder.parent) as client:
         yield client
 

@@ -170,7 +170,7 @@ def test_news_of_an_object_bring_the_objects(client: Client, project: str) -> No
 
 
 def test_what_may_have_changed_anywhere_is_asked_for(client: Client, project: str) -> None:
-    client.ask("PATCH", f"{project}/objects/1", name="hare")
+    changes(client, project, lambda: client.ask("PATCH", f"{project}/objects/1", name="hare"))
     assert changes(client, project, lambda: client.ask("POST", f"{project}/undo"))["now"] is None
     grow = {"masks": {"grow": 3}}
     assert changes(client, project, lambda: client.ask("PUT", f"{project}/settings", **grow))["now"] is None

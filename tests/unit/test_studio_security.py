@@ -78,7 +78,7 @@ def test_an_address_lets_one_browser_in_once(client: Client, stranger: httpx.Cli
     cookie = welcome.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=strict" in cookie and str(client.port) in cookie.split("=")[0]
     assert stranger.get("/api/studio").status_code == 200
-    with httpx.Client(base_url=str(client.base_url)) as second:
+    with httpx.Client(base_url=str(client.base_url), timeout=600) as second:
         assert second.get(link).status_code == 401
         assert second.get("/api/studio").status_code == 401
         assert second.get("/?token=wrong").status_code == 401
@@ -129,10 +129,12 @@ def test_other_sites_are_refused(client: Client) -> None:
 def test_the_socket_is_guarded_too(client: Client, headers: dict[str, str]) -> None:
     address = f"ws://127.0.0.1:{client.port}/api/ws"
     with pytest.raises(InvalidStatus) as refused:
-        connect(address, additional_headers=headers).close()
+        connect(address, additional_headers=headers, open_timeout=600).close()
     assert refused.value.response.status_code == 403
-    with connect(address, additional_headers=BEARER, origin=f"http://127.0.0.1:{client.port}") as news:
-        assert json.loads(news.recv(timeout=20))["type"] == "hello"
+    with connect(
+        address, additional_headers=BEARER, origin=f"http://127.0.0.1:{client.port}", open_timeout=600
+    ) as news:
+        assert json.loads(news.recv(timeout=600))["type"] == "hello"
 
 
 # What a header may say; the names that somebody looks at.
@@ -307,6 +309,8 @@ def test_a_path_is_below_the_root_or_refused(root: Path, path: str) -> None:
 
 
 @given(name=st.text(min_size=1, max_size=300))
+@example(name=". a")
+@example(name="a\xa0.")
 @settings(max_examples=200, deadline=None)
 def test_names_of_uploads_are_plain(name: str) -> None:
     try:

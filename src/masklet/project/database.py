@@ -26,12 +26,18 @@ _MAGIC = b"SQLite format 3\x00"
 
 
 _OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
+_OPEN_MUTEX = threading.Lock()
+
+
+def _all_open() -> list[Database]:
+    with _OPEN_MUTEX:
+        return list(_OPEN)
 
 
 @atexit.register
 def _commit_all() -> None:
     """A program that ends without closing its projects loses nothing."""
-    for database in list(_OPEN):
+    for database in _all_open():
         with suppress(ProjectError):
             database.close()
 
@@ -60,7 +66,8 @@ class Database:
         except BaseException:
             self.close()
             raise
-        _OPEN.add(self)
+        with _OPEN_MUTEX:
+            _OPEN.add(self)
 
     def __del__(self) -> None:
         with suppress(Exception):
@@ -260,7 +267,7 @@ class Database:
 def check_file(path: Path) -> None:
     """Raises ProjectError unless there is an SQLite file at this place."""
     # Closing a file takes all locks away that this process has on it, SQLite's too (POSIX): what is open is not read.
-    if any(database.is_at(path) for database in list(_OPEN)):
+    if any(database.is_at(path) for database in _all_open()):
         return
     try:
         with path.open("rb") as file:

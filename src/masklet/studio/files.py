@@ -267,7 +267,7 @@ def clean_name(name: str) -> str:
     """A file name that is one everywhere. Raises StudioError where nothing of it can be kept."""
     name = unicodedata.normalize("NFC", name.replace("\\", "/").rsplit("/", 1)[-1])
     name = "".join("_" if unicodedata.category(char)[0] == "C" or char in '<>:"|?*' else char for char in name)
-    name = name.strip().lstrip(".").rstrip(". ")
+    name = re.sub(r"^[\s.]+|[\s.]+$", "", name)
     stem, dot, suffix = name.rpartition(".")
     if stem.lower() in _RESERVED or name.lower() in _RESERVED:
         name = f"_{name}"

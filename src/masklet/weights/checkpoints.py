@@ -180,8 +180,15 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is cut off or damaged ({error}).{_published_size(path)}") from error
 
 
+def _is_whole(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of several disks, it says
+        return False
+
+
 def _read_pickle(path: Path, *, zipped: bool) -> dict[str, Tensor]:
-    if zipped and not zipfile.is_zipfile(path):
+    if zipped and not _is_whole(path):
         raise CheckpointError(f"{path} is cut off: its table of contents at the end is missing.{_published_size(path)}")
     try:
         with warnings.catch_warnings():  # PyTorch's doubts about old files; what matters is what comes out
