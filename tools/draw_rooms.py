@@ -156,12 +156,17 @@ def _follows(pair: tuple[str, str], arrows: Counter[tuple[str, str]]) -> bool:
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit("Say where the picture goes: python tools/draw_rooms.py docs/images/rooms.svg")
+    Path(sys.argv[1]).write_text(picture(), encoding="utf-8")
+
+
+def picture() -> str:
+    """The rooms and their arrows as they are now, as SVG."""
     arrows: Counter[tuple[str, str]] = Counter()
     for each in read_imports():
         importer, imported = (name if name in ROOMS else "the vocabulary" for name in (each.importer, each.imported))
         if not each.for_types and importer != imported and each.importer != PACKAGE.name:
             arrows[importer, imported] += 1
-    Path(sys.argv[1]).write_text(draw(arrows), encoding="utf-8")
+    return draw(arrows)
 
 
 if __name__ == "__main__":

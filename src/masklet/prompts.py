@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from masklet.results import ObjectMask
 
 #: Where a mask comes from: painted by hand, found by tracking before clicks corrected it, or chosen among candidates.
-ORIGINS = ("painted", "tracked", "candidate")
+Origin = Literal["painted", "tracked", "candidate"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Prompt:
     labels: tuple[int, ...] = ()
     box: tuple[float, float, float, float] | None = None
     mask: RLE | None = field(default=None, hash=False)
-    origin: str = ORIGINS[0]
+    origin: Origin = ORIGINS[0]
 
     def __post_init__(self) -> None:
         if not self.points and self.box is None and self.mask is None:
@@ -78,7 +79,7 @@ class Prompt:
         *,
         width: int,
         height: int,
-        origin: str = ORIGINS[0],
+        origin: Origin = ORIGINS[0],
     ) -> Prompt:
         """Make a prompt of arrays, tensors or lists, and check it against the frame that it is for.
 

@@ -16,6 +16,7 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.masks import rle
 from masklet.masks.rle import RLE
+from masklet.settings import ABSENT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from masklet.prompts import Prompt
 
 Box = tuple[float, float, float, float]
-#: Logit of pixels where nobody looked for the object.
-_NOT_LOOKED_AT = -1024.0
 #: A window that is larger than this share of the frame, across and down, shows nothing better than the frame.
 _MOST_OF_FRAME = 0.9
 
@@ -60,7 +59,7 @@ class Window:
 
     def pasted(self, logits: np.ndarray, height: int, width: int) -> np.ndarray:
         """Logits ``[..., height, width]`` of a frame of which the window's are known."""
-        whole = np.full((*logits.shape[:-2], height, width), _NOT_LOOKED_AT, np.float32)
+        whole = np.full((*logits.shape[:-2], height, width), ABSENT, np.float32)
         whole[..., self.y : self.y + self.height, self.x : self.x + self.width] = logits
         return whole
 

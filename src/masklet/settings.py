@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: Side of the network's square input in pixels: least, most, and what it has to be a multiple of.
 RESOLUTION_MIN, RESOLUTION_MAX, RESOLUTION_STEP = 64, 4096, 32
 Resolution = Annotated[int, Field(ge=RESOLUTION_MIN, le=RESOLUTION_MAX)]
+#: Mask logit where the object is not: in frames in which it isn't visible, and where nobody looked for it.
+ABSENT = -1024.0
+#: The network where none is named: the one that comes with the package.
+DEFAULT_MODEL = "nano"
 
 #: How a picture goes into the network: stretched into a square, or in its own proportions (docs/shapes.md).
 Shape = Literal["square", "fit"]

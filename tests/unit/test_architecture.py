@@ -6,7 +6,7 @@ import ast
 from functools import cache
 
 from tests.conftest import ROOT
-from tools.draw_rooms import PACKAGE, read_imports
+from tools.draw_rooms import PACKAGE, picture, read_imports
 
 #: Modules at the top of the package that every room above them may use. They are quick to import.
 VOCABULARY = {"atomic", "batching", "cores", "errors", "naming", "prompts", "results", "runtime", "settings", "sources"}
@@ -26,10 +26,10 @@ ARROWS: dict[str, set[str]] = {
     "runtime": {"cores", "errors"},
     "batching": {"errors", "runtime"},
     "prompts": {"errors", "masks"},
-    "results": {"errors", "masks", "prompts"},
+    "results": {"errors", "masks", "prompts", "settings"},
     "media": _BASE,
     "models": {"errors", "runtime", "settings"},
-    "weights": {"atomic", "errors", "models", "runtime", "sources"},
+    "weights": {"atomic", "errors", "models", "runtime", "settings", "sources"},
     "tracking": _TRACKING,
     "predictors": _TRACKING,
     "project": _TRACKING | {"tracking"},
@@ -95,3 +95,28 @@ def test_every_room_has_its_place_in_the_documentation() -> None:
     rooms |= {path.stem for path in PACKAGE.glob("[a-z]*.py")}
     missing = [room for room in sorted(rooms) if f"`{room}/`" not in text and f"`{room}.py`" not in text]
     assert not missing, f"docs/architecture.md doesn't say what {', '.join(missing)} is for"
+
+
+def test_every_module_is_in_the_table_of_its_room() -> None:
+    missing = []
+    for room in sorted(PACKAGE.rglob("__init__.py")):
+        text = ast.get_docstring(ast.parse(room.read_text(encoding="utf-8"))) or ""
+        if "| module |" in text:
+            names = {path.stem for path in room.parent.glob("[a-z]*.py")}
+            missing += [f"{room.parent.name}: {name}" for name in sorted(names) if f"`{name}`" not in text]
+    assert not missing
+
+
+def test_the_picture_of_the_rooms_shows_them_as_they_are() -> None:
+    kept = (ROOT / "docs" / "images" / "rooms.svg").read_text(encoding="utf-8")
+    assert kept == picture(), "run: python tools/draw_rooms.py docs/images/rooms.svg"
+
+
+def test_no_two_classes_have_the_same_name() -> None:
+    """Those of `compat` have the names of the package that they stand for, and private ones are nobody else's."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and "compat" not in path.parts and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+    assert not {name: places for name, places in found.items() if len(places) > 1}

@@ -35,8 +35,8 @@ def test_formats_are_listed_and_explained() -> None:
     listed = run("formats").stdout
     for name in ("prores4444", "exr", "coco", "webp"):
         assert name in listed
-    one = run("formats", "coco").stdout
-    assert "tolerance" in one and "1.0" in one and "rle polygons" in one
+    explained = run("formats", "coco").stdout
+    assert "tolerance" in explained and "1.0" in explained and "rle polygons" in explained
     assert "required" in run("formats", "background").stdout
     rows = json.loads(run("formats", "--json").stdout)
     assert [row["name"] for row in rows][:2] == ["prores4444", "vp9-alpha"]

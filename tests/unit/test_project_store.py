@@ -21,7 +21,7 @@ from masklet.errors import InputError, ProjectError, UnknownObjectError
 from masklet.masks import rle
 from masklet.media import open_media
 from masklet.project import Project, TrackSettings, history
-from masklet.project.history import History, Step
+from masklet.project.history import History, HistoryStep
 from masklet.project.source import SourceReference
 from masklet.prompts import Prompt
 from masklet.results import ObjectMask, Scores
@@ -164,7 +164,7 @@ def test_any_edits_are_undone_and_redone(tmp_path_factory, clip: Path, edits: li
 def test_undo_from_several_threads_undoes_a_step_each(make_project, monkeypatch: pytest.MonkeyPatch) -> None:
     project, listed = make_project(), History.steps
 
-    def slowly(history: History) -> list[Step]:
+    def slowly(history: History) -> list[HistoryStep]:
         found = listed(history)
         time.sleep(0.002)  # another thread would choose the same step, if it could
         return found

@@ -14,7 +14,7 @@ from masklet.results import Scores
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import SAM2Long, make_policy
 from masklet.tracking.policies.base import Choice, Moment, Offer, PastFrame
-from masklet.tracking.policies.sam2long import STATE, Pathway, Step
+from masklet.tracking.policies.sam2long import STATE, Pathway, PathwayStep
 
 POLICY = SAM2Long()
 
@@ -49,7 +49,7 @@ def choose(pathways: list[Pathway], *offers: Offer, policy: SAM2Long = POLICY, f
 
 
 def paths(*scores: float, copies: int = 1) -> list[Pathway]:
-    return [Pathway(score, (Step(8, i, 0.9, 5.0),), copies) for i, score in enumerate(scores)]
+    return [Pathway(score, (PathwayStep(8, i, 0.9, 5.0),), copies) for i, score in enumerate(scores)]
 
 
 def read(bank: MemoryBank, pathway: Pathway, at: Moment) -> dict[int, tuple[int, int]]:
@@ -69,7 +69,7 @@ def test_a_prompt_decides_alone() -> None:
 def test_all_pathways_set_out_from_the_best_mask_of_the_first_frame() -> None:
     choice = POLICY.choose([offer(0.6, 0.9, 0.8)], bank_of(), b"", moment(1))
     assert choice.kept == ((0, 1),)
-    assert STATE.validate_json(choice.state) == [Pathway(0.0, (Step(1, 0, 0.9, 5.0),), copies=3)]
+    assert STATE.validate_json(choice.state) == [Pathway(0.0, (PathwayStep(1, 0, 0.9, 5.0),), copies=3)]
 
 
 def test_scores_are_sums_of_logarithms() -> None:
@@ -84,7 +84,7 @@ def test_the_best_of_all_candidates_go_on_and_the_best_is_shown() -> None:
     choice = choose(paths(-0.5, -0.6, -3.0), offer(0.5, 0.4, 0.1), offer(0.9, 0.8, 0.2), offer(0.9, 0.9, 0.9))
     assert choice.kept == ((1, 0), (1, 1), (0, 0)), "the third pathway has died out"
     assert [p.steps[0] for p in STATE.validate_json(choice.state)] == [
-        Step(9, version, iou, 5.0) for version, iou in enumerate((0.9, 0.8, 0.5))
+        PathwayStep(9, version, iou, 5.0) for version, iou in enumerate((0.9, 0.8, 0.5))
     ]
     assert [p.steps[1].version for p in STATE.validate_json(choice.state)] == [1, 1, 0], "a fork copies a reference"
 
@@ -97,7 +97,7 @@ def test_equal_pathways_are_one_and_stay_so_while_all_is_sure() -> None:
 
 
 def test_two_equal_pathways_beside_another() -> None:
-    pathways = [*paths(-0.1, copies=2), Pathway(-0.2, (Step(8, 1, 0.9, 5.0),))]
+    pathways = [*paths(-0.1, copies=2), Pathway(-0.2, (PathwayStep(8, 1, 0.9, 5.0),))]
     choice = choose(pathways, offer(0.9, 0.85, 0.1), offer(0.2, 0.1, 0.1))
     assert choice.kept == ((0, 0), (0, 1))
     assert [p.copies for p in STATE.validate_json(choice.state)] == [2, 1]
@@ -138,7 +138,7 @@ def test_as_many_pathways_as_are_asked_for() -> None:
 
 def test_a_pathway_reads_its_own_versions_by_rank() -> None:
     bank = bank_of(*(versions(t, 3) for t in range(1, 12)))
-    steps = tuple(Step(t, t % 3, 0.9, 5.0) for t in (11, 10, 8, 7, 5, 4, 3, 1))
+    steps = tuple(PathwayStep(t, t % 3, 0.9, 5.0) for t in (11, 10, 8, 7, 5, 4, 3, 1))
     expected = {0: (6, 0)} | {t: (rank, t % 3) for rank, t in enumerate((11, 10, 8, 7, 5, 4))}
     assert read(bank, Pathway(steps=steps), moment(12)) == expected
     [selection] = POLICY.select(bank, STATE.dump_json([Pathway(steps=steps)]), moment(12))
@@ -146,7 +146,7 @@ def test_a_pathway_reads_its_own_versions_by_rank() -> None:
 
 
 def test_only_good_frames_stay_and_the_one_just_before() -> None:
-    steps = (Step(8, 0, 0.9, -1.0), Step(7, 0, 0.9, 5.0), Step(6, 0, 0.9, 0.1))
+    steps = (PathwayStep(8, 0, 0.9, -1.0), PathwayStep(7, 0, 0.9, 5.0), PathwayStep(6, 0, 0.9, 0.1))
     [after] = STATE.validate_json(choose([Pathway(0.0, steps, 3)], offer(0.3)).state)
     assert [step.frame for step in after.steps] == [9, 7, 6]
     [after] = STATE.validate_json(choose([after], offer(0.31), frame=10).state)
@@ -164,13 +164,13 @@ def test_a_new_pathway_goes_on_from_what_was_shown() -> None:
 
 def test_what_was_prompted_or_tracked_anew_since_then_is_read_as_it_is() -> None:
     bank = bank_of(versions(1), versions(2), versions(3, is_prompt=True))
-    steps = (Step(3, 2, 0.9, 5.0), Step(2, 2, 0.9, 5.0), Step(1, 0, 0.9, 5.0))
+    steps = (PathwayStep(3, 2, 0.9, 5.0), PathwayStep(2, 2, 0.9, 5.0), PathwayStep(1, 0, 0.9, 5.0))
     assert read(bank, Pathway(steps=steps), moment(4)) == {0: (6, 0), 3: (6, 0), 2: (0, 0), 1: (1, 0)}
 
 
 def test_surer_memories_count_more() -> None:
     bank = bank_of(*(versions(t) for t in (1, 2, 3)))
-    steps = (Step(3, 0, 0.9, 1.0), Step(2, 0, 0.9, 4.0), Step(1, 0, 0.9, 2.0))
+    steps = (PathwayStep(3, 0, 0.9, 1.0), PathwayStep(2, 0, 0.9, 4.0), PathwayStep(1, 0, 0.9, 2.0))
     [selection] = POLICY.select(bank, STATE.dump_json([Pathway(steps=steps)]), moment(4))
     assert [m.frame for _, m in selection.frames] == [0, 1, 2, 3]
     third = 0.1 / 3

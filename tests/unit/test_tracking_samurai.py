@@ -51,9 +51,9 @@ def motion_of(session: Session, object_id: int = 1) -> Motion:
 def track(session: Session, *args: Any, **kwargs: Any) -> tuple[list[FrameMasks], list[dict[int, Motion]]]:
     """All frames' masks and every object's belief about motion after them."""
     masks, beliefs = [], []
-    for one in session.propagate(*args, **kwargs):
-        masks.append(one)
-        beliefs.append({object_id: motion_of(session, object_id) for object_id in one.objects})
+    for shown in session.propagate(*args, **kwargs):
+        masks.append(shown)
+        beliefs.append({object_id: motion_of(session, object_id) for object_id in shown.objects})
     return masks, beliefs
 
 
@@ -81,17 +81,17 @@ def test_when_the_filter_starts(make_session: Any, frames: np.ndarray, prompt: d
     one_click = "box" not in prompt and len(prompt["points"]) == 1
     assert beliefs[0][1].stable_frames == (1 if one_click else 0)
     assert beliefs[1][1].filter is not None
-    said = [one.index for one in masks if one[1].scores.motion_score is not None]
+    said = [shown.index for shown in masks if shown[1].scores.motion_score is not None]
     counts = [belief[1].stable_frames for belief in beliefs]
     # Motion has a say on a frame once the count of good frames before it is full.
     assert said == [i for i in range(1, 20) if counts[i - 1] >= 5]
     assert said
-    for one in masks:
-        if one[1].scores.motion_score is not None:
-            assert 0 <= one[1].scores.motion_score <= 1
-            scores = one[1].explanation.motion_scores
+    for shown in masks:
+        if shown[1].scores.motion_score is not None:
+            assert 0 <= shown[1].scores.motion_score <= 1
+            scores = shown[1].explanation.motion_scores
             assert scores is not None
-            assert scores[one[1].candidate] == one[1].scores.motion_score
+            assert scores[shown[1].candidate] == shown[1].scores.motion_score
 
 
 def test_two_objects_share_nothing(make_session: Any, frames: np.ndarray) -> None:
@@ -121,8 +121,8 @@ def test_a_second_video_starts_from_nothing(make_session: Any, frames: np.ndarra
     track(other)
     again = make_session(frames[24:34], **SOON)
     again.add_prompt(0, 1, points=[P])
-    for one, wanted, belief in zip(again.propagate(), expected, beliefs, strict=True):
-        assert torch.equal(one[1].low_res_logits_hw, wanted[1].low_res_logits_hw)
+    for shown, wanted, belief in zip(again.propagate(), expected, beliefs, strict=True):
+        assert torch.equal(shown[1].low_res_logits_hw, wanted[1].low_res_logits_hw)
         assert_same_motion(motion_of(again), belief[1])
 
 
@@ -143,7 +143,7 @@ def test_backwards_is_forwards_through_the_reversed_video(make_session: Any, fra
 
 
 def test_a_late_start_is_a_start(make_session: Any, frames: np.ndarray) -> None:
-    """An object first seen on frame 10 is tracked like one first seen on frame 0 of the rest."""
+    """An object first seen on frame 10 is tracked like shown first seen on frame 0 of the rest."""
     late = make_session(frames[:20], **SOON)
     late.add_prompt(0, 5, points=[Q])  # somebody else, from the beginning
     track(late, stop=9)
@@ -160,8 +160,8 @@ def test_tracking_that_begins_far_from_the_prompt(make_session: Any, frames: np.
     session.add_prompt(20, 1, box=BOX)
     for start, stop, step in ((3, 6, 1), (28, 31, 1), (8, 4, -1)):
         masks, beliefs = track(session, start, stop, direction="forward" if step > 0 else "backward")
-        assert [one.index for one in masks] == list(range(start, stop + step, step))
-        assert all(one[1].mask.any() for one in masks)
+        assert [shown.index for shown in masks] == list(range(start, stop + step, step))
+        assert all(shown[1].mask.any() for shown in masks)
         # Nothing was known about motion at the beginning.
         assert beliefs[0][1].stable_frames == 1
 

@@ -14,7 +14,7 @@ from tests.unit.training_speck import SPECK, painted, painted_clips
 
 from masklet.errors import InputError
 from masklet.models.sam2 import SAM2
-from masklet.training.batches import Batches, choose_masklets, seen_anew
+from masklet.training.batches import ClipBatches, choose_masklets, seen_anew
 from masklet.training.initialise import initialise
 from masklet.training.optimisation import PARTS, Average, Optimiser, cosine, freeze, part_of, rate_of
 from masklet.training.settings import Stage, TrainSettings
@@ -27,8 +27,8 @@ def model() -> SAM2:
     return initialise(SAM2(SPECK), 1)
 
 
-def _batches(**more: object) -> Batches:
-    return Batches(painted(STAGE), 2, 2, 5, **more)  # type: ignore[arg-type]
+def _batches(**more: object) -> ClipBatches:
+    return ClipBatches(painted(STAGE), 2, 2, 5, **more)  # type: ignore[arg-type]
 
 
 def test_a_batch_is_the_same_whatever_came_before() -> None:
@@ -42,7 +42,7 @@ def test_a_batch_is_the_same_whatever_came_before() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 4))
 def test_every_clip_is_shown_as_often_as_asked(echo: int, spread: int, clips: int) -> None:
-    batches = Batches(painted(STAGE), clips, 1, echo=echo, spread=spread)
+    batches = ClipBatches(painted(STAGE), clips, 1, echo=echo, spread=spread)
     seen = Counter(clip for number in range(3 * echo * spread) for clip in batches.clip_numbers(number))
     assert seen == Counter(dict.fromkeys(range(3 * spread * clips), echo))
 

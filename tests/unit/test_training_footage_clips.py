@@ -357,10 +357,10 @@ def test_frames_between_annotated_ones_are_marked(bunny_project: Path) -> None:
 
 
 def test_training_batches_know_what_is_annotated(bunny_project: Path) -> None:
-    from masklet.training.batches import Batches
+    from masklet.training.batches import ClipBatches
 
     footage = Footage(bunny_project, SMALL.changed(frames=5, between=0.5), seed=0)
-    batches = Batches(footage, clips=2, objects=2, seed=5)
+    batches = ClipBatches(footage, clips=2, objects=2, seed=5)
     share = []
     for number in range(4):
         batch = batches[number]

@@ -10,7 +10,7 @@ import torch
 
 from masklet.tracking.tracker import VideoTracker
 from masklet.training import prompting
-from masklet.training.batches import Batch
+from masklet.training.batches import ClipBatch
 from masklet.training.losses import Guess
 from masklet.training.settings import Prompting
 from masklet.training.unroll import Unroller
@@ -26,7 +26,7 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def batch(clip_256_frames: list[np.ndarray]) -> Batch:
+def batch(clip_256_frames: list[np.ndarray]) -> ClipBatch:
     """The clip, and two masks on its first frame: a part of the picture each, right enough to be followed."""
     frames = np.stack(clip_256_frames[:FRAMES])
     whole = build(read_checkpoint(packaged_weights("nano"))).eval()
@@ -37,13 +37,13 @@ def batch(clip_256_frames: list[np.ndarray]) -> Batch:
     masks = np.stack([[masks[k].mask for masks in found] for k in (1, 2)])
     known = torch.ones(2, FRAMES, dtype=torch.bool)
     shown = torch.from_numpy(masks.any(0))[None]
-    return Batch(
+    return ClipBatch(
         torch.from_numpy(frames)[None], torch.from_numpy(masks), torch.zeros(2, dtype=torch.long), known, shown
     )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_unrolling_equals_tracking(kind: str, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrolling_equals_tracking(kind: str, batch: ClipBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[np.ndarray] = []
     for name in ("boxes", "first_clicks"):
         draw = getattr(prompting, name)
@@ -98,7 +98,7 @@ def test_unrolling_equals_tracking(kind: str, batch: Batch, monkeypatch: pytest.
         assert set(found.masks) == {0, 1}
 
 
-def test_a_frozen_encoder_says_the_same_without_gradients(batch: Batch) -> None:
+def test_a_frozen_encoder_says_the_same_without_gradients(batch: ClipBatch) -> None:
     model = build(read_checkpoint(packaged_weights("nano")))
     unroller = Unroller(model)
     frozen = unroller.encode(batch.frames_bthwc[:, :2])
@@ -111,8 +111,8 @@ def test_a_frozen_encoder_says_the_same_without_gradients(batch: Batch) -> None:
         torch.testing.assert_close(parameter, other.detach(), rtol=1e-3, atol=1e-4)
 
 
-def test_one_step_holds_masks_boxes_and_clicks(batch: Batch) -> None:
-    many = Batch(
+def test_one_step_holds_masks_boxes_and_clicks(batch: ClipBatch) -> None:
+    many = ClipBatch(
         batch.frames_bthwc[:, :1],
         batch.masks_kthw[[0, 1] * 12, :1],
         batch.owner_k.repeat(12),
@@ -129,10 +129,10 @@ def test_one_step_holds_masks_boxes_and_clicks(batch: Batch) -> None:
     assert min(len(guess.truth_khw) for guess in (masks, boxes, clicks)) > 2
 
 
-def test_corrections_add_guesses_and_unknown_frames_none(batch: Batch) -> None:
+def test_corrections_add_guesses_and_unknown_frames_none(batch: ClipBatch) -> None:
     model = build(read_checkpoint(packaged_weights("nano")))
     unroller = Unroller(model)
-    sparse = Batch(
+    sparse = ClipBatch(
         batch.frames_bthwc[:, :3],
         batch.masks_kthw[:, :3],
         batch.owner_k,

@@ -16,7 +16,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from masklet.cli.display import Stoppable, program, progress_bar
-from masklet.cli.options import AsJson, Group, Looks, Network, PolicyOptions, Zoom, grouped, of_files, read_settings
+from masklet.cli.options import AsJson, Group, MaskLooks, Network, PolicyOptions, Zoom, grouped, of_files, read_settings
 from masklet.errors import InputError, MediaError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def run(
     network: Network,
     zoom: Zoom = None,
     policy: PolicyOptions,
-    looks: Looks,
+    looks: MaskLooks,
     cluster: Cluster,
 ) -> None:
     """Track all videos of a table or a folder, and write what the next tool needs.

@@ -25,7 +25,7 @@ from masklet.cli.options import (
     read_settings,
 )
 from masklet.errors import InputError
-from masklet.settings import Shape, known_shape
+from masklet.settings import DEFAULT_MODEL, Shape, known_shape
 from masklet.tracking.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def evaluate(
     ] = False,
     policy: Annotated[str, typer.Option(help="Memory policies to compare, with commas.")] = DEFAULT_POLICY,
     policy_option: PolicyOption = None,
-    model: Annotated[str, typer.Option(help="Models or weights files to compare, with commas.")] = "nano",
+    model: Annotated[str, typer.Option(help="Models or weights files to compare, with commas.")] = DEFAULT_MODEL,
     results: Annotated[
         list[Path] | None,
         of_files("--results", help="Score this folder of results instead of tracking; may be repeated."),

@@ -15,7 +15,7 @@ from masklet.cli.display import listing, progress_bar
 from masklet.cli.options import (
     AsJson,
     End,
-    Looks,
+    MaskLooks,
     Overwrite,
     ProjectFile,
     Source,
@@ -62,7 +62,7 @@ def export(
             help="An option of the format (`masklet formats NAME` lists them); may be repeated.",
         ),
     ] = None,
-    looks: Looks,
+    looks: MaskLooks,
 ) -> None:
     """Write a project's masks as video, sequence, data set or still.
 

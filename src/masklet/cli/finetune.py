@@ -11,6 +11,7 @@ from masklet.cli.lazy import say
 from masklet.cli.options import Checkpoint, ModelName, Resolution, grouped
 from masklet.cli.train import Training
 from masklet.errors import InputError
+from masklet.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from masklet.training.footage import Footage
@@ -116,7 +117,7 @@ def _start(model: str | None, checkpoint: Path | None) -> tuple[str, Path]:
 
     if checkpoint is not None:
         return read_checkpoint(checkpoint).spec.name, checkpoint.expanduser()
-    name = get_spec(model or "nano").name
+    name = get_spec(model or DEFAULT_MODEL).name
     return name, find_weights(name)
 
 

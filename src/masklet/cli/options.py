@@ -14,7 +14,7 @@ import typer
 
 from masklet.errors import InputError
 from masklet.masks.settings import MaskSettings
-from masklet.settings import CheckedSettings
+from masklet.settings import DEFAULT_MODEL, CheckedSettings
 from masklet.tracking.policies import DEFAULT_POLICY, POLICIES
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ Start = Annotated[str | None, of_place(metavar=POSITION, help="First frame.", sh
 End = Annotated[str | None, of_place(metavar=POSITION, help="Last frame.", show_default="the last")]
 
 ModelName = Annotated[
-    str | None, of_model(help="nano, tiny, small, base_plus, large; sam2-tiny … for SAM 2.0.", show_default="nano")
+    str | None,
+    of_model(help="nano, tiny, small, base_plus, large; sam2-tiny … for SAM 2.0.", show_default=DEFAULT_MODEL),
 ]
 Checkpoint = Annotated[Path | None, of_model(metavar="FILE", help="Weights of your own; their size is recognised.")]
 Resolution = Annotated[
@@ -168,7 +169,7 @@ class Network(Group):
     dtype: Dtype = None
 
 
-class Looks(Group):
+class MaskLooks(Group):
     """How masks are finished: every mask setting is an option, made from its declaration."""
 
     def __init__(self, **given: Any) -> None:

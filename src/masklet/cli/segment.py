@@ -17,6 +17,7 @@ from masklet.cli.display import progress_bar, sharper_model
 from masklet.cli.lazy import say
 from masklet.cli.options import Group, Network, Overwrite, Prompts, grouped, of_files, of_object
 from masklet.errors import InputError
+from masklet.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from masklet.runs.segment import PictureReport
@@ -113,7 +114,7 @@ def segment(
                 _tell(report)
             done += report.problem is None
             failed += report.problem is not None
-    if done and (request.model or "nano") == "nano" and request.checkpoint is None:
+    if done and (request.model or DEFAULT_MODEL) == DEFAULT_MODEL and request.checkpoint is None:
         again = "" if request.overwrite else " --overwrite"
         typer.echo(f"{sharper_model()} the same command with --model tiny{again}")
     if failed:

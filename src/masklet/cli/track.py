@@ -17,8 +17,8 @@ from masklet.cli.options import (
     POSITION,
     End,
     Group,
-    Looks,
     Many,
+    MaskLooks,
     Network,
     PolicyOptions,
     Prompts,
@@ -82,7 +82,7 @@ def track(
     network: Network,
     zoom: Zoom = None,
     policy: PolicyOptions,
-    looks: Looks,
+    looks: MaskLooks,
     output: Annotated[
         Path | None,
         of_files("--output", "-o", help="Folder for the results.", show_default="beside the video"),

@@ -10,6 +10,7 @@
 | `base` | what a format is: options, and one way of writing |
 | `job` | what a format writes from: frames with finished masks, names, progress, cancel |
 | `output` | files that appear complete or not at all |
+| `classes` | classes and attributes of objects, for data sets that have them |
 | `labels`, `imaging`, `xml` | label pictures, picture files, XML |
 | `writers/` | one module per idea |
 """

@@ -134,7 +134,7 @@ def write(
             raise ExportError(f"Can't write {path}: {reason}. Nothing of it was kept.") from problem
 
 
-class Place(NamedTuple):
+class ExportPlace(NamedTuple):
     """Where an export goes: one file, or a folder whose files are named by the template."""
 
     path: Path
@@ -148,19 +148,19 @@ def place_of(
     objects: Sequence[ProjectObject],
     path: str | os.PathLike[str],
     template: str | None = None,
-) -> Place:
+) -> ExportPlace:
     """Where an export of these objects goes that was asked for at `path`. Raises ExportError for a wrong suffix."""
     many = exporter.splits and len(objects) > 1
     pattern = template or (f"{exporter.template}_{{object}}" if many else exporter.template)
     target = Path(path)
     if not exporter.extensions or many:
-        return Place(target, True, pattern)
+        return ExportPlace(target, True, pattern)
     if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
         named = NameTemplate(pattern).fill({"clip": sanitize(project.source.name), "format": exporter.name})
-        return Place(target / f"{named}{exporter.extensions[0]}", False, pattern)
+        return ExportPlace(target / f"{named}{exporter.extensions[0]}", False, pattern)
     if not target.suffix:
-        return Place(target.with_name(target.name + exporter.extensions[0]), False, pattern)
+        return ExportPlace(target.with_name(target.name + exporter.extensions[0]), False, pattern)
     if target.suffix.lower() not in exporter.extensions:
         allowed = " or ".join(exporter.extensions)
         raise ExportError(f"{target.name} has the wrong suffix: the format {exporter.name} writes {allowed}.")
-    return Place(target, False, pattern)
+    return ExportPlace(target, False, pattern)

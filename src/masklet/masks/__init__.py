@@ -7,6 +7,7 @@ videos or projects. Modules load on first use: `from masklet.masks import rle`.
 | --- | --- |
 | `rle` | COCO run lengths: encode, decode, area, box |
 | `polygons` | masks to polygons with holes and a tolerance, and back |
+| `between` | masks between two masks of an object |
 | `boxes` | boxes of masks, and the part of a frame that they fill |
 | `palette` | one colour for every object, everywhere |
 | `render`, `labels` | overlays, cut-outs, mattes, backgrounds; names written on pictures |

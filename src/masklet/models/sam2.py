@@ -21,10 +21,8 @@ from masklet.models.products import Linear
 from masklet.models.prompt_encoder import PADDING, PromptEncoder, PromptMaps
 from masklet.models.shape import InputShape
 from masklet.models.specs import CELLS, ModelSpec
-from masklet.settings import RESOLUTION_MIN, RESOLUTION_STEP
+from masklet.settings import ABSENT, RESOLUTION_MIN, RESOLUTION_STEP
 
-#: Mask logits of a frame in which the object isn't visible.
-ABSENT = -1024.0
 #: A mask prompt becomes logits of plus and minus this.
 MASK_PROMPT_LOGIT = 10.0
 #: Masks enter the memory encoder as ``sigmoid(logits) * MEMORY_SCALE + MEMORY_BIAS``.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class LogitsWindow:
     """A part of a picture and the logits in it; outside, all logits are at or below the level that was asked for.
 
     Attributes:
@@ -34,7 +34,7 @@ class Upsampler:
         self._rows = _Axis(low_res[0], height)
         self._columns = _Axis(low_res[1], width)
 
-    def above(self, logits_hw: Tensor, level: float) -> Window | None:
+    def above(self, logits_hw: Tensor, level: float) -> LogitsWindow | None:
         """The smallest window that holds every pixel whose logit exceeds ``level``; None if there is none.
 
         ``logits_hw`` is on the CPU. The window may be up to a low-resolution pixel too large on each side.
@@ -45,7 +45,7 @@ class Upsampler:
             return None
         # Columns first: that pass runs over the low resolution's rows only, and the second one copies whole rows.
         wide = torch.lerp(*self._columns.neighbours(logits_hw.float(), 1, columns))
-        return Window(torch.lerp(*self._rows.neighbours(wide, 0, rows)), columns.start, rows.start)
+        return LogitsWindow(torch.lerp(*self._rows.neighbours(wide, 0, rows)), columns.start, rows.start)
 
 
 class _Axis:

@@ -5,6 +5,8 @@
 | `store` | `Project`: read and edit one `clip.masklet` |
 | `edits` | edits by hand over many frames: copy, interpolate, swap, merge … |
 | `file` | making, opening and closing it |
+| `run` | a tracking run: the way through the video, and how far it has come |
+| `review` | which frames deserve a look, and where a click helps most |
 | `finishing` | its masks as the mask settings want them, for every export and preview |
 | `records` | what a project holds, as checked dataclasses |
 | `history` | undo and redo of every edit |

@@ -22,7 +22,7 @@ _KEYS = {"object": ("id",), "prompt": ("id",), "mask": ("object_id", "frame"), "
 
 
 @dataclass(frozen=True)
-class Step:
+class HistoryStep:
     """One edit as the user sees it; `created` is in seconds since 1970."""
 
     id: int
@@ -58,10 +58,12 @@ class History:
         """Number of the last step, done or undone; None when there is none."""
         return self._database.query("SELECT max(id) FROM step")[0][0]
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[HistoryStep]:
         """All steps that are remembered, oldest first."""
         rows = self._database.query("SELECT id, label, created, undone FROM step ORDER BY id")
-        return [Step(number, str(label), float(created), bool(undone)) for number, label, created, undone in rows]
+        return [
+            HistoryStep(number, str(label), float(created), bool(undone)) for number, label, created, undone in rows
+        ]
 
     def put(self, step: int, table: str, row: Mapping[str, Any]) -> None:
         """Writes a row over the one with its key."""

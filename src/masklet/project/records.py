@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from masklet.errors import InputError, ProjectError
 from masklet.prompts import Prompt
 from masklet.results import Explanation, ObjectMask, Scores
-from masklet.settings import Resolution, Shape
+from masklet.settings import DEFAULT_MODEL, Resolution, Shape
 from masklet.tracking.policies import DEFAULT_POLICY
 
 #: What an attribute of an object may be.
@@ -176,7 +176,7 @@ class TrackSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(default="nano", max_length=100, description="Name of the model")
+    model: str = Field(default=DEFAULT_MODEL, max_length=100, description="Name of the model")
     checkpoint: str | None = Field(default=None, max_length=4096, description="File with other weights for the model")
     policy: str = Field(default=DEFAULT_POLICY, max_length=100, description="How masks and memories are chosen")
     policy_options: dict[str, float | int | bool | str] = Field(

@@ -17,7 +17,7 @@ from masklet.masks import palette, rle
 from masklet.masks.settings import MaskSettings
 from masklet.project.database import Database
 from masklet.project.file import ProjectFile, sound
-from masklet.project.history import History, Step
+from masklet.project.history import History, HistoryStep
 from masklet.project.lock import ProjectLock
 from masklet.project.records import (
     ProjectObject,
@@ -396,7 +396,7 @@ class Project(ProjectFile):
                 finally:
                     self._step = None
 
-    def history(self) -> list[Step]:
+    def history(self) -> list[HistoryStep]:
         """Steps that can be undone and, after them, those that can be redone; oldest first."""
         return self._history.steps()
 

@@ -24,13 +24,12 @@ from masklet.runs.objects import TrackedObject, collect_objects, objects_of
 from masklet.runs.plan import legs_left, make_legs, moved_to, ways
 from masklet.runs.request import (
     DEFAULT_DIRECTION,
-    DEFAULT_MODEL,
     ObjectReport,
     RunReport,
     TrackRequest,
 )
 from masklet.runs.sessions import add_prompts, lead_in, open_session, prompt_steps, restore
-from masklet.settings import check_shape
+from masklet.settings import DEFAULT_MODEL, check_shape
 from masklet.tracking.policies import make_policy
 
 if TYPE_CHECKING:

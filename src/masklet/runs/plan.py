@@ -24,8 +24,7 @@ def make_legs(objects: Sequence[TrackedObject], kept: range, direction: str) -> 
         ends = {tracked.id: _start(tracked, kept, -1) for tracked in objects}
         _require_met(objects, ends, kept, -1)
         return _split(ends, kept[0], kept[-1], -1)
-    if direction not in ("forward", "both"):
-        raise InputError(f"there is no direction {direction!r}; choose forward, backward or both")
+    ways(direction)
     starts = {tracked.id: _start(tracked, kept, 1) for tracked in objects}
     if direction == "forward":
         _require_met(objects, starts, kept, 1)

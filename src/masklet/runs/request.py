@@ -9,7 +9,7 @@ from typing import Any
 
 from masklet.runs.prompt_text import PromptText
 
-DEFAULT_MODEL, DEFAULT_DIRECTION = "nano", "forward"
+DEFAULT_DIRECTION = "forward"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,13 @@
 | --- | --- |
 | `app` | puts the server together; `server` runs it |
 | `schemas` | what goes in and out, as pydantic models |
+| `problems` | errors as HTTP answers with a sentence |
+| `login` | the token and the port, which outlive the server |
 | `security` | token, cookie, Host, Origin, headers, limits |
-| `files` | paths below the root, uploads, recent projects |
+| `files` | paths below the root, uploads |
+| `recent` | projects that were opened lately |
 | `workspace` | the projects that are open |
+| `batches` | the batches that are looked at |
 | `frames` | pictures for the page, decoded on demand |
 | `overlays` | masks for the page, finished by their settings |
 | `packed` | masks of many frames as bytes |

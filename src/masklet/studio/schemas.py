@@ -14,6 +14,7 @@ from masklet.jobs.queue import State
 from masklet.project import TrackSettings
 from masklet.project.edits import Edited
 from masklet.project.review import NextClick, Stretch, Verdict
+from masklet.prompts import Origin
 from masklet.runs.explain import ExplainedCandidate
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
@@ -167,7 +168,7 @@ class PromptState(BaseModel):
     points: list[tuple[float, float]]
     labels: list[int]
     box: tuple[float, float, float, float] | None
-    mask: Literal["painted", "tracked", "candidate"] | None = Field(
+    mask: Origin | None = Field(
         description="painted by hand; tracked: the mask that clicks correct; candidate: another candidate was chosen"
     )
 

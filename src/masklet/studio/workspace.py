@@ -366,7 +366,7 @@ def prompt_state(record: PromptRecord) -> schemas.PromptState:
         points=list(record.prompt.points),
         labels=list(record.prompt.labels),
         box=record.prompt.box,
-        mask=None if record.prompt.mask is None else record.prompt.origin,  # type: ignore[arg-type]
+        mask=None if record.prompt.mask is None else record.prompt.origin,
     )
 
 

@@ -18,12 +18,12 @@ from masklet.models.copying import COPIED_AT
 from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import frame_to_input
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT, input_points
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, SAM2, ImageFeatures, Memories, resize, too_small, upsample
+from masklet.models.sam2 import MASK_PROMPT_LOGIT, SAM2, ImageFeatures, Memories, resize, too_small, upsample
 from masklet.models.shape import InputShape, input_shape
 from masklet.prompts import Prompt, asked
 from masklet.results import Box, Explanation, Scores
 from masklet.runtime import threads_beside
-from masklet.settings import Shape
+from masklet.settings import ABSENT, Shape
 from masklet.tracking.memory import FrameMemory, MemoryBank
 from masklet.tracking.policies import Policy
 from masklet.tracking.policies.base import Choice, Moment, Offer, Selection

@@ -26,7 +26,7 @@ class ClipSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Batch:
+class ClipBatch:
     """What one step sees of b clips with t frames and of k masklets in them.
 
     Attributes:
@@ -43,15 +43,15 @@ class Batch:
     known_kt: Tensor
     shown_bthw: Tensor
 
-    def pin_memory(self) -> Batch:
-        return Batch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
+    def pin_memory(self) -> ClipBatch:
+        return ClipBatch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
 
-    def to(self, device: torch.device) -> Batch:
-        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+    def to(self, device: torch.device) -> ClipBatch:
+        return ClipBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
 
 
 @dataclass(eq=False)
-class Batches(Dataset[Batch]):
+class ClipBatches(Dataset[ClipBatch]):
     """Numbered batches; batch n is the same whatever was asked for before.
 
     Args:
@@ -88,7 +88,7 @@ class Batches(Dataset[Batch]):
                 self._kept.popitem(last=False)
         return self._kept[number]
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> ClipBatch:
         rng = np.random.default_rng([self.seed & 0xFFFFFFFF, 1, number])
         frames, shown, masks, owners, known = [], [], [], [], []
         for place, clip_number in enumerate(self.clip_numbers(number)):
@@ -103,7 +103,7 @@ class Batches(Dataset[Batch]):
             frames.append(images)
             shown.append(labels > 0)
         t, h, w = frames[0].shape[:3]
-        return Batch(
+        return ClipBatch(
             torch.from_numpy(np.stack(frames)),
             torch.from_numpy(np.stack(masks) if masks else np.zeros((0, t, h, w), bool)),
             torch.tensor(owners, dtype=torch.long),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from masklet.settings import Share
+from masklet.settings import DEFAULT_MODEL, RESOLUTION_STEP, Resolution, Share
 
 
 class _Strict(BaseModel):
@@ -30,7 +30,7 @@ class Stage(_Strict):
     frames: int = Field(ge=1, le=64)
     clips: int = Field(ge=1, le=256)
     objects: int = Field(default=2, ge=1, le=16)
-    size: int | None = Field(default=None, ge=64, le=4096, multiple_of=32)
+    size: Annotated[Resolution, Field(multiple_of=RESOLUTION_STEP)] | None = None
 
 
 class Prompting(_Strict):
@@ -91,7 +91,7 @@ class TrainSettings(_Strict):
         validate_every: steps between two validations.
     """
 
-    model: str = "nano"
+    model: str = DEFAULT_MODEL
     start: str | None = None
     start_trunk: str | None = None
     resolution: int | None = None

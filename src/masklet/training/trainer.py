@@ -23,7 +23,7 @@ from masklet.errors import CheckpointError, DeviceMemoryError, InputError, Maskl
 from masklet.models.sam2 import SAM2, ImageFeatures
 from masklet.models.specs import get_spec
 from masklet.runtime import is_out_of_memory, pick_device, pick_dtype
-from masklet.training.batches import Batch, Batches, ClipSource
+from masklet.training.batches import ClipBatch, ClipBatches, ClipSource
 from masklet.training.initialise import initialise
 from masklet.training.losses import balanced_loss, total_loss
 from masklet.training.optimisation import Average, Optimiser, cosine, freeze
@@ -73,7 +73,7 @@ class _ForegroundHead(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in widths)
 
-    def forward(self, features: ImageFeatures, batch: Batch) -> Tensor:
+    def forward(self, features: ImageFeatures, batch: ClipBatch) -> Tensor:
         shown = batch.shown_bthw.float().flatten(0, 1)[:, None]
         known = torch.zeros_like(batch.shown_bthw[..., 0, 0], dtype=torch.bool)
         known[batch.owner_k] = batch.known_kt
@@ -239,7 +239,7 @@ class Trainer:
     def _share(self) -> float:
         return cosine(self.step, self.settings.steps, self.settings.warm_up)
 
-    def _learned(self, batch: Batch) -> dict[str, float]:
+    def _learned(self, batch: ClipBatch) -> dict[str, float]:
         try:
             return self._learn(batch.to(self.device))
         except (RuntimeError, MemoryError) as error:
@@ -251,7 +251,7 @@ class Trainer:
                 f"and {len(batch.owner_k)} objects: take fewer or shorter clips, fewer objects, or a lower resolution"
             ) from error
 
-    def _learn(self, batch: Batch) -> dict[str, float]:
+    def _learn(self, batch: ClipBatch) -> dict[str, float]:
         """One step: its loss terms and the norm of its ``gradient``."""
         settings = self.settings
         rng = np.random.default_rng([settings.seed & 0xFFFFFFFF, 2, self.step])
@@ -290,12 +290,12 @@ class Trainer:
         record.strips(self.step, self.judge, self.validation[:4], self.size)
         return result
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[ClipBatch]:
         """The batches from the current step to the end, stage by stage."""
         settings = self.settings
         while self.step < settings.steps:
             number, stage = settings.stage_at(self.step)
-            batches = Batches(
+            batches = ClipBatches(
                 self.source(stage),
                 stage.clips,
                 stage.objects,
@@ -313,13 +313,13 @@ class Trainer:
                     break
 
 
-class _Reported(Dataset["Batch | MaskletError"]):
+class _Reported(Dataset["ClipBatch | MaskletError"]):
     """Hands errors over instead of raising them: PyTorch would put the loader process's traceback into the message."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: ClipBatches) -> None:
         self.batches = batches
 
-    def __getitem__(self, number: int) -> Batch | MaskletError:
+    def __getitem__(self, number: int) -> ClipBatch | MaskletError:
         try:
             return self.batches[number]
         except MaskletError as error:
@@ -328,9 +328,9 @@ class _Reported(Dataset["Batch | MaskletError"]):
             return kind(str(error))
 
 
-def _loaded(batches: Batches, first: int, workers: int, *, pinned: bool) -> Iterator[Batch | MaskletError]:
+def _loaded(batches: ClipBatches, first: int, workers: int, *, pinned: bool) -> Iterator[ClipBatch | MaskletError]:
     """Batches from number ``first`` on, made ahead by other processes."""
-    loader: DataLoader[Batch | MaskletError] = DataLoader(
+    loader: DataLoader[ClipBatch | MaskletError] = DataLoader(
         _Reported(batches),
         batch_size=None,
         sampler=range(first, sys.maxsize // 2),

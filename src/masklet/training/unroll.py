@@ -18,9 +18,10 @@ from masklet.models.copying import COPIED_AT
 from masklet.models.mask_decoder import Candidates
 from masklet.models.pixels import normalise
 from masklet.models.prompt_encoder import FEEDBACK_LIMIT
-from masklet.models.sam2 import ABSENT, MASK_PROMPT_LOGIT, SAM2, ImageFeatures, Memories, resize, upsample
+from masklet.models.sam2 import MASK_PROMPT_LOGIT, SAM2, ImageFeatures, Memories, resize, upsample
+from masklet.settings import ABSENT
 from masklet.training import prompting
-from masklet.training.batches import Batch
+from masklet.training.batches import ClipBatch
 from masklet.training.losses import Guess
 from masklet.training.optimisation import GROUPS, part_of
 from masklet.training.settings import Prompting
@@ -118,7 +119,7 @@ class Unroller:
     def __call__(
         self,
         features: ImageFeatures,
-        batch: Batch,
+        batch: ClipBatch,
         plan: Prompting,
         rng: np.random.Generator,
         trust_truth: float = 0.0,
@@ -142,7 +143,7 @@ class _Walk:
     prompts: list[int] = field(default_factory=lambda: [0])
     memories: dict[int, _FrameTokens] = field(default_factory=dict)
 
-    def through(self, features: ImageFeatures, batch: Batch, trust_truth: float) -> Unrolled:
+    def through(self, features: ImageFeatures, batch: ClipBatch, trust_truth: float) -> Unrolled:
         count = batch.frames_bthwc.shape[1]
         later = int(self.rng.integers(1, count)) if count > 1 and self.rng.random() < self.plan.later else None
         trust = self.rng.random() < trust_truth

@@ -16,6 +16,7 @@ from masklet.models.positions import rotary_table, sine_table
 from masklet.models.sam2 import SAM2
 from masklet.models.specs import WITHOUT_WEIGHTS, get_spec
 from masklet.runtime import drop_caches, is_out_of_memory, pick_device, pick_dtype
+from masklet.settings import DEFAULT_MODEL
 from masklet.weights.cache import find_cached, how_to_get
 from masklet.weights.checkpoints import build, read_checkpoint
 from masklet.weights.registry import RELEASED, packaged_weights
@@ -28,7 +29,7 @@ _lock = threading.RLock()
 
 
 def load_model(
-    name: str = "nano",
+    name: str = DEFAULT_MODEL,
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -74,7 +75,7 @@ def resolve_model(
     """The network itself, or the one of that name or checkpoint, loaded and shared."""
     if isinstance(model, SAM2):
         return model
-    return load_model(model or "nano", device=device, dtype=dtype, checkpoint=checkpoint)
+    return load_model(model or DEFAULT_MODEL, device=device, dtype=dtype, checkpoint=checkpoint)
 
 
 def find_weights(name: str, *, download: bool = True) -> Path:

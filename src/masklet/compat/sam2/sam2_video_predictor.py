@@ -13,9 +13,10 @@ from masklet.compat.sam2.errors import NoSuchObjectError, StateError
 from masklet.compat.sam2.modeling.sam2_base import SAM2Base
 from masklet.errors import PromptError
 from masklet.models.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
-from masklet.models.sam2 import ABSENT, resize, upsample
+from masklet.models.sam2 import resize, upsample
 from masklet.prompts import numbers
 from masklet.results import FrameMasks, ObjectMask
+from masklet.settings import ABSENT
 from masklet.tracking.session import Session
 
 #: What all objects but the first on a pixel have at most, where objects must not overlap.

@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter
 
 from masklet.errors import MaskletError
-from masklet.project.history import Step
+from masklet.project.history import HistoryStep
 from masklet.studio import schemas
 from masklet.studio.app import Studio
 from masklet.studio.problems import BusyError
@@ -64,7 +64,7 @@ def get_lanes(project: ProjectOf, object: MaybeAsked = None) -> list[schemas.Lan
 
 
 @router.get(f"{PROJECT}/history")
-def get_history(project: ProjectOf) -> list[Step]:
+def get_history(project: ProjectOf) -> list[HistoryStep]:
     """All steps that can be taken back or done again, oldest first."""
     return project.project.history()
 

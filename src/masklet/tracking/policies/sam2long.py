@@ -38,7 +38,7 @@ _PLACES = 2
 _PROMPT_SCORE = 10.0
 
 
-class Step(NamedTuple):
+class PathwayStep(NamedTuple):
     """What a pathway believes a frame to show: which of the versions that memory has, and their scores."""
 
     frame: int
@@ -58,7 +58,7 @@ class Pathway:
     """
 
     score: float = 0.0
-    steps: tuple[Step, ...] = ()
+    steps: tuple[PathwayStep, ...] = ()
     copies: Count = 1
 
 
@@ -90,7 +90,7 @@ class SAM2Long(Policy):
 
     def _reading(self, bank: MemoryBank, prompts: dict[int, FrameMemory], pathway: Pathway, at: Moment) -> Selection:
         """What a pathway reads: the prompts, and its latest good frames by rank (section 3.3)."""
-        read: list[tuple[Step, FrameMemory]] = []
+        read: list[tuple[PathwayStep, FrameMemory]] = []
         for step in pathway.steps:
             memory = latest(bank, prompts, step.frame)
             if memory is not None:
@@ -170,7 +170,7 @@ class SAM2Long(Policy):
 
     def _gone_on(self, pathway: Pathway, offer: Offer, index: int, version: int, at: Moment) -> Pathway:
         """A pathway after it took a candidate: what it will never read again is forgotten."""
-        step = Step(at.frame, version, offer.ious[index], offer.object_score)
+        step = PathwayStep(at.frame, version, offer.ious[index], offer.object_score)
         good = [step for step in pathway.steps if self._is_good(step.iou, step.object_score)]
         return replace(pathway, steps=(step, *good)[: _most(at)])
 
@@ -178,7 +178,7 @@ class SAM2Long(Policy):
         """What is known, or, after a prompt and far away from them, the history that was shown."""
         if state:
             return STATE.validate_json(state)
-        return [Pathway(steps=tuple(Step(t, 0, *_known(tracked[t])) for t in self._history(tracked, at)))]
+        return [Pathway(steps=tuple(PathwayStep(t, 0, *_known(tracked[t])) for t in self._history(tracked, at)))]
 
     def _history(self, tracked: Mapping[int, Scores], at: Moment) -> list[int]:
         """Frames that a new pathway may read, latest first: the good ones, and the frame just before."""

@@ -13,6 +13,7 @@ from masklet.errors import CheckpointError, InputError
 from masklet.models.sam2 import SAM2
 from masklet.predictors import ImagePredictor
 from masklet.runtime import pick_device
+from masklet.settings import DEFAULT_MODEL
 from masklet.tracking.policies import make_policy
 from masklet.weights.loading import load_model
 
@@ -57,7 +58,7 @@ class SAM2Base:
         if name is None and checkpoint is None:
             raise InputError("this config's name says nothing about the network: give its weights, or a model type")
         network = load_model(
-            name or "nano", device=pick_device(device, fall_back=True), dtype=dtype, checkpoint=checkpoint
+            name or DEFAULT_MODEL, device=pick_device(device, fall_back=True), dtype=dtype, checkpoint=checkpoint
         )
         if name is not None and network.spec.name != name:
             raise CheckpointError(f"{checkpoint} holds {network.spec.name}, but {name} was asked for")
