@@ -143,7 +143,7 @@ def test_backwards_is_forwards_through_the_reversed_video(make_session: Any, fra
 
 
 def test_a_late_start_is_a_start(make_session: Any, frames: np.ndarray) -> None:
-    """An object first seen on frame 10 is tracked like shown first seen on frame 0 of the rest."""
+    """An object first seen on frame 10 is tracked like one first seen on frame 0 of the rest."""
     late = make_session(frames[:20], **SOON)
     late.add_prompt(0, 5, points=[Q])  # somebody else, from the beginning
     track(late, stop=9)

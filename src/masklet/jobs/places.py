@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from masklet.atomic import atomic_path, temporary_name
+from masklet.atomic import atomic_path, publish, temporary_name
 from masklet.errors import BatchError, MaskletError
 from masklet.media.patterns import is_pattern
 
@@ -86,7 +86,7 @@ class Place:
                     shutil.copyfile(self.folder / name, new)
                 else:
                     self._fs.get_file(self._path(name), str(new))
-                new.replace(to)
+                publish(new, to, error=BatchError, durable=False)  # a copy that this machine works on
             except FileNotFoundError:
                 return False
             finally:

@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal
 
 from anyio import to_thread
 
+from masklet.atomic import publish
 from masklet.errors import ExportError, MaskletError, MediaError, explained
 from masklet.jobs.queue import QUEUE_FILE
 from masklet.media.images import PIXEL_LIMIT, image_size, natural_key
@@ -179,8 +180,6 @@ class Root:
                     if size > self.upload_limit:
                         raise TooLargeError(f"{name} is larger than the {self.upload_limit >> 20} MB that are allowed.")
                     await to_thread.run_sync(file.write, chunk)
-                file.flush()
-                await to_thread.run_sync(os.fsync, file.fileno())
             if not size:
                 raise StudioError(f"{name} is empty.")
             target = await to_thread.run_sync(_publish, temporary, target_folder, name, kind, bool(folder))
@@ -310,7 +309,7 @@ def _publish(temporary: Path, folder: Path, name: str, kind: Kind, member: bool)
         target = folder / name if member else free_name(folder, Path(name).stem, Path(name).suffix)
         if target.exists():
             raise StudioError(f"There is a {name} in this folder already.")
-        temporary.replace(target)
+        publish(temporary, target, overwrite=False, error=StudioError)
     return target
 
 
