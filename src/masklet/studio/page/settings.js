@@ -42,9 +42,10 @@ let queue = Promise.resolve();
  * @param {Partial<TrackSettings> | ((track: TrackSettings) => Partial<TrackSettings>)} changes
  */
 function change(changes) {
+  const id = state.project.peek()?.id;
   queue = queue.then(async () => {
     const project = state.project.peek();
-    if (!project) return;
+    if (!project || project.id !== id) return;
     const before = project.settings.track;
     const track = { ...before, ...(typeof changes === "function" ? changes(before) : changes) };
     // Shown at once, as the fields do; what the server made of it follows.
