@@ -10,15 +10,16 @@ import torch
 
 from benchmarks.straightforward import Straightforward
 from benchmarks.timing import take_turns
-from masklet.models.sam2 import ABSENT, FLOAT32_PARTS, SAM2, ImageFeatures, Memories
+from masklet.models.sam2 import FLOAT32_PARTS, SAM2, ImageFeatures, Memories
 from masklet.models.shape import InputShape, input_shape
 from masklet.models.specs import get_spec
 from masklet.results import Scores
 from masklet.runtime import cpu_has_fast_bfloat16
+from masklet.settings import ABSENT
 from masklet.tracking.engine import Engine
 from masklet.tracking.memory import FrameMemory
 from masklet.tracking.policies import SAM2Long
-from masklet.tracking.policies.sam2long import STATE, Pathway, Step
+from masklet.tracking.policies.sam2long import STATE, Pathway, PathwayStep
 from masklet.tracking.track import FrameSize, ObjectTrack
 
 STAGES = ("encode_image", "attend_to_memory", "decode_masks", "encode_memory")
@@ -159,7 +160,7 @@ def steady_pathways(model: SAM2, size: int, count: int) -> tuple[Engine, ObjectT
         pointers = torch.randn(versions, spec.width).to(model.dtype)
         track.bank.add(FrameMemory(frame, features, pointers, Scores(5.0, 0.9), is_prompt=frame == 0))
     frames = range(latest, latest - spec.max_pointers + 1, -1)
-    steps = [tuple(Step(frame, version, 0.9, 5.0) for frame in frames) for version in range(count)]
+    steps = [tuple(PathwayStep(frame, version, 0.9, 5.0) for frame in frames) for version in range(count)]
     track.state = STATE.dump_json([Pathway(-0.1 * version, known) for version, known in enumerate(steps)])
     return engine, track
 

@@ -339,7 +339,6 @@ OWN_FILES = {
     "masklet/weights/download.py": "masklet's own folder of weights",
     "masklet/project/database.py": "copies into a folder of its own",
     "masklet/studio/routes/exports.py": "packs into a temporary folder of its own",
-    "masklet/studio/files.py": "uploads only take names that are free",
     "masklet/jobs/places.py": "copies between a batch's place and masklet's own folders",
     "masklet/jobs/ray_cluster.py": "scratch folders of its own; what else is called replace there makes records",
     "masklet/jobs/batch.py": "removes hidden .part files of its own writers from a batch's folder",
